@@ -159,6 +159,32 @@ def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None
     return _keep_copies_out_of_test(data)
 
 
+def unlabelled(paths: Sequence[str], source: str) -> Dataset:
+    """Images without labels, as a `Dataset` with one nameless class.
+
+    Raises:
+        InputError: none of them can be read.
+    """
+    entries = [_Entry(os.path.abspath(path), "") for path in paths]
+    found = _inspect(entries, None)
+    readable = [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
+    skipped = tuple(Skipped(e.path, f.reason) for e, f in zip(entries, found, strict=True) if f.reason)
+    if not readable:
+        raise InputError(f"{source} holds no readable images; give image files or folders of them")
+    return Dataset(
+        source=source,
+        root=Path(os.path.commonpath([os.path.dirname(entry.path) for entry, _ in readable])),
+        paths=tuple(entry.path for entry, _ in readable),
+        labels=np.zeros(len(readable), np.int64),
+        class_names=("",),
+        splits=np.full(len(readable), SPLITS.index("test")),
+        identities=tuple(file.identity for _, file in readable),
+        shorter_sides=np.array([file.shorter_side for _, file in readable]),
+        given_splits=frozenset(("test",)),
+        skipped=skipped,
+    )
+
+
 def sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Draw a stratified sample: sorted positions, int64 [min(size, len(labels))]."""
     return np.sort(_stratified_order(labels, seed)[:size])

@@ -1,0 +1,126 @@
+"""ResNet18, which `keras.applications` lacks, with weights from a file of torchvision's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from advisor.backbones.torch_weights import read_state_dict
+from advisor.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+FILTERS = (64, 128, 256, 512)
+TAPS = (
+    "conv1_relu",
+    *(f"conv{stage}_block{block}_out" for stage in (2, 3, 4, 5) for block in (1, 2)),
+)
+IMAGE_SIZE = 224
+MINIMUM_SIZE = 32
+
+# Per channel, of pixels in 0..1, as torchvision normalises.
+_MEAN = np.array([0.485, 0.456, 0.406])
+_DEVIATION = np.array([0.229, 0.224, 0.225])
+
+
+def ResNet18() -> keras.Model:
+    """Build ResNet18 without its classifier, with random weights.
+
+    Layers are named as in the ResNets of `keras.applications`. The ten children of torchvision's
+    module are conv1, bn1, relu and maxpool (here `conv1_*` and `pool1_*`), layer1 to layer4 (here
+    `conv2_*` to `conv5_*`), the pooling and the classifier: to freeze its first six children is to
+    train from `conv4_block1_1_pad`. Strided convolutions pad on all sides alike, as PyTorch does;
+    Keras' `same` would pad the right and the bottom only.
+
+    Returns:
+        A `keras.Model` from [n, height, width, 3] RGB in 0..255 to [n, height/32, width/32, 512].
+
+    Reference:
+        He et al., Deep Residual Learning for Image Recognition, CVPR 2016;
+        https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py
+    """
+    import keras
+    from keras import layers
+
+    image = keras.Input((None, None, 3), name="image")
+    scale, offset = 1 / (255 * _DEVIATION), -_MEAN / _DEVIATION
+    x = layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="rescaling")(image)
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
+    x = layers.Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(x)
+    x = _batch_norm(x, "conv1_bn")
+    x = layers.ReLU(name="conv1_relu")(x)
+    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # zeros are below nothing after a ReLU
+    x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+    for stage, filters in enumerate(FILTERS, start=2):
+        x = _block(x, filters, 1 if stage == 2 else 2, f"conv{stage}_block1_")
+        x = _block(x, filters, 1, f"conv{stage}_block2_")
+    return keras.Model(image, x, name="resnet18")
+
+
+def _block(x, filters: int, stride: int, name: str):
+    """Basic residual block: two 3x3 convolutions, and the input added to the result."""
+    from keras import layers
+
+    shortcut = x
+    if stride != 1:
+        shortcut = layers.Conv2D(filters, 1, strides=stride, use_bias=False, name=name + "0_conv")(x)
+        shortcut = _batch_norm(shortcut, name + "0_bn")
+    x = layers.ZeroPadding2D(1, name=name + "1_pad")(x)
+    x = layers.Conv2D(filters, 3, strides=stride, use_bias=False, name=name + "1_conv")(x)
+    x = _batch_norm(x, name + "1_bn")
+    x = layers.ReLU(name=name + "1_relu")(x)
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name + "2_conv")(x)
+    x = _batch_norm(x, name + "2_bn")
+    x = layers.Add(name=name + "add")([shortcut, x])
+    return layers.ReLU(name=name + "out")(x)
+
+
+def _batch_norm(x, name: str):
+    """With PyTorch's constants: its momentum of 0.1 is the share of the new batch."""
+    from keras import layers
+
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Fill `model` from a state dict of torchvision's ResNet18, such as resnet18-f37072fd.pth.
+
+    Returns:
+        The classifier, kernel [512, classes] and bias [classes]; None if the file has none.
+
+    Raises:
+        InputError: not a plain state dict, or one of another network.
+    """
+    tensors = read_state_dict(path)
+    try:
+        for layer in model.layers:
+            if layer.weights:
+                layer.set_weights(_layer_weights(layer.name, tensors))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a state dict of torchvision's ResNet18 ({error})") from error
+    if "fc.weight" not in tensors:
+        return None
+    kernel = tensors["fc.weight"].T
+    return kernel, tensors.get("fc.bias", np.zeros(kernel.shape[1], np.float32))
+
+
+def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
+    name = _torchvision_name(layer)
+    if layer.endswith("_bn"):
+        return [tensors[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+    return [tensors[f"{name}.weight"].transpose(2, 3, 1, 0)]
+
+
+def _torchvision_name(layer: str) -> str:
+    """As in `conv3_block1_0_bn` to `layer2.0.downsample.1`."""
+    parts = layer.split("_")
+    if len(parts) == 2:
+        return {"conv": "conv1", "bn": "bn1"}[parts[1]]
+    stage, block, number, kind = parts
+    prefix = f"layer{int(stage[-1]) - 1}.{int(block[-1]) - 1}."
+    if number == "0":
+        return prefix + {"conv": "downsample.0", "bn": "downsample.1"}[kind]
+    return f"{prefix}{kind}{number}"

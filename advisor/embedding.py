@@ -1,0 +1,258 @@
+"""A frozen backbone over images, once: pooled features at every tap, kept on disk.
+
+The cache holds one row for each image, under a key made of its path, size and time of modification,
+so that a larger sample, a second command or another recipe computes only what is missing, and a
+changed file is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from advisor import images
+from advisor.backbones import Backbone
+from advisor.dataset import Dataset, Skipped
+from advisor.storage import cache_folder, replacing
+
+BATCH = 16  # the fastest of 8, 16 and 32 for EfficientNet-Lite0 on 2 cores
+SAVE_EVERY_SECONDS = 60.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Pooled features of n images.
+
+    Attributes:
+        taps: names of the backbone's layers, from shallow to deep.
+        widths: how many features each of them has.
+        values: float32 [n, sum(widths)], the taps side by side.
+    """
+
+    taps: tuple[str, ...]
+    widths: tuple[int, ...]
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def at(self, tap: str) -> np.ndarray:
+        """Features at one tap, float32 [n, width]."""
+        number = self.taps.index(tap)
+        start = sum(self.widths[:number])
+        return self.values[:, start : start + self.widths[number]]
+
+    def last(self) -> np.ndarray:
+        """Features at the deepest tap, float32 [n, width]."""
+        return self.at(self.taps[-1])
+
+    def take(self, rows: np.ndarray) -> Features:
+        return Features(self.taps, self.widths, self.values[rows])
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What `embed` gives back.
+
+    Attributes:
+        positions: int64 [n], which images of the data set could be read.
+        features: of those.
+        unreadable: the others.
+    """
+
+    positions: np.ndarray
+    features: Features
+    unreadable: tuple[Skipped, ...]
+
+
+def embed(
+    backbone: Backbone,
+    data: Dataset,
+    positions: np.ndarray,
+    image_size: int,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Features of some images of a data set, from the cache where it has them.
+
+    Args:
+        backbone: run in inference mode; its model is not even built if the cache has everything.
+        data: where the images are.
+        positions: int64 [n], which of them.
+        image_size: pixels of the square input.
+        progress: called with images done and images to do.
+
+    Returns:
+        Features at all taps, in the order of `positions` without the unreadable ones.
+    """
+    cache = _Cache(backbone, data, image_size)
+    keys = [cache.key(i) for i in positions]
+    missing = [n for n, key in enumerate(keys) if key not in cache.rows]
+    unreadable: dict[int, str] = {}
+    if missing:
+        _fill(
+            cache,
+            backbone,
+            [data.paths[positions[n]] for n in missing],
+            [keys[n] for n in missing],
+            image_size,
+            lambda m, reason: unreadable.update({missing[m]: reason}),
+            progress,
+        )
+    readable = np.array([n for n in range(len(keys)) if n not in unreadable], dtype=np.int64)
+    return Embedded(
+        positions[readable],
+        cache.read([keys[n] for n in readable]),
+        tuple(Skipped(data.paths[positions[n]], reason) for n, reason in sorted(unreadable.items())),
+    )
+
+
+def _fill(
+    cache: _Cache,
+    backbone: Backbone,
+    paths: list[str],
+    keys: list[bytes],
+    image_size: int,
+    unreadable: Callable[[int, str], None],
+    progress: Progress | None,
+) -> None:
+    """Compute features and add them to the cache; what was computed is kept on Ctrl-C, too."""
+    run = _runner(backbone, image_size)
+    new_keys: list[bytes] = []
+    new_values: list[np.ndarray] = []
+    saved = time.monotonic()
+    try:
+        for batch, pixels in images.stream(paths, image_size, BATCH, unreadable):
+            new_values.append(run(pixels))
+            new_keys += [keys[m] for m in batch]
+            if progress:
+                progress(int(batch[-1]) + 1, len(paths))
+            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                cache.add(new_keys, new_values)
+                new_keys, new_values, saved = [], [], time.monotonic()
+    finally:
+        if new_keys:
+            cache.add(new_keys, new_values)
+
+
+class _Cache:
+    """One file of rows (key, features) for one backbone, input size and data folder.
+
+    Replaced as a whole by an atomic rename, so that two commands at once can only lose each other's
+    work, never read half a file.
+    """
+
+    def __init__(self, backbone: Backbone, data: Dataset, image_size: int) -> None:
+        name = "\0".join((backbone.fingerprint, *backbone.taps, str(image_size), str(data.root)))
+        self.file = cache_folder() / "features" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.npy"
+        self.data = data
+        self.taps = backbone.taps
+        self._open()
+
+    def key(self, position: int) -> bytes:
+        path, identity = self.data.paths[position], self.data.identities[position]
+        digest = hashlib.sha256(f"{path}\0{identity}".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:32].encode()
+
+    def _open(self) -> None:
+        """Map the file, or start anew where there is none or it is not ours."""
+        try:
+            table = np.load(self.file, mmap_mode="r", allow_pickle=False)
+            known = table.dtype.names == ("key", *self.taps)
+        except (OSError, ValueError, EOFError):
+            known = False
+        self.table = table if known else None
+        self.rows = {key: row for row, key in enumerate(table["key"])} if known else {}
+
+    def read(self, keys: list[bytes]) -> Features:
+        if self.table is None:
+            return Features(self.taps, (0,) * len(self.taps), np.empty((0, 0), np.float32))
+        rows = self.table[[self.rows[key] for key in keys]]
+        widths = tuple(self.table.dtype[tap].shape[0] for tap in self.taps)
+        return Features(self.taps, widths, np.concatenate([rows[tap] for tap in self.taps], axis=1))
+
+    def add(self, keys: list[bytes], values: list[list[np.ndarray]]) -> None:
+        self._open()  # another process may have added rows meanwhile
+        taps = [np.concatenate(parts) for parts in zip(*values, strict=True)]
+        dtype = [("key", "S32"), *((tap, "<f4", v.shape[1:]) for tap, v in zip(self.taps, taps, strict=True))]
+        current = {self.key(position) for position in range(len(self.data))}
+        kept = [row for key, row in self.rows.items() if key in current and key not in set(keys)]
+        table = np.empty(len(kept) + len(keys), dtype)
+        if kept and self.table is not None:
+            table[: len(kept)] = self.table[kept]
+        table["key"][len(kept) :] = keys
+        for tap, features in zip(self.taps, taps, strict=True):
+            table[tap][len(kept) :] = features
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.file) as unfinished:
+            np.save(unfinished, table, allow_pickle=False)
+        self._open()
+
+
+def _runner(backbone: Backbone, image_size: int) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """The fastest way on this machine from uint8 [b, size, size, 3] to features at each tap."""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        flat = _litert_file(backbone, image_size)
+        if flat is not None:
+            return _litert_runner(flat, len(backbone.taps))
+    model = backbone.features(backbone.taps)
+    call = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
+    return lambda pixels: [np.asarray(output) for output in call(pixels)]
+
+
+def _litert_file(backbone: Backbone, image_size: int) -> Path | None:
+    """The backbone as a LiteRT (TFLite) flat buffer, whose XNNPACK kernels are the fastest on a CPU.
+
+    Converted once and kept in the cache; None for a network that the converter does not take.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    name = "\0".join((backbone.fingerprint, *backbone.taps, str(image_size), str(BATCH), tf.__version__))
+    file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.tflite"
+    if file.exists():
+        return file
+    model = backbone.features(backbone.taps)
+    shape = tf.TensorSpec((BATCH, image_size, image_size, 3), tf.float32)
+    try:
+        graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(shape)
+        frozen = convert_variables_to_constants_v2(graph)
+        content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
+    except Exception:  # the converter's errors are of many kinds; TensorFlow itself runs every network
+        return None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as unfinished:
+        unfinished.write_bytes(content)
+    return file
+
+
+def _litert_runner(file: Path, taps: int) -> Callable[[np.ndarray], list[np.ndarray]]:
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tf.lite announces that it will move to another package
+        interpreter = tf.lite.Interpreter(str(file), num_threads=os.cpu_count())
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    # Outputs are called Identity, Identity_1, Identity_2 ... and listed in any order.
+    details = sorted(interpreter.get_output_details(), key=lambda d: int(f"0{d['name'].partition('_')[2]}"))
+    assert len(details) == taps
+
+    def run(pixels: np.ndarray) -> list[np.ndarray]:
+        batch = np.zeros((BATCH, *pixels.shape[1:]), np.float32)
+        batch[: len(pixels)] = pixels
+        interpreter.set_tensor(source, batch)
+        interpreter.invoke()
+        return [interpreter.get_tensor(detail["index"])[: len(pixels)] for detail in details]
+
+    return run
