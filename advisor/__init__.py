@@ -1,0 +1,12 @@
+"""Transfer Advisor: measures your labelled images and says which way of transfer learning fits them.
+
+>>> import advisor
+>>> advice = advisor.recommend("sklearn:digits")
+>>> advice.quadrant.similarity
+'low'
+>>> finished = advisor.run("sklearn:digits", recipe="feature_extraction", output="runs/digits")
+"""
+
+from advisor.face import recommend, run
+
+__all__ = ["recommend", "run"]

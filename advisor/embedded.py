@@ -1,4 +1,4 @@
-"""Data sets that come with a package, written out once as folders of PNG files, so that all data are files."""
+"""Data sets that come with a package, written out once as PNG files, so that all data are files."""
 
 from __future__ import annotations
 

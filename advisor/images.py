@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from advisor.storage import replacing
+
 # Twice what a 100-megapixel camera takes. More is refused by its header, before memory is spent on it.
 MAX_PIXELS = 200_000_000
 
@@ -160,3 +162,38 @@ def stream(
                 yield np.array(positions), np.stack(pixels)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def decode_all(
+    paths: Sequence[str], size: int, file: Path, progress: Callable[[int, int], None] | None = None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode images once into a file that is mapped into memory, so that epochs do not decode again.
+
+    The operating system keeps in memory what fits there; a data set of any size needs no more.
+
+    Args:
+        paths: n files.
+        size: pixels of the sides, see `load_square`.
+        file: an .npy file to write; an existing one of the right shape is used as it is.
+        progress: called with images done and images to do.
+
+    Returns:
+        uint8 [n, size, size, 3], and the reason by position for each file that could not be decoded.
+    """
+    shape = (len(paths), size, size, 3)
+    try:
+        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
+        if pixels.shape == shape and pixels.dtype == np.uint8:
+            return pixels, {}
+    except (OSError, ValueError, EOFError):
+        pass
+    unreadable: dict[int, str] = {}
+    with replacing(file) as unfinished:
+        written = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        for positions, batch in stream(paths, size, 64, unreadable.__setitem__):
+            written[positions] = batch
+            if progress:
+                progress(int(positions[-1]) + 1, len(paths))
+        written.flush()
+        del written
+    return np.load(file, mmap_mode="r", allow_pickle=False), unreadable

@@ -22,7 +22,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=Path("advisor/reference_imagenet.npy"))
     arguments = parser.parse_args()
-    paths = sorted(str(path) for path in arguments.folder.iterdir() if path.suffix.lower() in (".jpg", ".png"))
+    paths = sorted(
+        str(path) for path in arguments.folder.iterdir() if path.suffix.lower() in (".jpg", ".png")
+    )
     data = dataset.unlabelled(paths, str(arguments.folder))
     backbone = backbones.load(backbones.BUNDLED)
     embedded = embedding.embed(backbone, data, np.arange(len(data)), backbone.image_size)

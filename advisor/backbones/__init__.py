@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from advisor.backbones.catalogue import APPLICATIONS, catalogue
+from advisor.backbones.depth import choose_taps, layer_index
 from advisor.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 BUNDLED = "efficientnet_lite0"
 
@@ -24,9 +30,14 @@ class Backbone:
             what a plain feature extractor uses.
         image_size: pixels of the square input that fits the weights best.
         minimum_size: pixels; smaller inputs are refused.
-        fixed_size: whether the network takes `image_size` only.
+        fixed_size: whether there is no other size; else `load` takes any from `minimum_size`.
         source: the domain of the weights, for people, as in "ImageNet-1k"; "none" for random weights.
         fingerprint: changes with architecture and weights.
+        classifier: kernel [d, classes] and bias [classes] of the network's own classifier on the pooled
+            features of the last tap, where the weights came with one.
+        index_shift: what to add to an index in the original's `layers`, as in `keras.applications` or
+            the user's file, to find the same layer in `model.layers`.
+        notes: what the user should know about it, one sentence each.
     """
 
     name: str
@@ -37,19 +48,30 @@ class Backbone:
     fixed_size: bool
     source: str
     fingerprint: str
+    classifier: tuple[np.ndarray, np.ndarray] | None = None
+    index_shift: int = 0
+    notes: tuple[str, ...] = ()
+
+    def layer_index(self, layer: str | int) -> int:
+        """Where in `model.layers` the layer is that a user names, or counts as in the original.
+
+        Raises:
+            InputError: no such layer; the message names the closest ones.
+        """
+        return layer_index(self.model, layer, self.index_shift)
 
     def features(self, taps: tuple[str, ...]) -> keras.Model:
         """From images to pooled features [n, width] at each of `taps`, in a list."""
         import keras
 
         outputs = [pooled(self.model.get_layer(tap).output) for tap in taps]
-        return keras.Model(self.model.inputs, outputs, name=self.name)
+        return keras.Model(self.model.inputs[0], outputs, name=self.name)
 
     def cut(self, tap: str) -> keras.Model:
         """The network up to the layer `tap`, which it shares with `model`."""
         import keras
 
-        return keras.Model(self.model.inputs, self.model.get_layer(tap).output, name=self.name)
+        return keras.Model(self.model.inputs[0], self.model.get_layer(tap).output, name=self.name)
 
 
 def pooled(output):
@@ -63,34 +85,175 @@ def pooled(output):
     return output
 
 
-def load(name: str, weights: str | None = None, image_size: int | None = None) -> Backbone:
+def load(
+    name: str, weights: str | None = None, image_size: int | None = None, random: bool = False
+) -> Backbone:
     """Get a backbone ready.
 
     Args:
         name: one of `advisor backbones`, or a model file (.keras, .h5, .hdf5).
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input, where it is to differ from the backbone's own.
+        random: the same architecture with fresh random weights; nothing is downloaded. Seed them with
+            `keras.utils.set_random_seed` before.
 
     Raises:
         InputError: unknown name, unreadable or unsafe file, no weights offline, or a size that the
             network does not take.
     """
-    if name == BUNDLED:
-        return _bundled()
-    raise InputError(f"unknown backbone {name!r}; see: advisor backbones")
+    from advisor.backbones import model_file
+
+    if random and weights is not None:
+        raise InputError("random weights and --weights FILE exclude each other; leave out one of them")
+    path = None if weights is None else Path(weights)
+    if name in _LOADERS:
+        return _LOADERS[name](path, image_size, random)
+    if name in APPLICATIONS:
+        return _application(name, path, image_size, random)
+    if Path(name).suffix.lower() in model_file.SUFFIXES:
+        if path is not None:
+            raise InputError(f"{name} brings its own weights; leave out --weights {weights}")
+        return _model_file(Path(name), image_size, random)
+    close = difflib.get_close_matches(name.lower(), [row.name for row in catalogue()], n=3)
+    hint = f"did you mean {', '.join(close)}? " if close else ""
+    raise InputError(f"unknown backbone {name!r}; {hint}see: advisor backbones")
 
 
-def _bundled() -> Backbone:
+def _bundled(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
     from advisor.backbones import efficientnet_lite0
+    from advisor.backbones.weights_file import read_weights
 
-    model = efficientnet_lite0.pretrained()
+    if random:
+        model = efficientnet_lite0.EfficientNetLite0()
+    elif weights is None:
+        model = efficientnet_lite0.pretrained()
+    elif weights.suffix in _PYTORCH:
+        model = efficientnet_lite0.from_state_dict(weights)
+    else:
+        model = efficientnet_lite0.EfficientNetLite0()
+        read_weights(model, weights)
+    published = weights is None and not random
     return Backbone(
         name=BUNDLED,
         model=model,
         taps=efficientnet_lite0.TAPS,
-        image_size=224,
+        image_size=_size(BUNDLED, image_size, 224, 32),
         minimum_size=32,
         fixed_size=False,
-        source="ImageNet-1k",
-        fingerprint=efficientnet_lite0.WEIGHTS_SHA256[:16],
+        source=_source("ImageNet-1k", weights, random),
+        fingerprint=efficientnet_lite0.WEIGHTS_SHA256[:16] if published else fingerprint(model),
+        classifier=None if random else tuple(model.get_layer("predictions").get_weights()),
     )
+
+
+def _simple_cnn(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
+    from advisor.backbones import simple_cnn
+    from advisor.backbones.weights_file import read_weights
+
+    model = simple_cnn.SimpleCNN()
+    if weights is not None:
+        read_weights(model, weights)
+    return Backbone(
+        name="simple_cnn",
+        model=model,
+        taps=simple_cnn.TAPS,
+        image_size=_size("simple_cnn", image_size, simple_cnn.IMAGE_SIZE, simple_cnn.MINIMUM_SIZE),
+        minimum_size=simple_cnn.MINIMUM_SIZE,
+        fixed_size=False,
+        source=_source("none", weights, random),
+        fingerprint=fingerprint(model),
+    )
+
+
+def _resnet18(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
+    from advisor.backbones import resnet18
+    from advisor.backbones.weights_file import read_weights
+
+    if weights is None and not random:
+        raise InputError(
+            "resnet18 needs its weights as --weights FILE, as in torchvision's resnet18-f37072fd.pth; "
+            "or use the bundled --backbone efficientnet_lite0"
+        )
+    model = resnet18.ResNet18()
+    classifier = None
+    if weights is not None and weights.suffix in _PYTORCH:
+        classifier = resnet18.read_torchvision(model, weights)
+    elif weights is not None:
+        read_weights(model, weights)
+    return Backbone(
+        name="resnet18",
+        model=model,
+        taps=resnet18.TAPS,
+        image_size=_size("resnet18", image_size, resnet18.IMAGE_SIZE, resnet18.MINIMUM_SIZE),
+        minimum_size=resnet18.MINIMUM_SIZE,
+        fixed_size=False,
+        source=_source("none", weights, random),
+        fingerprint=fingerprint(model),
+        classifier=classifier,
+        index_shift=1,
+    )
+
+
+def _application(name: str, weights: Path | None, image_size: int | None, random: bool) -> Backbone:
+    from advisor.backbones import applications
+
+    known = APPLICATIONS[name]
+    size = _size(name, image_size, known.image_size, known.minimum_size)
+    model = applications.build(name, size, weights, random)
+    return Backbone(
+        name=name,
+        model=model,
+        taps=choose_taps(model),
+        image_size=size,
+        minimum_size=known.minimum_size,
+        fixed_size=False,
+        source=_source("ImageNet-1k", weights, random),
+        fingerprint=fingerprint(model),
+        index_shift=applications.inserted_layers(name),
+    )
+
+
+def _model_file(path: Path, image_size: int | None, random: bool) -> Backbone:
+    from advisor.backbones.model_file import ModelFile
+
+    file = ModelFile(path, image_size, random)
+    return Backbone(
+        name=path.name,
+        model=file.model,
+        taps=choose_taps(file.model),
+        image_size=file.image_size,
+        minimum_size=file.image_size if file.fixed_size else 32,
+        fixed_size=file.fixed_size,
+        source=_source(f"the training data of {path.name}", None, random),
+        fingerprint=fingerprint(file.model),
+        classifier=None if random else file.classifier,
+        index_shift=file.index_shift,
+        notes=file.notes,
+    )
+
+
+_LOADERS = {BUNDLED: _bundled, "simple_cnn": _simple_cnn, "resnet18": _resnet18}
+_PYTORCH = (".pth", ".pt")
+
+
+def _size(name: str, asked: int | None, own: int, minimum: int) -> int:
+    if asked is not None and asked < minimum:
+        raise InputError(f"{name} needs images of at least {minimum} pixels; got {asked}")
+    return asked or own
+
+
+def _source(published: str, weights: Path | None, random: bool) -> str:
+    if random:
+        return "none"
+    return published if weights is None else f"the weights in {weights.name}"
+
+
+def fingerprint(model: Any) -> str:
+    """16 hexadecimal digits that change with the layers of a network or their weights."""
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        digest.update(f"{layer.name} {type(layer).__name__};".encode())
+        for array in layer.get_weights():
+            digest.update(f"{array.shape} {array.dtype};".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]

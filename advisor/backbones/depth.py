@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import InputError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 TAPS = 8
 
 # They merge what several layers found ...
-_MERGES = {"Add", "Concatenate"}
+_MERGES = {"Add", "Concatenate", "CustomScaleLayer"}  # the last is the residual sum of InceptionResNetV2
 # ... and these belong to the layer below them.
 _TRAILING = {"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "BatchNormalization", "LayerNormalization"}
 # Their outputs hold nothing that another tap does not hold.
@@ -111,9 +112,9 @@ def _kind_bends(kind: str) -> bool:
     return kind.endswith(("ReLU", "ELU"))
 
 
-def _size(node: Any) -> tuple[int | None, ...]:
-    """Height and width of a feature map, () of a vector."""
-    return tuple(node.outputs[0].shape[1:-1])
+def _size(node: Any) -> tuple[int, ...]:
+    """Height and width in powers of two, rounded, as convolutions without padding shave off some."""
+    return tuple(round(math.log2(pixels)) for pixels in node.outputs[0].shape[1:-1])
 
 
 def layer_index(model: keras.Model, layer: str | int, shift: int = 0) -> int:

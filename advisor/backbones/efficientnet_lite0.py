@@ -107,8 +107,25 @@ def pretrained() -> keras.Model:
     Raises:
         InputError: the package is missing or its file is not the published one.
     """
+    return _filled(read_state_dict(_weights_file(), WEIGHTS_SHA256))
+
+
+def from_state_dict(path: Path) -> keras.Model:
+    """EfficientNet-Lite0 with the weights of a PyTorch file with the package's names of tensors.
+
+    Raises:
+        InputError: not a plain state dict, or one of another network.
+    """
+    try:
+        return _filled(read_state_dict(path))
+    except (KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a state dict of EfficientNet-Lite0 ({error})") from error
+
+
+def _filled(tensors: dict[str, np.ndarray]) -> keras.Model:
     model = EfficientNetLite0()
-    tensors = read_state_dict(_weights_file(), WEIGHTS_SHA256)
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(_layer_weights(layer.name, tensors))

@@ -1,10 +1,12 @@
 """Read the tensors of a PyTorch state dict without PyTorch and without running anything in the file.
 
-The format is the one that `torch.save` wrote before version 1.6: five pickles in a row (magic number,
+There are two formats. Before version 1.6 `torch.save` wrote five pickles in a row (magic number,
 protocol version, system information, the object, the storage keys), then for each storage its
-number of elements (int64) and its raw bytes. See `torch.serialization._legacy_load`.
+number of elements (int64) and its raw bytes; see `torch.serialization._legacy_load`. Since then it
+writes a zip archive with one pickle, `data.pkl`, and the raw bytes of each storage in a member
+`data/KEY`; see `torch.serialization._load`.
 
-A pickle can name any callable, so the unpickler below resolves four names only, each to a harmless
+A pickle can name any callable, so the unpickler below resolves a few names only, each to a harmless
 stand-in of ours; anything else is refused before it is called.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,12 @@ from advisor.errors import InputError
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
-_STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_STORAGE_TYPES = {
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "LongStorage": np.dtype("<i8"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class _StateDictUnpickler(pickle.Unpickler):
 
 
 def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarray]:
-    """Read a state dict in the format that PyTorch used before 1.6.
+    """Read a state dict as `torch.save(model.state_dict(), path)` writes it.
 
     Args:
         path: the file.
@@ -84,23 +92,57 @@ def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarr
         raise InputError(f"cannot read the weights {path}: {error.strerror}; reinstall them") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(f"{path} is not the file that was published (SHA-256 differs); reinstall it")
-    stream = io.BytesIO(content)
+    read = _read_zip if content.startswith(b"PK") else _read_legacy
     try:
-        magic, protocol, _system, tensors, keys = (_StateDictUnpickler(stream).load() for _ in range(5))
-        if magic != _MAGIC_NUMBER or protocol != _PROTOCOL_VERSION:
-            raise pickle.UnpicklingError("not a PyTorch file of the format before 1.6")
-        return _read_tensors(stream, tensors, keys)
+        return _arrays(*read(content))
     except Exception as error:  # a hostile or truncated pickle can raise nearly anything
         raise InputError(f"{path} is not a plain PyTorch state dict ({error}); use another file") from error
 
 
-def _read_tensors(stream: io.BytesIO, tensors: dict[str, _Tensor], keys: list[str]) -> dict[str, np.ndarray]:
-    dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
+def _read_legacy(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
+    """Tensors by name and storages by key."""
+    stream = io.BytesIO(content)
+    magic, protocol, _system, tensors, keys = (_StateDictUnpickler(stream).load() for _ in range(5))
+    if magic != _MAGIC_NUMBER or protocol != _PROTOCOL_VERSION:
+        raise pickle.UnpicklingError("not a PyTorch file of the format before 1.6")
+    dtypes = _storage_types(tensors)
     storages = {}
     for key in keys:
         elements = int(np.frombuffer(stream.read(8), "<i8")[0])
         dtype = dtypes[key]
         storages[key] = np.frombuffer(stream.read(elements * dtype.itemsize), dtype, count=elements)
+    return tensors, storages
+
+
+def _read_zip(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
+    """Tensors by name and storages by key."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        # PyTorch stores without compression, so no member can be larger than the file.
+        if any(info.file_size > len(content) for info in members.values()):
+            raise pickle.UnpicklingError("a member is larger than the file")
+        description = next((name for name in members if name.endswith("/data.pkl")), None)
+        if description is None:
+            raise pickle.UnpicklingError("a zip archive without data.pkl")
+        folder = description.removesuffix("data.pkl")
+        if members.get(f"{folder}byteorder") and archive.read(f"{folder}byteorder") != b"little":
+            raise pickle.UnpicklingError("written on a big-endian machine")
+        tensors = _StateDictUnpickler(io.BytesIO(archive.read(description))).load()
+        storages = {
+            key: np.frombuffer(archive.read(f"{folder}data/{key}"), dtype)
+            for key, dtype in _storage_types(tensors).items()
+        }
+    return tensors, storages
+
+
+def _storage_types(tensors: dict[str, _Tensor]) -> dict[str, np.dtype]:
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, _Tensor):
+            raise pickle.UnpicklingError(f"{name!r} is not a tensor")
+    return {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
+
+
+def _arrays(tensors: dict[str, _Tensor], storages: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     arrays = {}
     for name, tensor in tensors.items():
         flat = storages[tensor.storage.key]

@@ -37,10 +37,9 @@ def check_weights_file(path: Path) -> None:
         InputError: in one line, what the file is instead.
     """
     wanted = _suffix_for(path)
-    if path.name.endswith(wanted) or (wanted == ".h5" and path.suffix == ".hdf5"):
-        if wanted != ".h5" or not path.name.endswith(".weights.h5"):
-            return
-    raise InputError(f"{path} is in the format that Keras calls {wanted}; rename it to end in {wanted}")
+    named = next((end for end in (".weights.h5", ".h5", ".hdf5", ".keras") if path.name.endswith(end)), "")
+    if named.replace(".hdf5", ".h5") != wanted:
+        raise InputError(f"{path} is in the format that Keras calls {wanted}; rename it to end in {wanted}")
 
 
 def _suffix_for(path: Path) -> str:

@@ -1,0 +1,63 @@
+"""One network without networks inside it, so that every layer can be named, cut at and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+
+def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool = True) -> keras.Model:
+    """Copy `model`, with the layers of models nested in it in their place.
+
+    A layer keeps its name unless another one has it already; then the nested model's name goes
+    before it. All layers of the copy are trainable.
+
+    Args:
+        model: sequential or functional, with one input and one output.
+        image: the input tensor of the copy.
+        pixels: what the first layers get, where that is computed from `image`.
+        keep_weights: copy the weights too, instead of drawing new ones. What a Normalization layer
+            has measured is kept in any case.
+    """
+    import keras
+
+    copies: dict[int, tuple[Any, Any]] = {}
+    names = {"image"}
+
+    def run(network: keras.Model, tensors: Any, prefix: str) -> Any:
+        # A Sequential does not know its graph; a Model over its tensors does.
+        graph = keras.Model(network.inputs, network.outputs)
+        outputs = graph._run_through_graph(tensors, lambda operation: copy_of(operation, prefix))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def copy_of(operation: Any, prefix: str) -> Callable[..., Any]:
+        if isinstance(operation, keras.Model):
+            return lambda tensors, **_: run(operation, tensors, f"{prefix}{operation.name}_")
+        if id(operation) not in copies:
+            config = operation.get_config()
+            config["name"] = _free(operation.name, prefix, names)
+            copies[id(operation)] = operation, type(operation).from_config(config)
+        return copies[id(operation)][1]
+
+    output = run(model, image if pixels is None else pixels, "")
+    copied = keras.Model(image, output, name=model.name)
+    for original, copy in copies.values():
+        if isinstance(original, keras.layers.Layer) and (
+            keep_weights or isinstance(original, keras.layers.Normalization)
+        ):
+            copy.set_weights(original.get_weights())
+    copied.trainable = True
+    return copied
+
+
+def _free(name: str, prefix: str, taken: set[str]) -> str:
+    """The name, with the prefix or a number if it is taken; noted as taken."""
+    choice, number = name, 1
+    while choice in taken:
+        choice = f"{prefix}{name}" if number == 1 and prefix else f"{prefix}{name}_{number}"
+        number += 1
+    taken.add(choice)
+    return choice

@@ -1,0 +1,56 @@
+"""What hardware TensorFlow runs on here."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up messages off standard error; call it before the first import."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+@functools.cache
+def gpus() -> tuple[str, ...]:
+    """Names of the GPUs that TensorFlow sees. Their memory is taken as it is needed, not all at once."""
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    for gpu in found:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return tuple(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in found)
+
+
+def cpu() -> str:
+    """The processor for people, as in "AMD EPYC, 2 cores"."""
+    name = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name or platform.machine()}, {os.cpu_count()} cores"
+
+
+def describe() -> str:
+    """The device that will train, for people."""
+    return f"{len(gpus())} x {gpus()[0]}" if gpus() else cpu()
+
+
+def strategy() -> Any:
+    """All GPUs together where there are several, else TensorFlow's default."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy() if len(gpus()) > 1 else tf.distribute.get_strategy()
+
+
+def free_memory() -> int:
+    """Bytes that can be used without swapping."""
+    return psutil.virtual_memory().available

@@ -1,0 +1,83 @@
+"""Progress for a person at a terminal, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def steps(self, what: str) -> Callable[[int, int], None]:
+        """Start a stage; call the result with steps done and steps in all."""
+
+    def note(self, text: str) -> None:
+        """Change what stands beside the bar."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def steps(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: None
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class Bars:
+    """One rich bar at a time; a plain line for each long stage where stderr is no terminal."""
+
+    def __enter__(self) -> Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+            redirect_stdout=False,  # else what goes to a file would go to the terminal
+            redirect_stderr=False,
+        )
+        self.task: Any = None
+        self.live = self.console.is_terminal
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hide()
+
+    def hide(self) -> None:
+        """Take the bar away, so that something can be printed; the next stage brings it back."""
+        if self.live:
+            self.progress.stop()
+
+    def steps(self, what: str) -> Callable[[int, int], None]:
+        """Start the next bar; call the result with steps done and steps in all."""
+        began = time.monotonic()
+        if not self.live:
+            said = [False]
+
+            def say(done: int, total: int) -> None:
+                if not said[0] and time.monotonic() - began > 2:  # short stages need no words
+                    print(f"{what} ({total:,}) ...", file=sys.stderr, flush=True)
+                    said[0] = True
+
+            return say
+        self.progress.start()
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        task = self.task = self.progress.add_task(what, total=None, note="")
+        return lambda done, total: self.progress.update(task, completed=done, total=total)
+
+    def note(self, text: str) -> None:
+        """Change what stands behind the bar."""
+        if self.live and self.task is not None:
+            self.progress.update(self.task, note=text)

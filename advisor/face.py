@@ -1,0 +1,104 @@
+"""The two functions of `import advisor`; the command line calls them, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.display import Display, Silent
+from advisor.errors import InputError
+
+if TYPE_CHECKING:
+    from advisor.recommendation import Recommendation
+    from recipes.run_folder import Run
+
+DEFAULT_SAMPLE = 1000
+
+
+def recommend(
+    data: str,
+    *,
+    recipe: str | None = None,
+    sample: int = DEFAULT_SAMPLE,
+    source: str | None = None,
+    seed: int = 0,
+    display: Display | None = None,
+    **options: Any,
+) -> Recommendation:
+    """Measure a data set, decide, train nothing.
+
+    Args:
+        data: a folder of class folders, a folder with train/ and others, a CSV file, `sklearn:digits`
+            or `tfds:NAME`.
+        recipe: make the settings for this one of the four, whatever is advised.
+        sample: most images to measure, 10 or more.
+        source: data of the backbone's source domain, where it is not ImageNet.
+        seed: of everything random.
+        display: where progress is shown; nowhere if left out.
+        **options: fields of `advisor.settings.Options`, as backbone="resnet50" or image_size=160.
+
+    Returns:
+        A `Recommendation`; a notebook shows it as its table.
+
+    Raises:
+        InputError: bad data or options; one line that says what to do.
+    """
+    from advisor import devices
+
+    devices.quiet_tensorflow()
+    from advisor import dataset, recommendation
+    from advisor.settings import Options
+
+    display = display or Silent()
+    chosen = Options(**options)
+    chosen.check(recipe)
+    images = dataset.load(data, seed, display.steps("Looking at files"))
+    domain = dataset.load(source, seed) if source else None
+    return recommendation.recommend(images, chosen, display, recipe, sample, domain, seed)
+
+
+def run(
+    data: str,
+    *,
+    recipe: str | None = None,
+    output: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+    display: Display | None = None,
+    on_advice: Callable[[Recommendation], None] | None = None,
+    **options: Any,
+) -> Run:
+    """Build and train with the advised recipe, or with a given one, into a run folder.
+
+    Args:
+        data: see `recommend`.
+        recipe: one of the four; None for the advised one.
+        output: the run folder; made if it does not exist.
+        resume: go on with the unfinished run in `output`.
+        overwrite: replace the run in `output`.
+        seed: of everything random.
+        display: where progress is shown; nowhere if left out.
+        on_advice: called with the recommendation before training starts.
+        **options: see `recommend`, `sample` and `source` included.
+
+    Raises:
+        InputError: bad data or options; one line that says what to do.
+        KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
+    """
+    from advisor import report
+    from recipes import run_folder
+
+    folder = run_folder.prepare(Path(output), resume, overwrite)
+    try:
+        advice = recommend(data, recipe=recipe, seed=seed, display=display, **options)
+        if on_advice:
+            on_advice(advice)
+        settings = run_folder.start(folder, advice.data, seed, advice.settings, advice.to_json(), resume)
+        finished = run_folder.run(advice.data, settings, folder, seed, display or Silent(), resume)
+    except InputError:
+        run_folder.remove_if_empty(folder)
+        raise
+    report.write_run(finished, advice.to_json())
+    return finished

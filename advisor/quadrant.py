@@ -1,0 +1,78 @@
+"""Size x similarity -> quadrant. Every threshold of the advice lives here, with where it comes from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from advisor import similarity
+
+# Few or many: see benchmarks/README.md, "Where few ends". The source documents call 341 images few,
+# 4,242 and 10,015 many.
+LARGE_FROM_IMAGES = 1000
+# Similar or unlike: the score is defined so that this is 0.5, see advisor/similarity.py.
+SIMILAR_FROM_SCORE = 0.5
+# How gradual the borders are. Size: odds change e-fold for each factor of 1.5 in images. Similarity: the
+# gap between the photographs and the non-photographs nearest to the border is about 0.08 wide in KID.
+SIZE_WIDTH = math.log(1.5)
+DISTANCE_WIDTH = 0.02
+# Frozen features that are wrong about fewer images than this leave nothing to gain by training more.
+SATURATED_ERROR = 0.01
+# Evidence overrules the quadrant only by more than this many standard errors of a paired comparison.
+STANDARD_ERRORS = 1.0
+# Below this probability of the quadrant the advice names its neighbour.
+BORDERLINE = 0.75
+
+RECIPE = {
+    "small-similar": "feature_extraction",
+    "large-similar": "fine_tuning",
+    "small-dissimilar": "shallow_features",
+    "large-dissimilar": "full_training",
+}
+
+
+@dataclass(frozen=True)
+class Quadrant:
+    """A place in the 2 x 2.
+
+    Attributes:
+        name: a key of `RECIPE`.
+        size: "small" or "large".
+        similarity: "high" or "low".
+        probabilities: of all four; they sum to 1.
+    """
+
+    name: str
+    size: str
+    similarity: str
+    probabilities: dict[str, float]
+
+    @property
+    def confidence(self) -> float:
+        return self.probabilities[self.name]
+
+    def neighbour(self) -> str:
+        """The quadrant that is the next most probable."""
+        others = {name: p for name, p in self.probabilities.items() if name != self.name}
+        return max(others, key=lambda name: others[name])
+
+
+def place(images: int, measured: similarity.Similarity) -> Quadrant:
+    """Find the quadrant of a data set with this many images, all splits together."""
+    size = "large" if images >= LARGE_FROM_IMAGES else "small"
+    level = "high" if measured.score >= SIMILAR_FROM_SCORE else "low"
+    large = _logistic(math.log(images / LARGE_FROM_IMAGES) / SIZE_WIDTH)
+    border = -similarity.SCALE * math.log(SIMILAR_FROM_SCORE)
+    width = math.hypot(DISTANCE_WIDTH, measured.deviation)
+    similar = _logistic((border - measured.distance) / width)
+    probabilities = {
+        "small-similar": (1 - large) * similar,
+        "large-similar": large * similar,
+        "small-dissimilar": (1 - large) * (1 - similar),
+        "large-dissimilar": large * (1 - similar),
+    }
+    return Quadrant(f"{size}-{'similar' if level == 'high' else 'dissimilar'}", size, level, probabilities)
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, x))))

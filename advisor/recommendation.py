@@ -1,0 +1,333 @@
+"""Evidence to `Recommendation`: measure, place, decide, say why. Trains nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from advisor import backbones, dataset, embedding, probe, quadrant, similarity
+from advisor.dataset import Dataset
+from advisor.display import Display
+from advisor.errors import InputError
+from advisor.probe import ALL_TAPS, Evidence
+from advisor.quadrant import RECIPE, Quadrant
+from advisor.settings import RECIPES, Options, Settings, choose
+from advisor.similarity import Similarity
+
+SCHEMA = 1
+DEFAULT_SAMPLE = 1000
+MIRRORED_IMAGES = 200
+MIRROR_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One row of the rationale."""
+
+    factor: str
+    measured: str
+    threshold: str
+    verdict: str
+    because: str
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another recipe, and when to take it."""
+
+    recipe: str
+    when: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The advice, and all that it rests on.
+
+    Attributes:
+        data: the images, without those that could not be read.
+        sampled: how many of them were measured.
+        similarity: to the source domain.
+        quadrant: where the data set lies.
+        recipe: what to do.
+        settings: how.
+        rationale: why, a row for each factor.
+        evidence: what frozen features can do.
+        alternatives: what else, and when.
+        warnings: what to know before trusting a result.
+        device: what will train.
+        seconds: that measuring took.
+    """
+
+    data: Dataset
+    sampled: int
+    similarity: Similarity
+    quadrant: Quadrant
+    recipe: str
+    settings: Settings
+    rationale: tuple[Factor, ...]
+    evidence: Evidence
+    alternatives: tuple[Alternative, ...]
+    warnings: tuple[str, ...]
+    device: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `advisor recommend --json` prints."""
+        data, counts = self.data, self.data.counts()
+        return {
+            "schema": SCHEMA,
+            "dataset": {
+                "source": data.source,
+                "images": len(data),
+                "classes": len(data.class_names),
+                "class_names": list(data.class_names),
+                "images_per_class": {
+                    "min": int(counts.min()),
+                    "median": float(np.median(counts)),
+                    "max": int(counts.max()),
+                },
+                "splits": {split: len(data.indices(split)) for split in dataset.SPLITS},
+                "skipped": [{"path": item.path, "reason": item.reason} for item in data.skipped],
+            },
+            "size": {
+                "images": len(data),
+                "threshold": quadrant.LARGE_FROM_IMAGES,
+                "level": self.quadrant.size,
+            },
+            "similarity": {
+                "score": self.similarity.score,
+                "interval": list(self.similarity.interval),
+                "distance": self.similarity.distance,
+                "metric": similarity.METRIC,
+                "threshold": quadrant.SIMILAR_FROM_SCORE,
+                "level": self.quadrant.similarity,
+                "sampled": self.sampled,
+                "backbone": backbones.BUNDLED,
+                "reference": self.similarity.reference,
+            },
+            "quadrant": self.quadrant.name,
+            "confidence": self.quadrant.confidence,
+            "quadrants": self.quadrant.probabilities,
+            "recipe": self.recipe,
+            "settings": self.settings.to_json(),
+            "rationale": [vars(row) for row in self.rationale],
+            "evidence": {
+                "linear_probes": [{"tap": p.tap, "accuracy": p.accuracy} for p in self.evidence.depth],
+                "learning_curve": [vars(point) for point in self.evidence.curve],
+                "expected_accuracy": self.evidence.expected_accuracy,
+                "expected_interval": list(self.evidence.expected_interval),
+                "gain_at_double": self.evidence.gain_at_double,
+            },
+            "alternatives": [vars(item) for item in self.alternatives],
+            "warnings": list(self.warnings),
+            "device": self.device,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def recommend(
+    data: Dataset,
+    options: Options,
+    display: Display,
+    recipe: str | None = None,
+    sample: int = DEFAULT_SAMPLE,
+    source: Dataset | None = None,
+    seed: int = 0,
+) -> Recommendation:
+    """Measure a data set and decide.
+
+    Args:
+        data: the images.
+        options: what the user asked for.
+        display: where progress is shown.
+        recipe: the settings will be for this one, whatever is advised; None for the advised one.
+        sample: most images to measure.
+        source: images of the backbone's source domain, where it is not ImageNet.
+        seed: of the sample, the bootstrap and the folds.
+
+    Raises:
+        InputError: options or data that nothing can be done with.
+    """
+    began = time.monotonic()
+    options.check(recipe)
+    if sample < 10:
+        raise InputError(f"--sample is {sample}; give 10 or more")
+    backbone = backbones.load(options.backbone, options.weights, options.image_size)
+    image_size = options.image_size or backbone.image_size
+    yardstick = backbones.load(backbones.BUNDLED)
+    positions = dataset.sample(data.labels, sample, seed)
+    bar = display.steps("Measuring images")
+    measured = embedding.embed(yardstick, data, positions, yardstick.image_size, bar)
+    reference, name = similarity.reference_features(), similarity.REFERENCE
+    if source is not None:
+        chosen = dataset.sample(source.labels, sample, seed)
+        bar = display.steps("Measuring the source domain")
+        reference = embedding.embed(yardstick, source, chosen, yardstick.image_size, bar).features.last()
+        name = source.source
+    near = similarity.measure(measured.features.last(), reference, seed, name)
+    probed = measured
+    if (backbone.fingerprint, image_size) != (yardstick.fingerprint, yardstick.image_size):
+        probed = embedding.embed(backbone, data, positions, image_size, display.steps("Probing the backbone"))
+    labels = data.labels[probed.positions]
+    data = data.without(probed.unreadable)
+    training, test = len(data.indices("train")), len(data.indices("test"))
+    display.steps("Probing")(0, 1)
+    evidence = probe.gather(probed.features, labels, len(data.class_names), training, test, seed)
+    place = quadrant.place(len(data), near)
+    advised, reasons = decide(place, evidence)
+    chosen_recipe = recipe or advised
+    settings = choose(
+        chosen_recipe,
+        options,
+        taps=backbone.taps,
+        best_cut=max(evidence.depth[:-1], key=lambda p: p.accuracy).tap,
+        image_size=image_size,
+        fixed_size=backbone.fixed_size,
+        counts=data.counts(),
+        training_images=training,
+        flips=("flip",),
+    )
+    from advisor import devices
+
+    return Recommendation(
+        data=data,
+        sampled=len(labels),
+        similarity=near,
+        quadrant=place,
+        recipe=advised,
+        settings=settings,
+        rationale=(*_axes(data, near, place), *reasons),
+        evidence=evidence,
+        alternatives=_alternatives(place, advised),
+        warnings=(*data.warnings, *_warnings(data, yardstick.image_size)),
+        device=devices.describe(),
+        seconds=time.monotonic() - began,
+    )
+
+
+def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]]:
+    """The rule: the quadrant proposes a recipe, the probes may overrule it.
+
+    1. The quadrant's recipe is the proposal.
+    2. Where frozen features already classify nearly every image, training the backbone has nothing to
+       gain: the proposal becomes a frozen recipe.
+    3. Between the two frozen recipes the probes decide, if they differ by more than their noise: the
+       deepest layer alone is feature extraction, all depths together are shallow features.
+    """
+    proposal = RECIPE[place.name]
+    last, everything = evidence.depth[-2], evidence.probe(ALL_TAPS)
+    difference = everything.correct.astype(float) - last.correct
+    noise = float(difference.std() / math.sqrt(len(difference)))
+    gain = float(difference.mean())
+    best = max(evidence.depth, key=lambda p: p.accuracy)
+    error = 1 - evidence.expected_accuracy
+    recipe, rows = proposal, []
+    if proposal in ("fine_tuning", "full_training") and error < quadrant.SATURATED_ERROR:
+        recipe = "feature_extraction" if place.similarity == "high" else "shallow_features"
+    rows.append(
+        Factor(
+            "Frozen accuracy",
+            f"{evidence.expected_accuracy:.1%} expected",
+            f"{1 - quadrant.SATURATED_ERROR:.0%}",
+            "nothing to gain" if error < quadrant.SATURATED_ERROR else "room to gain",
+            f"5-fold linear probe; {evidence.gain_at_double:+.1%} with twice the images",
+        )
+    )
+    clear = abs(gain) > quadrant.STANDARD_ERRORS * noise
+    frozen = recipe in ("feature_extraction", "shallow_features")
+    if frozen and clear:
+        recipe = "shallow_features" if gain > 0 else "feature_extraction"
+    verdict = "all depths" if clear and gain > 0 else "last layer" if clear else "no clear difference"
+    rows.append(
+        Factor(
+            "Depth",
+            f"all depths {gain:+.1%}",
+            f"± {quadrant.STANDARD_ERRORS * noise:.1%}",
+            verdict,
+            f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}",
+        )
+    )
+    if recipe != proposal:
+        rows.append(
+            Factor(
+                "Evidence",
+                f"quadrant says {proposal}",
+                "probes overrule",
+                recipe,
+                "a measurement on these images outweighs the rule of thumb",
+            )
+        )
+    return recipe, tuple(rows)
+
+
+def _axes(data: Dataset, near: Similarity, place: Quadrant) -> tuple[Factor, Factor]:
+    per_class = int(np.median(data.counts()))
+    few = place.size == "small"
+    return (
+        Factor(
+            "Size",
+            f"{len(data):,} images",
+            f"{quadrant.LARGE_FROM_IMAGES:,}",
+            place.size,
+            f"{len(data.class_names)} classes, median {per_class:,} images; "
+            + ("too few to train a whole network" if few else "enough to train the whole network"),
+        ),
+        Factor(
+            "Similarity",
+            f"{near.score:.2f} ({near.interval[0]:.2f}-{near.interval[1]:.2f})",
+            f"{quadrant.SIMILAR_FROM_SCORE:.2f}",
+            place.similarity,
+            f"{similarity.METRIC} {near.distance:.3f} to {near.reference}",
+        ),
+    )
+
+
+def _alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
+    others = sorted(RECIPE, key=lambda name: -place.probabilities[name])
+    when = {
+        "feature_extraction": "if it must be ready in a minute, or images are few",
+        "fine_tuning": "if you have time and want the last points of accuracy",
+        "shallow_features": "if fine detail or texture matters more than whole objects",
+        "full_training": "if you have many images that look like no photograph",
+    }
+    found = []
+    for name in others:
+        recipe, probability = RECIPE[name], place.probabilities[name]
+        if recipe != advised and recipe not in [item.recipe for item in found]:
+            near = probability > 1 - quadrant.BORDERLINE
+            border = (
+                f"{name} has probability {probability:.0%}: run advisor compare" if near else when[recipe]
+            )
+            found.append(Alternative(recipe, border))
+    assert len(found) == len(RECIPES) - 1
+    return tuple(found)
+
+
+def _warnings(data: Dataset, measured_size: int) -> list[str]:
+    warnings = []
+    if data.skipped:
+        names = ", ".join(f"{item.path} ({item.reason})" for item in data.skipped[:3])
+        more = f" and {len(data.skipped) - 3} more" if len(data.skipped) > 3 else ""
+        warnings.append(f"{len(data.skipped)} skipped: {names}{more}")
+    counts = data.counts()
+    if counts.max() > 3 * counts.min():
+        smallest, largest = data.class_names[counts.argmin()], data.class_names[counts.argmax()]
+        warnings.append(
+            f"unbalanced classes: {largest!r} has {counts.max():,} images, {smallest!r} {counts.min():,}; "
+            "look at macro F1 beside accuracy"
+        )
+    tiny = np.flatnonzero(data.shorter_sides < measured_size // 2)
+    if len(tiny):
+        warnings.append(
+            f"{len(tiny):,} images are smaller than {measured_size // 2} pixels and will be enlarged, "
+            f"as {data.shown(data.paths[tiny[0]])}"
+        )
+    test = len(data.indices("test"))
+    if test < 100:
+        error = 1.645 * 0.5 / math.sqrt(test)
+        warnings.append(f"the test split has {test} images: its accuracy is known to ±{error:.0%} at best")
+    return warnings

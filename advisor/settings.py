@@ -1,0 +1,230 @@
+"""What a recipe is built with: every choice in plain sight, made in one place, carried in every JSON."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from advisor.errors import InputError
+
+RECIPES = ("feature_extraction", "fine_tuning", "shallow_features", "full_training")
+
+# How a recipe works; the first of each is the default.
+MODES = {
+    "feature_extraction": ("cached", "augmented"),
+    "fine_tuning": ("everything", "partial"),
+    "shallow_features": ("all_taps", "cut", "partial"),
+    "full_training": ("everything",),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is built and trained.
+
+    Attributes:
+        recipe: one of `RECIPES`.
+        mode: one of `MODES[recipe]`.
+        backbone: name or file.
+        weights: file of weights, or none for the backbone's own.
+        init: "pretrained" or "random".
+        image_size: pixels of the finished model's square input.
+        training_size: pixels that gradient steps see. Smaller than `image_size`, because random crops
+            make objects look larger (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
+        taps: the layers whose pooled outputs the head sees, from shallow to deep.
+        train_from: the first layer that is trained; all below are frozen. None: the whole backbone is frozen.
+        head: "linear", or "mlp:N" for one hidden layer of N units.
+        batch_norm: "frozen" statistics or "adapt".
+        augmentation: what is done to training images at random.
+        epochs: passes over the training images, 0 where the head is solved without gradient steps.
+        batch_size: images for each gradient step.
+        learning_rate: the peak, for AdamW with warm-up and cosine decay.
+        weight_decay: of AdamW.
+        label_smoothing: 0..1.
+        class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
+        base_labels: file with the class names of the backbone's own classifier, or none.
+    """
+
+    recipe: str
+    mode: str
+    backbone: str
+    weights: str | None
+    init: str
+    image_size: int
+    training_size: int
+    taps: tuple[str, ...]
+    train_from: str | None
+    head: str
+    batch_norm: str
+    augmentation: tuple[str, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    class_weights: str
+    base_labels: str | None = None
+
+    @property
+    def trains_backbone(self) -> bool:
+        return self.train_from is not None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Settings:
+        lists = {name: tuple(values[name]) for name in ("taps", "augmentation")}
+        return Settings(**{**values, **lists})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; None or False: our choice."""
+
+    backbone: str = "efficientnet_lite0"
+    weights: str | None = None
+    image_size: int | None = None
+    init: str = "pretrained"
+    mode: str | None = None
+    augment: bool = False
+    head: str = "linear"
+    train_from: str | None = None
+    cut_layer: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    base_labels: str | None = None
+
+    def check(self, recipe: str | None) -> None:
+        """Refuse options that are wrong whatever the data are.
+
+        Raises:
+            InputError: names the option, what it got and what it takes.
+        """
+        if recipe is not None and recipe not in RECIPES:
+            raise InputError(f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
+        hidden_units(self.head)
+        for option, value, least in (
+            ("--epochs", self.epochs, 1),
+            ("--image-size", self.image_size, 8),
+            ("--batch-size", self.batch_size, 1),
+        ):
+            if value is not None and value < least:
+                raise InputError(f"{option} is {value}; give {least} or more")
+        for option, given, recipes in (
+            ("--augment", self.augment, ("feature_extraction",)),
+            ("--train-from", self.train_from, ("fine_tuning", "shallow_features")),
+            ("--init random", self.init == "random", ("full_training",)),
+            (
+                "--cut-layer",
+                self.cut_layer and os.path.splitext(self.backbone)[1] == "",
+                ("shallow_features",),
+            ),
+            ("--mode", self.mode, tuple(MODES)),
+        ):
+            if given and recipe is not None and recipe not in recipes:
+                raise InputError(f"{option} goes with --recipe {' or '.join(recipes)}, not with {recipe}")
+        if self.mode and recipe and self.mode not in MODES[recipe]:
+            raise InputError(f"--mode {self.mode!r} is none of {recipe}'s: {', '.join(MODES[recipe])}")
+
+
+def hidden_units(head: str) -> int | None:
+    """Units of the hidden layer of a head: "linear" has none, "mlp:256" has 256.
+
+    Raises:
+        InputError: neither.
+    """
+    if head == "linear":
+        return None
+    kind, _, units = head.partition(":")
+    if kind == "mlp" and units.isdecimal() and 0 < int(units) <= 16384:
+        return int(units)
+    raise InputError(f"unknown head {head!r}; use linear or mlp:N, as in mlp:256")
+
+
+# Gradient recipes: measured with benchmarks/training_choices.py (table in benchmarks/README.md).
+LEARNING_RATE = {
+    "feature_extraction": 1e-3,
+    "fine_tuning": 3e-4,
+    "shallow_features": 3e-4,
+    "full_training": 1e-3,
+}
+RANDOM_INIT_LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 0.02
+IMAGES_SEEN = 24_000  # training images times epochs
+FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
+TRAINING_SIZE_SHARE = 0.72
+UNBALANCED = 3.0  # largest class over smallest, from which classes are weighted
+
+
+def choose(
+    recipe: str,
+    options: Options,
+    taps: tuple[str, ...],
+    best_cut: str,
+    image_size: int,
+    fixed_size: bool,
+    counts: np.ndarray,
+    training_images: int,
+    flips: tuple[str, ...],
+) -> Settings:
+    """The settings of a recipe for a data set.
+
+    Args:
+        recipe: one of `RECIPES`.
+        options: what the user asked for.
+        taps: of the backbone, from shallow to deep.
+        best_cut: the tap at which a linear probe is most accurate.
+        image_size: pixels, the backbone's own or the user's choice.
+        fixed_size: whether the backbone takes that size only.
+        counts: images of each class, int64 [classes].
+        training_images: size of the training split.
+        flips: the flips that do not change what an image is, of "flip" and "vertical flip".
+    """
+    options.check(recipe)
+    mode = options.mode or _mode(recipe, options)
+    last = taps[-1]
+    random = options.init == "random"
+    gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
+    smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
+    epochs = int(np.clip(round(IMAGES_SEEN / training_images), FEWEST_EPOCHS, MOST_EPOCHS))
+    settings = Settings(
+        recipe=recipe,
+        mode=mode,
+        backbone=options.backbone,
+        weights=options.weights,
+        init=options.init,
+        image_size=image_size,
+        training_size=image_size if fixed_size or not gradient else min(image_size, smaller),
+        taps={"all_taps": taps, "cut": (options.cut_layer or best_cut,)}.get(mode, (last,)),
+        train_from=None,
+        head=options.head,
+        batch_norm="frozen",
+        augmentation=("crop", *flips, "light") if gradient else (),
+        epochs=(options.epochs or (RANDOM_INIT_EPOCHS if random else epochs)) if gradient else 0,
+        batch_size=options.batch_size or (32 if training_images >= 320 else 16),
+        learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
+        weight_decay=WEIGHT_DECAY if gradient else 0.0,
+        label_smoothing=0.1 if random else 0.0,
+        class_weights="square root" if counts.max() > UNBALANCED * counts.min() else "none",
+        base_labels=options.base_labels,
+    )
+    if mode == "everything":
+        adapt = recipe == "full_training"
+        settings = replace(settings, train_from="", batch_norm="adapt" if adapt else "frozen")
+    if mode == "partial":
+        settings = replace(settings, train_from=options.train_from or taps[len(taps) // 2])
+    return settings
+
+
+def _mode(recipe: str, options: Options) -> str:
+    if options.augment:
+        return "augmented"
+    if options.train_from:
+        return "partial"
+    if options.cut_layer and recipe == "shallow_features":
+        return "cut"
+    return MODES[recipe][0]

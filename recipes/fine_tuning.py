@@ -1,0 +1,14 @@
+"""Many images, similar data: the whole network from the pre-trained weights, gently, head first."""
+
+from __future__ import annotations
+
+from recipes import training
+from recipes.job import Job, Trained
+
+
+def train(job: Job) -> Trained:
+    """Fine-tune with the statistics of batch norm frozen.
+
+    Mode "everything": all layers. Mode "partial": the layers from `settings.train_from` upwards.
+    """
+    return training.train(job)

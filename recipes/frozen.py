@@ -1,0 +1,84 @@
+"""A head on features that were computed once: no gradient reaches the backbone."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from advisor import linear_head
+from recipes.assembly import assemble, freeze, head_layers, set_head
+from recipes.job import Epoch, Job, Trained
+
+MLP_EPOCHS, MLP_PATIENCE = 100, 10
+
+
+def train(job: Job) -> Trained:
+    """Fit the head to cached features, then put it on the frozen backbone."""
+    assert job.features is not None
+    freeze(job.backbone, None)
+    features = np.concatenate([job.features.at(tap) for tap in job.settings.taps], axis=1)
+    head = head_layers(job.settings.head, job.classes)
+    fit = _linear if job.settings.head == "linear" else _mlp
+    history, validation = fit(job, features, head)
+    return Trained(assemble(job.backbone, job.settings, head, job.settings.image_size), history, validation)
+
+
+def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
+    """The convex head. Validation is measured without the validation images, then they are used, too."""
+    labels, began = job.data.labels, time.monotonic()
+    train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
+    bar = job.display.steps("Solving the head")
+    bar(0, 3)
+    weights = job.image_weights(train_at)
+    penalty = linear_head.best_penalty(features[train_at], labels[train_at], job.classes, job.seed, weights)
+    bar(1, 3)
+    tested = linear_head.fit(features[train_at], labels[train_at], job.classes, penalty, weights)
+    bar(2, 3)
+    both = np.sort(np.concatenate([train_at, validate_at]))
+    used = linear_head.fit(features[both], labels[both], job.classes, penalty, job.image_weights(both))
+    bar(3, 3)
+    set_head(head, used.kernel, used.bias)
+    measured = []
+    for at in (train_at, validate_at):
+        probabilities = tested.probabilities(features[at])
+        truth = probabilities[np.arange(len(at)), labels[at]]
+        measured += [float(-np.log(np.maximum(truth, 1e-7)).mean())]
+        measured += [float((probabilities.argmax(axis=1) == labels[at]).mean())]
+    return (Epoch(0, "head", *measured, 0.0, time.monotonic() - began),), probabilities
+
+
+def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
+    """A head with a hidden layer, by gradient steps on standardised features; best epoch kept.
+
+    The standardisation is folded into the hidden layer afterwards.
+    """
+    import keras
+
+    labels = np.eye(job.classes, dtype=np.float32)[job.data.labels]
+    train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
+    mean, scale = features[train_at].mean(axis=0), features[train_at].std(axis=0)
+    scale = np.where(scale > 1e-6 * scale.max(), scale, np.inf)
+    standard = ((features - mean) / scale).astype(np.float32)
+    model = keras.Sequential([keras.Input((features.shape[1],)), *head])
+    model.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.05), "categorical_crossentropy", ["accuracy"])
+    bar = job.display.steps("Training the head")
+    record = model.fit(
+        standard[train_at],
+        labels[train_at],
+        sample_weight=job.image_weights(train_at).astype(np.float32),
+        validation_data=(standard[validate_at], labels[validate_at]),
+        epochs=job.settings.epochs or MLP_EPOCHS,
+        batch_size=job.settings.batch_size,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.EarlyStopping("val_loss", patience=MLP_PATIENCE, restore_best_weights=True),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, MLP_EPOCHS)),
+        ],
+    ).history
+    validation = model.predict(standard[validate_at], verbose=0)
+    kernel, bias = head[0].get_weights()
+    head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
+    columns = ("loss", "accuracy", "val_loss", "val_accuracy")
+    rows = zip(*(record[name] for name in columns), strict=True)
+    return tuple(Epoch(n, "head", *row, 1e-3, 0.0) for n, row in enumerate(rows, 1)), validation

@@ -1,0 +1,88 @@
+"""What a recipe is given and what it gives back: the one shape that all recipes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from advisor.backbones import Backbone
+from advisor.dataset import Dataset
+from advisor.display import Display, Silent
+from advisor.embedding import Features
+from advisor.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to build and train.
+
+    Attributes:
+        data: all of its files could be read.
+        backbone: as the settings name it.
+        features: of all images at `settings.image_size`, in the order of `data`; None where the
+            weights are random, for then they say nothing.
+        settings: what to build.
+        folder: the run folder; a recipe writes to `checkpoints/` and `logs/` in it.
+        seed: of everything random.
+        resume: go on from `checkpoints/`.
+        display: where progress is shown.
+    """
+
+    data: Dataset
+    backbone: Backbone
+    features: Features | None
+    settings: Settings
+    folder: Path
+    seed: int
+    resume: bool = False
+    display: Display = field(default_factory=Silent)
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.class_names)
+
+    def image_weights(self, positions: np.ndarray) -> np.ndarray:
+        """float64 [n] of mean 1, by `settings.class_weights`."""
+        labels = self.data.labels[positions]
+        if self.settings.class_weights == "none":
+            return np.ones(len(labels))
+        weights = 1 / np.sqrt(np.bincount(labels, minlength=self.classes)[labels])
+        return weights / weights.mean()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of history.csv; epoch 0 is the head alone, before any gradient step."""
+
+    epoch: int
+    phase: str
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a recipe gives back.
+
+    Attributes:
+        model: images in 0..255 to probabilities; plain Keras.
+        history: by epoch.
+        validation: probabilities float32 [n, classes] on the validation split, by a model that did not
+            learn from it.
+        notes: what a person should know, as the accuracy before any training.
+    """
+
+    model: keras.Model
+    history: tuple[Epoch, ...]
+    validation: np.ndarray
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,269 @@
+"""One training from data to a finished run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from advisor import backbones, devices, embedding, images
+from advisor.dataset import Dataset
+from advisor.display import Display
+from advisor.errors import InputError
+from advisor.settings import Settings
+from advisor.storage import replacing
+from recipes import RECIPES
+from recipes.job import Epoch, Job
+from recipes.training import write_history
+
+if TYPE_CHECKING:
+    import keras
+
+
+# All that a run folder may hold; `--overwrite` removes these and nothing else.
+FILES = (
+    "model.keras",
+    "labels.json",
+    "recommendation.json",
+    "metrics.json",
+    "history.csv",
+    "curves.png",
+    "confusion_matrix.png",
+    "augmentation.png",
+    "report.html",
+    "README.md",
+    "logs",
+    "checkpoints",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it lies.
+        recipe: one of the four.
+        class_names: in the order of the model's outputs.
+        history: by epoch.
+        test_paths: n files.
+        test_labels: int64 [n].
+        test_probabilities: float32 [n, classes], by the saved model.
+        metrics: as in metrics.json.
+    """
+
+    folder: Path
+    recipe: str
+    class_names: tuple[str, ...]
+    history: tuple[Epoch, ...]
+    test_paths: tuple[str, ...]
+    test_labels: np.ndarray
+    test_probabilities: np.ndarray
+    metrics: dict[str, Any]
+
+
+def run(
+    data: Dataset, settings: Settings, folder: Path, seed: int, display: Display, resume: bool = False
+) -> Run:
+    """Build and train a model and write model.keras, labels.json, history.csv and metrics.json.
+
+    metrics.json comes last: a folder that has it is finished.
+
+    Args:
+        data: may still hold unreadable files; they are left out before anything trains.
+        settings: what to build.
+        folder: exists; its `checkpoints/` is removed at the end.
+        seed: of everything random.
+        display: where progress is shown.
+        resume: go on from `checkpoints/`.
+    """
+    import keras
+
+    began = time.monotonic()
+    keras.utils.set_random_seed(seed)
+    backbone = backbones.load(settings.backbone, settings.weights, settings.image_size)
+    features = None
+    embed_seconds = 0.0
+    if settings.init == "pretrained":
+        bar = display.steps("Embedding images")
+        embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
+        data, features = data.without(embedded.unreadable), embedded.features
+        embed_seconds = time.monotonic() - began
+    job = Job(data, backbone, features, settings, folder, seed, resume, display)
+    started = time.monotonic()
+    trained = RECIPES[settings.recipe](job)
+    train_seconds = time.monotonic() - started
+    with replacing(folder / "model.keras") as unfinished:
+        trained.model.save(unfinished)
+    with replacing(folder / "labels.json") as unfinished:
+        unfinished.write_text(json.dumps(list(data.class_names), ensure_ascii=False, indent=1) + "\n")
+    write_history(trained.history, folder / "history.csv")
+    test_at, validate_at = data.indices("test"), data.indices("validation")
+    paths = tuple(data.paths[i] for i in test_at)
+    tested, probabilities = predict(trained.model, paths, settings.image_size, display.steps("Testing"))
+    labels = data.labels[test_at][tested]
+    counted = {
+        "total": count_parameters(trained.model.weights),
+        "trained": count_parameters(trained.model.trainable_weights),
+    }
+    metrics = {
+        "recipe": settings.recipe,
+        "settings": settings.to_json(),
+        "test": score(labels, probabilities, data.class_names),
+        "validation": score(data.labels[validate_at], trained.validation, data.class_names),
+        "images": {split: len(data.indices(split)) for split in ("train", "validation", "test")},
+        "parameters": counted,
+        "seed": seed,
+        "seconds": {
+            "embed": round(embed_seconds, 3),
+            "train": round(train_seconds, 3),
+            "total": round(time.monotonic() - began, 3),
+        },
+        "device": devices.describe(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("tensorflow", "keras", "scikit-learn", "numpy")},
+        },
+    }
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    with replacing(folder / "metrics.json") as unfinished:
+        unfinished.write_text(json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    return Run(
+        folder=folder,
+        recipe=settings.recipe,
+        class_names=data.class_names,
+        history=trained.history,
+        test_paths=tuple(paths[i] for i in tested),
+        test_labels=labels,
+        test_probabilities=probabilities,
+        metrics=metrics,
+    )
+
+
+def count_parameters(weights: list) -> int:
+    return int(sum(np.prod(weight.shape) for weight in weights))
+
+
+def predict(
+    model: keras.Model,
+    paths: tuple[str, ...],
+    image_size: int,
+    progress: Callable[[int, int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classify image files with a model; memory stays flat.
+
+    Returns:
+        Positions in `paths` of the readable ones, int64 [n]; probabilities float32 [n, classes].
+    """
+    import tensorflow as tf
+
+    call = tf.function(lambda pixels: model(pixels, training=False), reduce_retracing=True)
+    positions, probabilities = [], []
+    for at, pixels in images.stream(paths, image_size, 32, lambda position, reason: None):
+        positions.append(at)
+        probabilities.append(np.asarray(call(tf.constant(pixels, tf.float32))))
+        progress(int(at[-1]) + 1, len(paths))
+    if not positions:
+        return np.empty(0, np.int64), np.empty((0, model.output_shape[-1]), np.float32)
+    return np.concatenate(positions), np.concatenate(probabilities)
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Accuracy, macro F1, log-loss (nats) and precision, recall and F1 of each class."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    predicted = probabilities.argmax(axis=1)
+    truth = probabilities[np.arange(len(labels)), labels]
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(class_names)), zero_division=0
+    )
+    present = support > 0
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "macro_f1": float(f1[present].mean()),
+        "log_loss": float(-np.log(np.maximum(truth, 1e-7)).mean()),
+        "per_class": {
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "images": int(support[i]),
+            }
+            for i, name in enumerate(class_names)
+        },
+    }
+
+
+def prepare(folder: Path, resume: bool, overwrite: bool) -> Path:
+    """Make sure that a run may write to a folder.
+
+    Raises:
+        InputError: it holds something and neither `resume` nor `overwrite` was asked for, or it cannot
+            be written.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; give a folder with --output")
+        held = folder.is_dir() and any(folder.iterdir())
+        if held and overwrite and not resume:
+            ours = [name for name in FILES if (folder / name).exists()]
+            if not ours:
+                raise InputError(
+                    f"{folder} is not a run folder; its content is kept; choose another --output"
+                )
+            for name in FILES:
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif held and not resume:
+            raise InputError(
+                f"{folder} is not empty; choose another --output, or add --resume or --overwrite"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"cannot write to {folder}; choose another --output")
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
+    return folder
+
+
+def start(
+    folder: Path,
+    data: Dataset,
+    seed: int,
+    settings: Settings,
+    recommendation: dict[str, Any],
+    resume: bool,
+) -> Settings:
+    """Write down what is about to be trained; where a run is resumed, return what was written then.
+
+    Raises:
+        InputError: the run to resume is of other images or another seed.
+    """
+    state = folder / "checkpoints" / "started.json"
+    if resume and state.exists():
+        started = json.loads(state.read_text())
+        if (started["data"], started["seed"]) != (data.fingerprint(), seed):
+            raise InputError(f"{folder} was started with other images or another --seed; give those again")
+        return Settings.from_json(started["settings"])
+    state.parent.mkdir(exist_ok=True)
+    with replacing(folder / "recommendation.json") as unfinished:
+        unfinished.write_text(json.dumps(recommendation, ensure_ascii=False, indent=1) + "\n")
+    with replacing(state) as unfinished:
+        started = {"data": data.fingerprint(), "seed": seed, "settings": settings.to_json()}
+        unfinished.write_text(json.dumps(started))
+    return settings
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Leave nothing behind where nothing was done."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

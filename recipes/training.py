@@ -1,0 +1,274 @@
+"""Training by gradient steps, shared by every recipe that needs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from advisor import devices, images, linear_head
+from advisor.storage import replacing
+from recipes import augmentation
+from recipes.assembly import assemble, freeze, head_layers, set_head
+from recipes.job import Epoch, Job, Trained
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+WARM_UP = 0.1  # of all steps
+PATIENCE = 5  # epochs without a lower validation loss
+
+
+def train(job: Job) -> Trained:
+    """Head first, then gradient steps, the best epoch kept.
+
+    The head starts at the optimum of the convex problem on frozen features (epoch 0), so that the first
+    gradients do not tear the backbone apart (Kumar et al., Fine-tuning can distort pretrained features,
+    ICLR 2022). With random weights there is no such start.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C; the last finished epoch is in `checkpoints/`.
+    """
+    import keras
+
+    settings, data = job.settings, job.data
+    train_at, validate_at = data.indices("train"), data.indices("validation")
+    freeze(job.backbone, settings.train_from)
+    with devices.strategy().scope():
+        head = head_layers(settings.head, job.classes)
+        flexible = settings.training_size != settings.image_size
+        model = assemble(job.backbone, settings, head, None if flexible else settings.image_size)
+        history = _start(job, model, head, train_at, validate_at)
+        checkpoints = job.folder / "checkpoints"
+        stored = math.ceil(settings.training_size * augmentation.MARGIN)
+        training = _pixels(job, train_at, stored, "training images")
+        validation = _pixels(job, validate_at, settings.image_size, "validation images")
+        steps = settings.epochs * math.ceil(len(train_at) / settings.batch_size)
+        _compile(model, settings, steps)
+        keeper = _Keeper(model, checkpoints, history)
+        if job.resume:
+            keeper.restore()
+        first = keeper.epochs_done()
+        if first < settings.epochs and not keeper.is_patience_over():
+            model.fit(
+                _batches(job, training, train_at, first),
+                validation_data=_validation_batches(job, validation, validate_at),
+                initial_epoch=first,
+                epochs=settings.epochs,
+                verbose=0,
+                callbacks=[
+                    _callback(job, keeper, len(train_at)),
+                    keras.callbacks.TensorBoard(str(job.folder / "logs"), write_graph=False),
+                ],
+            )
+        keeper.use_best()
+        finished = assemble(job.backbone, settings, head, settings.image_size)
+    probabilities = finished.predict(_validation_batches(job, validation, validate_at), verbose=0)
+    return Trained(finished, tuple(keeper.history), probabilities)
+
+
+def _start(
+    job: Job, model: keras.Model, head: list, train_at: np.ndarray, validate_at: np.ndarray
+) -> list[Epoch]:
+    """Put the head at the optimum for frozen features; the first row of the history."""
+    if job.features is None or len(head) > 1:
+        return []
+    began = time.monotonic()
+    features = np.concatenate([job.features.at(tap) for tap in job.settings.taps], axis=1)
+    labels = job.data.labels
+    weights = job.image_weights(train_at)
+    solved = linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
+    set_head(head, solved.kernel, solved.bias)
+    rows = []
+    for at in (train_at, validate_at):
+        probabilities = solved.probabilities(features[at])
+        truth = probabilities[np.arange(len(at)), labels[at]]
+        rows += [float(-np.log(np.maximum(truth, 1e-7)).mean())]
+        rows += [float((probabilities.argmax(axis=1) == labels[at]).mean())]
+    return [Epoch(0, "head", *rows, 0.0, time.monotonic() - began)]
+
+
+def _pixels(job: Job, positions: np.ndarray, size: int, what: str) -> np.ndarray:
+    """Decoded images, kept in the run folder until the run is finished."""
+    file = job.folder / "checkpoints" / f"pixels-{what.split()[0]}-{size}.npy"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    bar = job.display.steps(f"Decoding {what}")
+    pixels, unreadable = images.decode_all([job.data.paths[i] for i in positions], size, file, bar)
+    if unreadable:
+        position, reason = next(iter(unreadable.items()))
+        file.unlink()
+        raise images.UnreadableImage(
+            f"{job.data.paths[positions[position]]} changed during the run: {reason}"
+        )
+    return pixels
+
+
+def _batches(job: Job, pixels: np.ndarray, positions: np.ndarray, epoch: int) -> tf.data.Dataset:
+    """Shuffled, augmented batches of (pixels, one-hot labels, weights)."""
+    import keras
+    import tensorflow as tf
+
+    settings, seed = job.settings, job.seed + 1000 * epoch
+    augment = augmentation.pipeline(settings.augmentation, settings.training_size, seed)
+    labels = np.eye(job.classes, dtype=np.float32)[job.data.labels[positions]]
+    weights = job.image_weights(positions).astype(np.float32)
+    size = pixels.shape[1]
+
+    def fetch(rows: tf.Tensor) -> Any:
+        batch = tf.numpy_function(lambda at: pixels[np.sort(at)], [rows], tf.uint8)
+        batch = tf.ensure_shape(batch, (None, size, size, 3))
+        rows = tf.sort(rows)
+        batch = augment(tf.cast(batch, tf.float32), training=True)
+        return batch, tf.gather(labels, rows), tf.gather(weights, rows)
+
+    keras.utils.set_random_seed(seed)
+    return (
+        tf.data.Dataset.range(len(positions))
+        .shuffle(len(positions), seed=seed)
+        .batch(settings.batch_size)
+        .map(fetch, num_parallel_calls=2)
+        .prefetch(2)
+    )
+
+
+def _validation_batches(job: Job, pixels: np.ndarray, positions: np.ndarray) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    labels = np.eye(job.classes, dtype=np.float32)[job.data.labels[positions]]
+    size = pixels.shape[1]
+
+    def fetch(rows: tf.Tensor) -> Any:
+        batch = tf.numpy_function(lambda at: pixels[at], [rows], tf.uint8)
+        return tf.cast(tf.ensure_shape(batch, (None, size, size, 3)), tf.float32), tf.gather(labels, rows)
+
+    return tf.data.Dataset.range(len(positions)).batch(32).map(fetch, num_parallel_calls=2).prefetch(2)
+
+
+def _compile(model: keras.Model, settings: Any, steps: int) -> None:
+    """AdamW with warm-up and cosine decay; no weight decay on biases and batch norm."""
+    import keras
+
+    warm_up = max(1, round(WARM_UP * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[])
+
+
+class _Keeper:
+    """The history and the weights of the best and the last epoch, on disk after each epoch.
+
+    Everything is replaced as a whole, and `state.json` last, so that a process that is killed at any
+    moment leaves a state that `restore` can go on from.
+    """
+
+    def __init__(self, model: keras.Model, folder: Path, history: list[Epoch]) -> None:
+        self.model, self.folder, self.history = model, folder, list(history)
+        self.best = model.get_weights()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def epochs_done(self) -> int:
+        return sum(row.epoch > 0 for row in self.history)
+
+    def best_epoch(self) -> int:
+        return min(self.history, key=lambda row: row.validation_loss).epoch
+
+    def is_patience_over(self) -> bool:
+        return bool(self.history) and self.history[-1].epoch - self.best_epoch() >= PATIENCE
+
+    def add(self, row: Epoch) -> None:
+        self.history.append(row)
+        if self.best_epoch() == row.epoch:
+            self.best = self.model.get_weights()
+            self._save("best", self.best)
+        elif not (self.folder / "best.npz").exists():
+            self._save("best", self.best)
+        number = row.epoch
+        optimizer = [np.asarray(variable) for variable in self.model.optimizer.variables]
+        self._save(f"last-{number}", [*self.model.get_weights(), *optimizer])
+        with replacing(self.folder / "state.json") as unfinished:
+            unfinished.write_text(json.dumps([asdict(row) for row in self.history]))
+        (self.folder / f"last-{number - 1}.npz").unlink(missing_ok=True)
+
+    def _save(self, name: str, arrays: list[np.ndarray]) -> None:
+        with replacing(self.folder / f"{name}.npz") as unfinished:
+            np.savez(unfinished, *arrays)
+
+    def _load(self, name: str) -> list[np.ndarray]:
+        with np.load(self.folder / f"{name}.npz", allow_pickle=False) as arrays:
+            return [arrays[key] for key in arrays.files]
+
+    def restore(self) -> None:
+        """Take up the last finished epoch, if there is one."""
+        try:
+            history = [Epoch(**row) for row in json.loads((self.folder / "state.json").read_text())]
+            last = self._load(f"last-{history[-1].epoch}")
+            best = self._load("best")
+        except (OSError, ValueError, KeyError):
+            return
+        count = len(self.best)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.model.set_weights(last[:count])
+        for variable, value in zip(self.model.optimizer.variables, last[count:], strict=True):
+            variable.assign(value)
+        self.history, self.best = history, best
+
+    def use_best(self) -> None:
+        self.model.set_weights(self.best)
+
+
+def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbacks.Callback:
+    """Writes down each epoch, stops when patience is over, and moves the bar."""
+    import keras
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
+            if epoch == keeper.epochs_done() and not hasattr(self, "bar"):
+                self.bar: Callable[[int, int], None] = job.display.steps("Training")
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.seen = min(self.seen + job.settings.batch_size, images_per_epoch)
+            total = job.settings.epochs * images_per_epoch
+            self.bar(self.epoch * images_per_epoch + self.seen, total)
+            rate = self.seen / (time.monotonic() - self.began)
+            job.display.note(
+                f"epoch {self.epoch + 1}/{job.settings.epochs}  loss {logs['loss']:.3f}  "
+                f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s"
+            )
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            row = Epoch(
+                epoch=epoch + 1,
+                phase="training",
+                loss=float(logs["loss"]),
+                accuracy=float(logs["accuracy"]),
+                validation_loss=float(logs["val_loss"]),
+                validation_accuracy=float(logs["val_accuracy"]),
+                learning_rate=float(np.asarray(self.model.optimizer.learning_rate)),
+                seconds=time.monotonic() - self.began,
+            )
+            keeper.add(row)
+            if keeper.is_patience_over():
+                self.model.stop_training = True
+
+    return Watch()
+
+
+def write_history(history: tuple[Epoch, ...], file: Path) -> None:
+    """history.csv: a row for each epoch."""
+    with replacing(file) as unfinished, unfinished.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([field.name for field in fields(Epoch)])
+        writer.writerows([astuple(row) for row in history])
