@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows Subsystem for Linux
 
 
 def quiet_tensorflow() -> None:
@@ -20,6 +24,8 @@ def quiet_tensorflow() -> None:
 @functools.cache
 def gpus() -> tuple[str, ...]:
     """Names of the GPUs that TensorFlow sees. Their memory is taken as it is needed, not all at once."""
+    if sys.platform == "linux" and not any(Path(driver).exists() for driver in _GPU_DRIVERS):
+        return ()  # without importing TensorFlow, which takes seconds
     import tensorflow as tf
 
     found = tf.config.list_physical_devices("GPU")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import images
+from advisor import devices, images
 from advisor.backbones import Backbone
 from advisor.dataset import Dataset, Skipped
 from advisor.storage import cache_folder, replacing
@@ -201,7 +201,7 @@ def _runner(backbone: Backbone, image_size: int) -> Callable[[np.ndarray], list[
     """The fastest way on this machine from uint8 [b, size, size, 3] to features at each tap."""
     import tensorflow as tf
 
-    if not tf.config.list_physical_devices("GPU"):
+    if not devices.gpus():
         flat = _litert_file(backbone, image_size)
         if flat is not None:
             return _litert_runner(flat, len(backbone.taps))

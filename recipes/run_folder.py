@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +128,7 @@ def run(
             "total": round(time.monotonic() - began, 3),
         },
         "device": devices.describe(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("tensorflow", "keras", "scikit-learn", "numpy")},
-        },
+        "versions": versions(),
     }
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     with replacing(folder / "metrics.json") as unfinished:
@@ -147,6 +143,16 @@ def run(
         test_probabilities=probabilities,
         metrics=metrics,
     )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what the result depends on."""
+    import keras
+    import sklearn
+    import tensorflow as tf
+
+    modules = {"tensorflow": tf, "keras": keras, "scikit-learn": sklearn, "numpy": np}
+    return {"python": platform.python_version(), **{name: m.__version__ for name, m in modules.items()}}
 
 
 def count_parameters(weights: list) -> int:

@@ -196,7 +196,8 @@ def _reason_to_refuse(part: dict[str, Any]) -> str | None:
     if name == "function" and module == "builtins":
         known = isinstance(part.get("config"), str) and hasattr(keras.activations, part["config"])
         return None if known else "it is a function of its author's"
-    found = _class_of_keras(name, module)
+    # Keras looks a registered name up first; its own classes have none, or their own.
+    found = _class_of_keras(name, module) if part.get("registered_name") in (None, name) else None
     harmless = (
         keras.Operation,
         keras.initializers.Initializer,
@@ -216,6 +217,8 @@ def _class_of_keras(name: Any, module: Any) -> Any:
 
     if not isinstance(name, str) or ">" in name:
         return None
+    if name == "Functional":  # a Model made of layers; without a public name
+        return keras.Model
     if module in (None, "keras"):
         found = [getattr(getattr(keras, space), name, None) for space in _NAMESPACES]
         return next((each for each in [*found, getattr(keras, name, None)] if each is not None), None)
@@ -271,9 +274,8 @@ def _without_classifier(model: keras.Model) -> tuple[Any, tuple[np.ndarray, np.n
         below = _maker(below).input
     if len(below.shape) != 2:
         return _from_layer(below), None
-    kernel = np.array(last.kernel)
-    bias = np.array(last.bias) if last.use_bias else np.zeros(kernel.shape[1], kernel.dtype)
-    return _from_layer(below), (kernel, bias)
+    kernel, *bias = last.get_weights()
+    return _from_layer(below), (kernel, bias[0] if bias else np.zeros(kernel.shape[1], kernel.dtype))
 
 
 def _maker(tensor: Any) -> Any:

@@ -6,6 +6,7 @@ anything that could run, is not looked at.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,9 @@ def read_weights(model: keras.Model, path: Path) -> None:
     """
     check_weights_file(path)
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of what it raises for in the end
+            model.load_weights(path)
     except Exception as error:  # Keras and HDF5 raise many kinds for names, counts and shapes
         reason = one_line(error)
         raise InputError(f"{path} does not hold the weights of {model.name} ({reason})") from error
