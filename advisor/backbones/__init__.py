@@ -30,7 +30,7 @@ class Backbone:
             what a plain feature extractor uses.
         image_size: pixels of the square input that fits the weights best.
         minimum_size: pixels; smaller inputs are refused.
-        fixed_size: whether there is no other size; else `load` takes any from `minimum_size`.
+        fixed_size: whether `model` takes `image_size` only. `load` may build it for another.
         source: the domain of the weights, for people, as in "ImageNet-1k"; "none" for random weights.
         fingerprint: changes with architecture and weights.
         classifier: kernel [d, classes] and bias [classes] of the network's own classifier on the pooled
@@ -108,8 +108,8 @@ def load(
     path = None if weights is None else Path(weights)
     if name in _LOADERS:
         return _LOADERS[name](path, image_size, random)
-    if name in APPLICATIONS:
-        return _application(name, path, image_size, random)
+    if name.lower() in APPLICATIONS:  # also as Keras writes it, MobileNetV2
+        return _application(name.lower(), path, image_size, random)
     if Path(name).suffix.lower() in model_file.SUFFIXES:
         if path is not None:
             raise InputError(f"{name} brings its own weights; leave out --weights {weights}")
@@ -206,7 +206,7 @@ def _application(name: str, weights: Path | None, image_size: int | None, random
         taps=choose_taps(model),
         image_size=size,
         minimum_size=known.minimum_size,
-        fixed_size=False,
+        fixed_size=True,
         source=_source("ImageNet-1k", weights, random),
         fingerprint=fingerprint(model),
         index_shift=applications.inserted_layers(name),
@@ -223,7 +223,7 @@ def _model_file(path: Path, image_size: int | None, random: bool) -> Backbone:
         taps=choose_taps(file.model),
         image_size=file.image_size,
         minimum_size=file.image_size if file.fixed_size else 32,
-        fixed_size=file.fixed_size,
+        fixed_size=True,
         source=_source(f"the training data of {path.name}", None, random),
         fingerprint=fingerprint(file.model),
         classifier=None if random else file.classifier,

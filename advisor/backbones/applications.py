@@ -106,24 +106,18 @@ def _copy_weights(filled: keras.Model, model: keras.Model, application: Applicat
     belongs, which Keras corrects by one more layer
     (https://github.com/tensorflow/tensorflow/issues/49930). We correct the number.
     """
-    ours = model.layers[1 + inserted_layers(application.symbol.lower()) :]
-    theirs = [layer for layer in filled.layers[1:] if not _corrects_deviation(layer)]
+    ours = [layer for layer in model.layers if layer.weights]
+    theirs = [layer for layer in filled.layers if layer.weights]
     for layer, source in zip(ours, theirs, strict=False):  # theirs may go on with the classifier
         values = source.get_weights()
-        if type(layer).__name__ == "Normalization" and values:
+        if type(layer).__name__ == "Normalization":
             mean, variance, *rest = values
             published = np.allclose(variance.ravel(), _DEVIATION, atol=1e-3)
             values = [mean, variance**2 if published else variance, *rest]
         layer.set_weights(values)
     if application.scaling == "caffe":
-        first = next(layer for layer in ours if layer.weights)
-        kernel, *rest = first.get_weights()
-        first.set_weights([kernel[:, :, ::-1], *rest])
-
-
-def _corrects_deviation(layer: Any) -> bool:
-    """Whether this is the one layer that EfficientNet has with ImageNet weights only."""
-    return type(layer).__name__ == "Rescaling" and isinstance(layer.scale, list)
+        kernel, *rest = ours[0].get_weights()
+        ours[0].set_weights([kernel[:, :, ::-1], *rest])
 
 
 def _published(name: str, application: Application) -> keras.Model:
