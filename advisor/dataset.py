@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ SPLIT_FOLDERS = {
 }
 HELD_OUT = 0.1  # of all images, for each of validation and test where the user gave none
 _NOT_DATA = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
+_ILLEGIBLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _OWN_NAMES = "train, val (or valid, validation) and test"
 
 
@@ -81,16 +84,13 @@ class Dataset:
 
     def shown(self, path: str) -> str:
         """A path as the user knows it: relative to the data where it lies inside."""
-        try:
-            return str(Path(path).relative_to(self.root))
-        except ValueError:
-            return path
+        return _relative(path, self.root)
 
     def fingerprint(self) -> str:
         """Changes when any image, label or split does. Hexadecimal, 16 characters."""
-        digest = hashlib.sha256("\n".join(self.class_names).encode(errors="surrogateescape"))
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
         for path, identity in zip(self.paths, self.identities, strict=True):
-            digest.update(f"{self.shown(path)}\0{identity}\0".encode(errors="surrogateescape"))
+            digest.update(f"{self.shown(path)}\0{identity}\0".encode())
         digest.update(self.labels.tobytes() + self.splits.tobytes())
         return digest.hexdigest()[:16]
 
@@ -118,6 +118,7 @@ class Dataset:
         shown = tuple(Skipped(self.shown(item.path), item.reason) for item in unreadable)
         rest = replace(self.take(kept), skipped=self.skipped + shown)
         _check(rest)
+        _check_splits(rest)
         return rest
 
 
@@ -143,7 +144,7 @@ def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None
     number = {name: i for i, name in enumerate(class_names)}
     given = frozenset(entry.split for entry, _ in readable if entry.split)
     data = Dataset(
-        source=source,
+        source=legible(source),
         root=root,
         paths=tuple(entry.path for entry, _ in readable),
         labels=np.array([number[entry.label] for entry, _ in readable], dtype=np.int64),
@@ -155,7 +156,16 @@ def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None
         skipped=tuple(skipped),
     )
     _check(data)
-    data = replace(data, splits=_draw_missing_splits(data, seed))
+    return split(data, seed)
+
+
+def split(data: Dataset, seed: int) -> Dataset:
+    """Draw the splits that the user did not make, stratified, and keep copies out of the test split.
+
+    Raises:
+        InputError: a split comes out empty.
+    """
+    data = replace(data, splits=_draw_missing_splits(data, seed), warnings=_suspicious_classes(data))
     return _keep_copies_out_of_test(data)
 
 
@@ -168,7 +178,9 @@ def unlabelled(paths: Sequence[str], source: str) -> Dataset:
     entries = [_Entry(os.path.abspath(path), "") for path in paths]
     found = _inspect(entries, None)
     readable = [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
-    skipped = tuple(Skipped(e.path, f.reason) for e, f in zip(entries, found, strict=True) if f.reason)
+    skipped = tuple(
+        Skipped(legible(e.path), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
+    )
     if not readable:
         raise InputError(f"{source} holds no readable images; give image files or folders of them")
     return Dataset(
@@ -233,21 +245,23 @@ def _folder_entries(folder: Path) -> tuple[Path, list[_Entry], list[Skipped]]:
     splits = {
         entry: SPLIT_FOLDERS[entry.name.lower()] for entry in top if entry.name.lower() in SPLIT_FOLDERS
     }
+    classes: list[tuple[Path, str | None]] = []
     if "train" in splits.values():
         others = [entry.name for entry in top if entry not in splits]
         if others:
             raise InputError(
                 f"{folder} holds both train/ and {others[0]}/; keep only {_OWN_NAMES} beside each other"
             )
-        classes = [(entry, split) for part, split in splits.items() for entry in _class_folders(part)]
+        classes += [(entry, split) for part, split in splits.items() for entry in _class_folders(part)]
     else:
-        classes = [(entry, None) for entry in top]
+        classes += [(entry, None) for entry in top]
     if not classes:
         raise InputError(f"{folder} has no class folders; make one folder of images for each class in it")
-    entries, skipped = [], []
+    entries: list[_Entry] = []
+    skipped: list[Skipped] = []
     for class_folder, split in classes:
         for path in _files_below(class_folder, skipped, folder):
-            entries.append(_Entry(path, class_folder.name, split))
+            entries.append(_Entry(path, legible(class_folder.name), split))
     return folder, entries, skipped
 
 
@@ -269,16 +283,25 @@ def _files_below(folder: Path, skipped: list[Skipped], root: Path) -> list[str]:
     seen: set[str] = set()
 
     def cannot_read(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions, or remove it")
         skipped.append(Skipped(_relative(str(error.filename), root), error.strerror or "cannot be read"))
 
+    # Folders that hold this one hold other classes, too: a link back to them must not be followed.
+    above = Path(os.path.realpath(folder.parent))
+    around = {above, *above.parents, *Path(os.path.realpath(folder)).parents}
     for current, folders, files in os.walk(folder, followlinks=True, onerror=cannot_read):
         real = os.path.realpath(current)
-        if real in seen:
+        if Path(real) in around:
+            skipped.append(Skipped(_relative(current, root), "a link to a folder that it lies in"))
+        if real in seen or Path(real) in around:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _is_clutter(name))
         paths += [os.path.join(current, name) for name in sorted(files) if not _is_clutter(name)]
+    if not paths:
+        skipped.append(Skipped(_relative(str(folder), root), "no files in it"))
     return paths
 
 
@@ -320,9 +343,14 @@ def _csv_entries(path: Path) -> tuple[Path, list[_Entry], list[Skipped]]:
 
 def _relative(path: str, root: Path) -> str:
     try:
-        return str(Path(path).relative_to(root))
+        return legible(str(Path(path).relative_to(root)))
     except ValueError:
-        return path
+        return legible(path)
+
+
+def legible(name: str) -> str:
+    """A name with line breaks, control characters and bytes that are no UTF-8 written as escapes."""
+    return _ILLEGIBLE.sub(lambda found: ascii(found[0])[1:-1], name)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -355,6 +383,8 @@ def _inspect_one(path: str) -> _File:
         return _File(reason=str(error))
     except OSError as error:
         return _File(reason=error.strerror or "cannot be read")
+    except ValueError as error:  # a zero byte in the path
+        return _File(reason=str(error))
     return _File("", f"{status.st_size}:{status.st_mtime_ns}", min(width, height))
 
 
@@ -385,6 +415,31 @@ def _check(data: Dataset) -> None:
             raise InputError(
                 f"class {name!r} has no images in the training split; add some, or remove the class"
             )
+
+
+def _check_splits(data: Dataset) -> None:
+    for split in SPLITS:
+        if not len(data.indices(split)):
+            raise InputError(
+                f"the {split} split of {data.source} has no readable images of its own; add some"
+            )
+
+
+def _suspicious_classes(data: Dataset) -> tuple[str, ...]:
+    """Classes that may be one class, and classes that a test would say nothing about."""
+    warnings: list[str] = []
+    seen: dict[str, str] = {}
+    for name in data.class_names:
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if plain in seen:
+            warnings.append(f"classes {seen[plain]!r} and {name!r} look alike; merge them if they are one")
+        seen.setdefault(plain, name)
+    for split in sorted(data.given_splits - {"train"}):
+        present = set(data.labels[data.indices(split)])
+        absent = [name for i, name in enumerate(data.class_names) if i not in present]
+        if absent:
+            warnings.append(f"the {split} split has no images of {_listed(absent)}")
+    return tuple(warnings)
 
 
 def _stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -442,9 +497,7 @@ def _keep_copies_out_of_test(data: Dataset) -> Dataset:
     data = replace(data, splits=splits, warnings=tuple(warnings))
     kept = np.setdiff1d(np.arange(len(data)), np.array(dropped, dtype=np.int64))
     data = data.take(kept) if dropped else data
-    for split in SPLITS:
-        if not len(data.indices(split)):
-            raise InputError(f"the {split} split of {data.source} is empty; add images, or remove the split")
+    _check_splits(data)
     return data
 
 

@@ -127,7 +127,7 @@ def _fill(
     """Compute features and add them to the cache; what was computed is kept on Ctrl-C, too."""
     run = _runner(backbone, image_size)
     new_keys: list[bytes] = []
-    new_values: list[np.ndarray] = []
+    new_values: list[list[np.ndarray]] = []
     saved = time.monotonic()
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, unreadable):
@@ -155,17 +155,17 @@ class _Cache:
         self.file = cache_folder() / "features" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.npy"
         self.data = data
         self.taps = backbone.taps
-        self._open()
+        self._open(self.file)
 
     def key(self, position: int) -> bytes:
         path, identity = self.data.paths[position], self.data.identities[position]
         digest = hashlib.sha256(f"{path}\0{identity}".encode(errors="surrogateescape"))
         return digest.hexdigest()[:32].encode()
 
-    def _open(self) -> None:
-        """Map the file, or start anew where there is none or it is not ours."""
+    def _open(self, file: Path) -> None:
+        """Map a file, or start anew where there is none or it is not ours."""
         try:
-            table = np.load(self.file, mmap_mode="r", allow_pickle=False)
+            table = np.load(file, mmap_mode="r", allow_pickle=False)
             known = table.dtype.names == ("key", *self.taps)
         except (OSError, ValueError, EOFError):
             known = False
@@ -180,11 +180,11 @@ class _Cache:
         return Features(self.taps, widths, np.concatenate([rows[tap] for tap in self.taps], axis=1))
 
     def add(self, keys: list[bytes], values: list[list[np.ndarray]]) -> None:
-        self._open()  # another process may have added rows meanwhile
+        self._open(self.file)  # another process may have added rows meanwhile
         taps = [np.concatenate(parts) for parts in zip(*values, strict=True)]
         dtype = [("key", "S32"), *((tap, "<f4", v.shape[1:]) for tap, v in zip(self.taps, taps, strict=True))]
         current = {self.key(position) for position in range(len(self.data))}
-        kept = [row for key, row in self.rows.items() if key in current and key not in set(keys)]
+        kept = [self.rows[key] for key in self.rows.keys() & current - set(keys)]
         table = np.empty(len(kept) + len(keys), dtype)
         if kept and self.table is not None:
             table[: len(kept)] = self.table[kept]
@@ -194,7 +194,7 @@ class _Cache:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.file) as unfinished:
             np.save(unfinished, table, allow_pickle=False)
-        self._open()
+            self._open(unfinished)  # before another process can put its own in this one's place
 
 
 def _runner(backbone: Backbone, image_size: int) -> Callable[[np.ndarray], list[np.ndarray]]:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from advisor.errors import InputError
 from advisor.storage import replacing
 
 # Twice what a 100-megapixel camera takes. More is refused by its header, before memory is spent on it.
 MAX_PIXELS = 200_000_000
+# From here on images are decoded one at a time, so that threads cannot fill the memory together.
+LARGE_PIXELS = 30_000_000
+_one_large = threading.Lock()
+
+# What cameras, scanners and browsers write. Not Pillow's whole list: it hands EPS files to Ghostscript,
+# an interpreter, whatever they are called.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit raises two kinds of warnings; ours gives a reason
+# Once and for all, for `warnings.catch_warnings` does not work in threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class UnreadableImage(ValueError):
@@ -38,17 +50,20 @@ def _open(path: str | Path) -> Image.Image:
     try:
         if os.path.getsize(path) == 0:
             raise UnreadableImage("the file is empty")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadableImage("not an image that Pillow can read") from None
+        if Path(path).suffix.lower() in (".heic", ".heif"):
+            raise UnreadableImage("HEIC cannot be read; convert it to JPEG") from None
+        raise UnreadableImage("not an image, or of an unknown format") from None
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
     except Exception as error:  # Pillow's plug-ins raise nearly anything on hostile headers
         raise UnreadableImage(f"damaged header ({error})") from None
+    if not image.width * image.height:
+        image.close()
+        raise UnreadableImage("it has no pixels")
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise UnreadableImage(f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} pixels")
@@ -58,8 +73,9 @@ def _open(path: str | Path) -> Image.Image:
 def read(path: str | Path, at_least: int | None = None) -> Image.Image:
     """Decode one image to RGB the way a viewer shows it.
 
-    The first frame of an animation; turned as its EXIF orientation says; transparency on white;
-    16-bit and floating-point grey scaled to 8 bits.
+    The first frame of an animation or page of a document; turned as its EXIF orientation says;
+    transparency on white; 16-bit and floating-point grey scaled to 8 bits. Colour profiles are ignored,
+    as in the pipelines that backbones were trained with.
 
     Args:
         path: the file.
@@ -72,17 +88,24 @@ def read(path: str | Path, at_least: int | None = None) -> Image.Image:
         try:
             if at_least is not None:
                 image.draft("RGB", (at_least, at_least))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return _to_rgb(_upright(image))
         except Exception as error:  # as above: a decoder's errors are of many kinds
             raise UnreadableImage(f"damaged or truncated ({error})") from None
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says, if it can be read: viewers show an image with damaged EXIF, too."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as above
+        return image
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
-        return image.copy()
+        return image
     if image.mode.startswith(("I", "F")):
         return _deep_grey_to_rgb(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -164,9 +187,23 @@ def stream(
             pool.shutdown(cancel_futures=True)
 
 
+def find_unreadable(paths: Sequence[str], progress: Callable[[int, int], None]) -> dict[int, str]:
+    """Decode files to see whether that works: the reason by position for each that cannot be decoded."""
+    reasons: dict[int, str] = {}
+    for positions, _ in stream(paths, 8, 64, reasons.__setitem__):
+        progress(int(positions[-1]) + 1, len(paths))
+    return reasons
+
+
+def changed(path: str, reason: str) -> str:
+    """What to tell a user whose files were readable when a run began."""
+    way_out = "put it back and add --resume, or start again with --overwrite"
+    return f"{path} changed during the run ({reason}); {way_out}"
+
+
 def decode_all(
     paths: Sequence[str], size: int, file: Path, progress: Callable[[int, int], None] | None = None
-) -> tuple[np.ndarray, dict[int, str]]:
+) -> np.ndarray:
     """Decode images once into a file that is mapped into memory, so that epochs do not decode again.
 
     The operating system keeps in memory what fits there; a data set of any size needs no more.
@@ -178,22 +215,27 @@ def decode_all(
         progress: called with images done and images to do.
 
     Returns:
-        uint8 [n, size, size, 3], and the reason by position for each file that could not be decoded.
+        uint8 [n, size, size, 3].
+
+    Raises:
+        InputError: a file that could be read before is gone or damaged now.
     """
     shape = (len(paths), size, size, 3)
     try:
         pixels = np.load(file, mmap_mode="r", allow_pickle=False)
         if pixels.shape == shape and pixels.dtype == np.uint8:
-            return pixels, {}
+            return pixels
     except (OSError, ValueError, EOFError):
         pass
-    unreadable: dict[int, str] = {}
-    with replacing(file) as unfinished:
-        written = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-        for positions, batch in stream(paths, size, 64, unreadable.__setitem__):
-            written[positions] = batch
+
+    def refuse(position: int, reason: str) -> None:
+        raise InputError(changed(paths[position], reason))
+
+    # Written, not mapped: on a full disk a mapped file kills the process, a written one says so.
+    with replacing(file) as unfinished, unfinished.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for positions, batch in stream(paths, size, 64, refuse):
+            out.write(batch.data)
             if progress:
                 progress(int(positions[-1]) + 1, len(paths))
-        written.flush()
-        del written
-    return np.load(file, mmap_mode="r", allow_pickle=False), unreadable
+    return np.load(file, mmap_mode="r", allow_pickle=False)

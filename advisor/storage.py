@@ -15,15 +15,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Readers see the old file or the new one, never half of it, also with two writers at once.
     The temporary name keeps the suffix, for libraries that choose a format by it.
+
+    Raises:
+        OSError: with `path` as its file name, whatever the library in the block said.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
     try:
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        try:
+            yield Path(name)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def cache_folder() -> Path:

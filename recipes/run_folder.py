@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor import backbones, devices, embedding, images
-from advisor.dataset import Dataset
+from advisor.dataset import Dataset, Skipped
 from advisor.display import Display
 from advisor.errors import InputError
 from advisor.settings import Settings
@@ -97,6 +97,9 @@ def run(
         embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
         data, features = data.without(embedded.unreadable), embedded.features
         embed_seconds = time.monotonic() - began
+    else:
+        reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
+        data = data.without([Skipped(data.paths[i], reason) for i, reason in reasons.items()])
     job = Job(data, backbone, features, settings, folder, seed, resume, display)
     started = time.monotonic()
     trained = RECIPES[settings.recipe](job)
@@ -109,7 +112,10 @@ def run(
     test_at, validate_at = data.indices("test"), data.indices("validation")
     paths = tuple(data.paths[i] for i in test_at)
     tested, probabilities = predict(trained.model, paths, settings.image_size, display.steps("Testing"))
-    labels = data.labels[test_at][tested]
+    if len(tested) < len(paths):
+        gone = next(path for i, path in enumerate(paths) if i not in set(tested))
+        raise InputError(images.changed(gone, "cannot be read any more"))
+    labels = data.labels[test_at]
     counted = {
         "total": count_parameters(trained.model.weights),
         "trained": count_parameters(trained.model.trainable_weights),
@@ -138,7 +144,7 @@ def run(
         recipe=settings.recipe,
         class_names=data.class_names,
         history=trained.history,
-        test_paths=tuple(paths[i] for i in tested),
+        test_paths=paths,
         test_labels=labels,
         test_probabilities=probabilities,
         metrics=metrics,
