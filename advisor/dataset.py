@@ -476,10 +476,8 @@ def _keep_copies_out_of_test(data: Dataset) -> Dataset:
     for group in _copies(data):
         if len(set(labels[group])) > 1:
             conflicts.append(" = ".join(data.shown(data.paths[i]) for i in group))
-        for i in group[1:]:
-            first = splits[group].min()
-            if splits[i] == first:
-                continue
+        first = splits[group].min()
+        for i in group[splits[group] != first]:
             if SPLITS[splits[i]] in data.given_splits:
                 dropped.append(i)
             else:

@@ -25,7 +25,7 @@ _one_large = threading.Lock()
 
 # What cameras, scanners and browsers write. Not Pillow's whole list: it hands EPS files to Ghostscript,
 # an interpreter, whatever they are called.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit raises two kinds of warnings; ours gives a reason
 # Once and for all, for `warnings.catch_warnings` does not work in threads.
