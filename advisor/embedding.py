@@ -8,21 +8,19 @@ changed file is computed again.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from advisor import devices, images
+from advisor import forward, images
 from advisor.backbones import Backbone
 from advisor.dataset import Dataset, Skipped
+from advisor.forward import BATCH
 from advisor.storage import cache_folder, replacing
 
-BATCH = 16  # the fastest of 8, 16 and 32 for EfficientNet-Lite0 on 2 cores
 SAVE_EVERY_SECONDS = 60.0
 
 Progress = Callable[[int, int], None]
@@ -197,62 +195,7 @@ class _Cache:
             self._open(unfinished)  # before another process can put its own in this one's place
 
 
-def _runner(backbone: Backbone, image_size: int) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """The fastest way on this machine from uint8 [b, size, size, 3] to features at each tap."""
-    import tensorflow as tf
-
-    if not devices.gpus():
-        flat = _litert_file(backbone, image_size)
-        if flat is not None:
-            return _litert_runner(flat, len(backbone.taps))
-    model = backbone.features(backbone.taps)
-    call = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
-    return lambda pixels: [np.asarray(output) for output in call(pixels)]
-
-
-def _litert_file(backbone: Backbone, image_size: int) -> Path | None:
-    """The backbone as a LiteRT (TFLite) flat buffer, whose XNNPACK kernels are the fastest on a CPU.
-
-    Converted once and kept in the cache; None for a network that the converter does not take.
-    """
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    name = "\0".join((backbone.fingerprint, *backbone.taps, str(image_size), str(BATCH), tf.__version__))
-    file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.tflite"
-    if file.exists():
-        return file
-    model = backbone.features(backbone.taps)
-    shape = tf.TensorSpec((BATCH, image_size, image_size, 3), tf.float32)
-    try:
-        graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(shape)
-        frozen = convert_variables_to_constants_v2(graph)
-        content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
-    except Exception:  # the converter's errors are of many kinds; TensorFlow itself runs every network
-        return None
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as unfinished:
-        unfinished.write_bytes(content)
-    return file
-
-
-def _litert_runner(file: Path, taps: int) -> Callable[[np.ndarray], list[np.ndarray]]:
-    import tensorflow as tf
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tf.lite announces that it will move to another package
-        interpreter = tf.lite.Interpreter(str(file), num_threads=os.cpu_count())
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    # Outputs are called Identity, Identity_1, Identity_2 ... and listed in any order.
-    details = sorted(interpreter.get_output_details(), key=lambda d: int(f"0{d['name'].partition('_')[2]}"))
-    assert len(details) == taps
-
-    def run(pixels: np.ndarray) -> list[np.ndarray]:
-        batch = np.zeros((BATCH, *pixels.shape[1:]), np.float32)
-        batch[: len(pixels)] = pixels
-        interpreter.set_tensor(source, batch)
-        interpreter.invoke()
-        return [interpreter.get_tensor(detail["index"])[: len(pixels)] for detail in details]
-
-    return run
+def _runner(backbone: Backbone, image_size: int) -> forward.Forward:
+    """From uint8 [b, size, size, 3] to features at each tap."""
+    key = "\0".join((backbone.fingerprint, *backbone.taps))
+    return forward.runner(lambda: backbone.features(backbone.taps), key, image_size)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from advisor import backbones, dataset, embedding, probe, quadrant, similarity
+from advisor import backbones, dataset, embedding, plan, probe, quadrant, reproduction, similarity
 from advisor.dataset import Dataset
 from advisor.display import Display
 from advisor.errors import InputError
+from advisor.plan import Plan
 from advisor.probe import ALL_TAPS, Evidence
 from advisor.quadrant import RECIPE, Quadrant
 from advisor.settings import RECIPES, Options, Settings, choose
@@ -54,12 +55,14 @@ class Recommendation:
         quadrant: where the data set lies.
         recipe: what to do.
         settings: how.
+        plan: what training will take.
         rationale: why, a row for each factor.
         evidence: what frozen features can do.
         alternatives: what else, and when.
         warnings: what to know before trusting a result.
         device: what will train.
         seconds: that measuring took.
+        reproduction: command, seed, fingerprint of the data and versions, to get the same again.
     """
 
     data: Dataset
@@ -68,12 +71,19 @@ class Recommendation:
     quadrant: Quadrant
     recipe: str
     settings: Settings
+    plan: Plan
     rationale: tuple[Factor, ...]
     evidence: Evidence
     alternatives: tuple[Alternative, ...]
     warnings: tuple[str, ...]
     device: str
     seconds: float
+    reproduction: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        from advisor import html_report
+
+        return html_report.notebook_recommendation(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """The object that `advisor recommend --json` prints."""
@@ -114,6 +124,7 @@ class Recommendation:
             "quadrants": self.quadrant.probabilities,
             "recipe": self.recipe,
             "settings": self.settings.to_json(),
+            "plan": vars(self.plan),
             "rationale": [vars(row) for row in self.rationale],
             "evidence": {
                 "linear_probes": [{"tap": p.tap, "accuracy": p.accuracy} for p in self.evidence.depth],
@@ -126,6 +137,7 @@ class Recommendation:
             "warnings": list(self.warnings),
             "device": self.device,
             "seconds": round(self.seconds, 3),
+            "reproduction": self.reproduction,
         }
 
 
@@ -200,12 +212,35 @@ def recommend(
         quadrant=place,
         recipe=advised,
         settings=settings,
+        plan=plan.make(
+            settings,
+            dict(zip(probed.features.taps, probed.features.widths, strict=True)),
+            len(data.class_names),
+            len(data),
+            training,
+            bool(devices.gpus()),
+        ),
         rationale=(*_axes(data, near, place), *reasons),
         evidence=evidence,
         alternatives=_alternatives(place, advised),
         warnings=(*data.warnings, *_warnings(data, yardstick.image_size)),
         device=devices.describe(),
         seconds=time.monotonic() - began,
+        reproduction={
+            "command": reproduction.command(
+                "recommend",
+                data.source,
+                backbone=options.backbone,
+                weights=options.weights,
+                image_size=options.image_size,
+                sample=sample,
+                source=source.source if source else None,
+                seed=seed,
+            ),
+            "seed": seed,
+            "data": data.fingerprint(),
+            "versions": reproduction.versions(),
+        },
     )
 
 

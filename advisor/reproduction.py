@@ -1,0 +1,40 @@
+"""All that is needed to get the same result again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("transfer-advisor", "tensorflow", "keras", "scikit-learn", "numpy", "pillow")
+
+
+def command(name: str, data: str, **values: Any) -> str:
+    """A command line for a shell.
+
+    Args:
+        name: of the command.
+        data: DATA.
+        **values: of its options; None and False are left out.
+
+    >>> command("run", "my data", auto=True, image_size=96, weights=None)
+    "advisor run 'my data' --auto --image-size 96"
+    """
+    words = ["advisor", name, data]
+    for option, value in values.items():
+        if value is not None and value is not False:
+            flag = f"--{option.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    return shlex.join(words)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a result depends on, without importing them."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # run from a checkout, or a build of TensorFlow under another name
+    return found
