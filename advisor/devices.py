@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 
-
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows Subsystem for Linux
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -45,6 +44,7 @@ class Settings:
         weight_decay: of AdamW.
         label_smoothing: 0..1.
         class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
+        cut_layer: the backbone is used up to this layer; None for the whole.
         base_labels: file with the class names of the backbone's own classifier, or none.
     """
 
@@ -66,11 +66,8 @@ class Settings:
     weight_decay: float
     label_smoothing: float
     class_weights: str
+    cut_layer: str | None = None
     base_labels: str | None = None
-
-    @property
-    def trains_backbone(self) -> bool:
-        return self.train_from is not None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -199,7 +196,7 @@ def choose(
         init=options.init,
         image_size=image_size,
         training_size=image_size if fixed_size or not gradient else min(image_size, smaller),
-        taps={"all_taps": taps, "cut": (options.cut_layer or best_cut,)}.get(mode, (last,)),
+        taps={"all_taps": taps, "cut": (last if options.cut_layer else best_cut,)}.get(mode, (last,)),
         train_from=None,
         head=options.head,
         batch_norm="frozen",
@@ -210,6 +207,7 @@ def choose(
         weight_decay=WEIGHT_DECAY if gradient else 0.0,
         label_smoothing=0.1 if random else 0.0,
         class_weights="square root" if counts.max() > UNBALANCED * counts.min() else "none",
+        cut_layer=options.cut_layer,
         base_labels=options.base_labels,
     )
     if mode == "everything":

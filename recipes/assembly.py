@@ -56,12 +56,8 @@ def assemble(
 
 def freeze(backbone: Backbone, train_from: str | None) -> None:
     """Make the layers from `train_from` upwards trainable and the others not; None freezes all."""
-    from advisor.backbones.depth import layer_index
-
     layers = backbone.model.layers
-    first = (
-        len(layers) if train_from is None else layer_index(backbone.model, train_from) if train_from else 0
-    )
+    first = len(layers) if train_from is None else backbone.layer_index(train_from) if train_from else 0
     for index, layer in enumerate(layers):
         layer.trainable = index >= first
 

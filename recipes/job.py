@@ -79,10 +79,8 @@ class Trained:
         history: by epoch.
         validation: probabilities float32 [n, classes] on the validation split, by a model that did not
             learn from it.
-        notes: what a person should know, as the accuracy before any training.
     """
 
     model: keras.Model
     history: tuple[Epoch, ...]
     validation: np.ndarray
-    notes: tuple[str, ...] = ()

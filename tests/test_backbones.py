@@ -433,7 +433,8 @@ def test_model_file(ending, tmp_path):
     expected = np.asarray(theirs(images(48)))
     np.testing.assert_allclose(keras.ops.softmax(logits), expected, atol=1e-5)
     cut = backbone.cut("flatten_1")
-    assert cut.output.shape == (None, 10 * 10 * 16)
+    assert cut.taps[-1] == "flatten_1"
+    assert cut.model.output.shape == (None, 10 * 10 * 16)
     assert backbone.model.layers[backbone.layer_index(1)].name == "conv_1"  # as in theirs.layers[1]
     assert theirs.layers[1].name == "conv_1"
     assert "48" in refusal(backbones.load, str(file), image_size=64)

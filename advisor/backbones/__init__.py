@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,7 @@ class Backbone:
 
     Attributes:
         name: as in `advisor backbones`, or the file's name.
-        model: [n, height, width, 3] RGB in 0..255 to the last features; its layers carry the taps.
+        build: makes `model`, when that is first asked for: what is in the cache needs no network.
         taps: names of the layers whose outputs are probed, from shallow to deep; the last one is
             what a plain feature extractor uses.
         image_size: pixels of the square input that fits the weights best.
@@ -33,24 +36,34 @@ class Backbone:
         fixed_size: whether `model` takes `image_size` only. `load` may build it for another.
         source: the domain of the weights, for people, as in "ImageNet-1k"; "none" for random weights.
         fingerprint: changes with architecture and weights.
-        classifier: kernel [d, classes] and bias [classes] of the network's own classifier on the pooled
-            features of the last tap, where the weights came with one.
+        build_classifier: makes `classifier`.
         index_shift: what to add to an index in the original's `layers`, as in `keras.applications` or
             the user's file, to find the same layer in `model.layers`.
         notes: what the user should know about it, one sentence each.
     """
 
     name: str
-    model: keras.Model
+    build: Callable[[], keras.Model]
     taps: tuple[str, ...]
     image_size: int
     minimum_size: int
     fixed_size: bool
     source: str
     fingerprint: str
-    classifier: tuple[np.ndarray, np.ndarray] | None = None
+    build_classifier: Callable[[], tuple[np.ndarray, np.ndarray] | None] = lambda: None
     index_shift: int = 0
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """[n, height, width, 3] RGB in 0..255 to the last features; its layers carry the taps."""
+        return self.build()
+
+    @cached_property
+    def classifier(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Kernel [d, classes] and bias [classes] of the network's own classifier on the pooled features
+        of the last tap, where the weights came with one."""
+        return self.build_classifier()
 
     def layer_index(self, layer: str | int) -> int:
         """Where in `model.layers` the layer is that a user names, or counts as in the original.
@@ -67,11 +80,25 @@ class Backbone:
         outputs = [pooled(self.model.get_layer(tap).output) for tap in taps]
         return keras.Model(self.model.inputs[0], outputs, name=self.name)
 
-    def cut(self, tap: str) -> keras.Model:
-        """The network up to the layer `tap`, which it shares with `model`."""
+    def cut(self, layer: str | int) -> Backbone:
+        """The network up to a layer, which is then the last tap.
+
+        Raises:
+            InputError: no such layer.
+        """
         import keras
 
-        return keras.Model(self.model.inputs[0], self.model.get_layer(tap).output, name=self.name)
+        index = self.layer_index(layer)
+        name = self.model.layers[index].name
+        below = {earlier.name for earlier in self.model.layers[:index]}
+        shallow = keras.Model(self.model.inputs[0], self.model.layers[index].output, name=self.name)
+        whole = name == self.taps[-1]
+        return replace(
+            self,
+            build=lambda: shallow,
+            taps=(*(tap for tap in self.taps if tap in below), name),
+            build_classifier=self.build_classifier if whole else lambda: None,
+        )
 
 
 def pooled(output):
@@ -86,7 +113,11 @@ def pooled(output):
 
 
 def load(
-    name: str, weights: str | None = None, image_size: int | None = None, random: bool = False
+    name: str,
+    weights: str | None = None,
+    image_size: int | None = None,
+    random: bool = False,
+    cut: str | None = None,
 ) -> Backbone:
     """Get a backbone ready.
 
@@ -96,11 +127,17 @@ def load(
         image_size: pixels of the square input, where it is to differ from the backbone's own.
         random: the same architecture with fresh random weights; nothing is downloaded. Seed them with
             `keras.utils.set_random_seed` before.
+        cut: keep the network up to this layer (name or index) only.
 
     Raises:
-        InputError: unknown name, unreadable or unsafe file, no weights offline, or a size that the
-            network does not take.
+        InputError: unknown name, unreadable or unsafe file, no weights offline, no such layer, or a size
+            that the network does not take.
     """
+    whole = _load_whole(name, weights, image_size, random)
+    return whole if cut is None else whole.cut(cut)
+
+
+def _load_whole(name: str, weights: str | None, image_size: int | None, random: bool) -> Backbone:
     from advisor.backbones import model_file
 
     if random and weights is not None:
@@ -123,26 +160,28 @@ def _bundled(weights: Path | None, image_size: int | None, random: bool) -> Back
     from advisor.backbones import efficientnet_lite0
     from advisor.backbones.weights_file import read_weights
 
-    if random:
+    @functools.cache
+    def whole() -> keras.Model:
+        if not random and weights is None:
+            return efficientnet_lite0.pretrained()
+        if not random and weights is not None and weights.suffix in _PYTORCH:
+            return efficientnet_lite0.from_state_dict(weights)
         model = efficientnet_lite0.EfficientNetLite0()
-    elif weights is None:
-        model = efficientnet_lite0.pretrained()
-    elif weights.suffix in _PYTORCH:
-        model = efficientnet_lite0.from_state_dict(weights)
-    else:
-        model = efficientnet_lite0.EfficientNetLite0()
-        read_weights(model, weights)
+        if weights is not None:
+            read_weights(model, weights)
+        return model
+
     published = weights is None and not random
     return Backbone(
         name=BUNDLED,
-        model=model,
+        build=whole,
         taps=efficientnet_lite0.TAPS,
         image_size=_size(BUNDLED, image_size, 224, 32),
         minimum_size=32,
         fixed_size=False,
         source=_source("ImageNet-1k", weights, random),
-        fingerprint=efficientnet_lite0.WEIGHTS_SHA256[:16] if published else fingerprint(model),
-        classifier=None if random else tuple(model.get_layer("predictions").get_weights()),
+        fingerprint=efficientnet_lite0.WEIGHTS_SHA256[:16] if published else fingerprint(whole()),
+        build_classifier=lambda: None if random else tuple(whole().get_layer("predictions").get_weights()),
     )
 
 
@@ -155,7 +194,7 @@ def _simple_cnn(weights: Path | None, image_size: int | None, random: bool) -> B
         read_weights(model, weights)
     return Backbone(
         name="simple_cnn",
-        model=model,
+        build=lambda: model,
         taps=simple_cnn.TAPS,
         image_size=_size("simple_cnn", image_size, simple_cnn.IMAGE_SIZE, simple_cnn.MINIMUM_SIZE),
         minimum_size=simple_cnn.MINIMUM_SIZE,
@@ -182,14 +221,14 @@ def _resnet18(weights: Path | None, image_size: int | None, random: bool) -> Bac
         read_weights(model, weights)
     return Backbone(
         name="resnet18",
-        model=model,
+        build=lambda: model,
         taps=resnet18.TAPS,
         image_size=_size("resnet18", image_size, resnet18.IMAGE_SIZE, resnet18.MINIMUM_SIZE),
         minimum_size=resnet18.MINIMUM_SIZE,
         fixed_size=False,
         source=_source("none", weights, random),
         fingerprint=fingerprint(model),
-        classifier=classifier,
+        build_classifier=lambda: classifier,
         index_shift=1,
     )
 
@@ -202,7 +241,7 @@ def _application(name: str, weights: Path | None, image_size: int | None, random
     model = applications.build(name, size, weights, random)
     return Backbone(
         name=name,
-        model=model,
+        build=lambda: model,
         taps=choose_taps(model),
         image_size=size,
         minimum_size=known.minimum_size,
@@ -219,14 +258,14 @@ def _model_file(path: Path, image_size: int | None, random: bool) -> Backbone:
     file = ModelFile(path, image_size, random)
     return Backbone(
         name=path.name,
-        model=file.model,
+        build=lambda: file.model,
         taps=choose_taps(file.model),
         image_size=file.image_size,
         minimum_size=file.image_size if file.fixed_size else 32,
         fixed_size=True,
         source=_source(f"the training data of {path.name}", None, random),
         fingerprint=fingerprint(file.model),
-        classifier=None if random else file.classifier,
+        build_classifier=lambda: None if random else file.classifier,
         index_shift=file.index_shift,
         notes=file.notes,
     )

@@ -1,0 +1,70 @@
+"""Benchmark tasks: a data set cut to a size, as a user would hold it, and many more images to test on."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from advisor import dataset
+from advisor.dataset import SPLITS, Dataset
+from advisor.display import Silent
+from advisor.settings import Settings
+from recipes import run_folder
+
+MOST_TEST_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a user would have, and what a judge holds back.
+
+    Attributes:
+        name: of the data.
+        held: the user's images with the user's 80/10/10 splits; the advisor sees this only.
+        judged: the same training and validation images; its test split is what was held back.
+    """
+
+    name: str
+    size: int | None
+    seed: int
+    held: Dataset
+    judged: Dataset
+
+
+def cut(source: str, size: int | None, seed: int) -> Task | None:
+    """Cut a data set to a stratified sample of `size` images; None for all images.
+
+    The test images are up to `MOST_TEST_IMAGES` of the rest; with all images, the user's own test split.
+    Returns None if the data set is too small to hold 100 test images back.
+    """
+    data = dataset.load(source, seed)
+    name = Path(source.replace(":", "-")).name
+    if size is None:
+        return Task(name, None, seed, data, data)
+    order = np.random.default_rng(seed).permutation(len(data))
+    chosen = order[dataset.sample(data.labels[order], size, seed)]
+    rest = np.setdiff1d(np.arange(len(data)), chosen)
+    if len(rest) < 100 or np.bincount(data.labels[chosen], minlength=len(data.class_names)).min() < 3:
+        return None
+    rest = rest[dataset.sample(data.labels[rest], MOST_TEST_IMAGES, seed)]
+    held = dataset.split(replace(data.take(chosen), given_splits=frozenset()), seed)
+    kept = np.flatnonzero(held.splits != SPLITS.index("test"))
+    both = data.take(np.concatenate([chosen[kept], rest]))
+    splits = np.concatenate([held.splits[kept], np.full(len(rest), SPLITS.index("test"))])
+    return Task(name, size, seed, held, replace(both, splits=splits))
+
+
+def train(task: Task, settings: Settings) -> dict[str, float]:
+    """Train with a recipe and judge it: test and validation accuracy in 0..1, seconds."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        finished = run_folder.run(task.judged, settings, Path(folder), task.seed, Silent())
+    return {
+        "test": finished.metrics["test"]["accuracy"],
+        "validation": finished.metrics["validation"]["accuracy"],
+        "seconds": time.monotonic() - began,
+    }

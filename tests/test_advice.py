@@ -1,0 +1,97 @@
+"""What `advisor recommend` says, on real data sets and on generated ones."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from advisor import quadrant, similarity
+from advisor.cli import main
+
+
+def recommend(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    with pytest.raises(SystemExit) as end:
+        main(["recommend", "--json", *arguments])
+    captured = capsys.readouterr()
+    assert end.value.code == 0, captured.err
+    return json.loads(captured.out)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("hymenoptera", "small-similar"),
+        ("flowers", "large-similar"),
+        ("malaria", "large-dissimilar"),
+    ],
+)
+def test_real_data_sets_lie_in_their_quadrants(capsys, real_data, name, place):
+    advice = recommend(capsys, str(real_data / name))
+    assert advice["quadrant"] == place
+    assert advice["confidence"] == max(advice["quadrants"].values())
+    assert sum(advice["quadrants"].values()) == pytest.approx(1)
+    assert [row["factor"] for row in advice["rationale"]][:2] == ["Size", "Similarity"]
+
+
+def test_fifty_images_of_each_steel_defect_are_few_and_unlike(capsys, real_data, tmp_path):
+    for folder in sorted((real_data / "neu").iterdir()):
+        (tmp_path / folder.name).mkdir()
+        for path in sorted(folder.iterdir())[:50]:
+            (tmp_path / folder.name / path.name).symlink_to(path)
+    assert recommend(capsys, str(tmp_path))["quadrant"] == "small-dissimilar"
+
+
+def test_digits_are_unlike_photographs_and_the_same_seed_says_the_same(capsys):
+    first, second = (recommend(capsys, "sklearn:digits", "--sample", "200", "--seed", "3") for _ in range(2))
+    assert first["similarity"]["level"] == "low"
+    assert first["dataset"]["images"] == 1797
+    for advice in (first, second):
+        del advice["seconds"]
+    assert first == second
+
+
+def test_a_source_of_ones_own_is_the_yardstick(capsys):
+    advice = recommend(capsys, "sklearn:digits", "--sample", "100", "--source", "sklearn:digits")
+    assert advice["similarity"]["reference"] == "sklearn:digits"
+    assert advice["similarity"]["score"] > 0.95
+
+
+def test_the_score_is_one_for_the_reference_and_falls_as_unlike_features_are_added():
+    reference = similarity.reference_features()
+    half, other = reference[::2], reference[1::2]
+    assert similarity.measure(half, other).score > 0.9
+    generator = np.random.default_rng(0)
+    unlike = generator.permuted(reference, axis=1)[:500]  # the same numbers, in the wrong places
+    scores = [
+        similarity.measure(np.concatenate([half[: 500 - n], unlike[:n]]), other).score
+        for n in (0, 100, 200, 300, 400, 500)
+    ]
+    assert all(more > less for more, less in zip(scores, scores[1:], strict=False))
+
+
+def test_a_small_sample_lies_in_the_interval_of_a_large_one():
+    reference = similarity.reference_features()
+    generator = np.random.default_rng(1)
+    shifted = reference + generator.normal(0.1, 0.3, reference.shape[1])
+    whole = similarity.measure(shifted, reference)
+    inside = 0
+    for seed in range(20):
+        part = shifted[np.random.default_rng(seed).permutation(1000)[:100]]
+        inside += whole.interval[0] <= similarity.measure(part, reference, seed).score <= whole.interval[1]
+    assert inside >= 16
+
+
+def test_size_and_similarity_make_the_quadrant():
+    def at(images: int, distance: float) -> quadrant.Quadrant:
+        score = similarity.score(distance)
+        measured = similarity.Similarity(score, (score, score), distance, 0.01, "reference")
+        return quadrant.place(images, measured)
+
+    # What the source documents call few and many: 341; 4,242 and 10,015 images.
+    assert at(341, 0.3).name == "small-dissimilar"
+    assert at(4242, 0.1).name == "large-similar"
+    assert at(10015, 0.3).name == "large-dissimilar"
+    assert at(200, 0.08).confidence > at(900, 0.15).confidence
+    assert at(quadrant.LARGE_FROM_IMAGES, 0.05).neighbour() == "small-similar"

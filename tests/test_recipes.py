@@ -1,0 +1,110 @@
+"""What `advisor run` leaves behind, for each recipe, on real and on embedded images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor.cli import main
+
+CONTRACT = {
+    "model.keras", "labels.json", "recommendation.json", "metrics.json", "history.csv", "curves.png",
+    "confusion_matrix.png",
+}  # fmt: skip
+
+# Runs where `advisor` cannot be imported: only TensorFlow's Keras and Pillow.
+LOADS_WITHOUT_US = """
+import json, sys
+sys.modules["advisor"] = sys.modules["recipes"] = None
+import keras, numpy as np
+from PIL import Image
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+size = model.input_shape[1]
+images = []
+for path in sys.argv[2:]:
+    image = Image.open(path).convert("RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    images.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box, reducing_gap=3.0)))
+print(json.dumps(np.asarray(model(np.stack(images))).tolist()))
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--json", *arguments])
+    captured = capsys.readouterr()
+    assert end.value.code == 0, captured.err
+    return json.loads(captured.out)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "extra"),
+    [
+        ("feature_extraction", ()),
+        ("feature_extraction", ("--head", "mlp:32")),
+        ("feature_extraction", ("--augment", "--epochs", "2")),
+        ("fine_tuning", ("--epochs", "2")),
+        ("fine_tuning", ("--epochs", "2", "--train-from", "block_12_expand")),
+        ("shallow_features", ()),
+        ("shallow_features", ("--cut-layer", "block_10_out")),
+        ("shallow_features", ("--mode", "partial", "--epochs", "2")),
+        ("full_training", ("--epochs", "2")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_each_recipe_beats_the_majority_class(capsys, real_data, tmp_path, recipe, extra):
+    folder = tmp_path / "run"
+    data = str(real_data / "hymenoptera")
+    metrics = run(capsys, data, "--recipe", recipe, "--image-size", "96", "--output", str(folder), *extra)
+    assert {path.name for path in folder.iterdir()} >= CONTRACT
+    assert not (folder / "checkpoints").exists()
+    assert metrics["test"]["accuracy"] >= 0.7
+    assert metrics["images"] == {"train": 318, "validation": 40, "test": 40}
+    assert json.loads((folder / "metrics.json").read_text())["test"] == metrics["test"]
+    with (folder / "history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) >= 1
+    trained = metrics["parameters"]["trained"]
+    assert trained > 3_000_000 if recipe == "full_training" else trained < 3_500_000
+
+
+def test_random_weights_train_too(capsys, tmp_path):
+    folder = tmp_path / "run"
+    arguments = ("--recipe", "full_training", "--init", "random", "--epochs", "1", "--image-size", "32")
+    metrics = run(capsys, "sklearn:digits", *arguments, "--output", str(folder), "--sample", "100")
+    assert metrics["settings"]["init"] == "random"
+    assert {path.name for path in folder.iterdir()} >= CONTRACT
+
+
+def test_the_saved_model_needs_only_keras_and_says_what_the_run_reported(capsys, tmp_path):
+    from advisor import run as advise_and_run
+
+    finished = advise_and_run(
+        "sklearn:digits", recipe="shallow_features", output=tmp_path / "run", image_size=64, sample=200
+    )
+    paths = finished.test_paths[:20]
+    process = subprocess.run(
+        [sys.executable, "-c", LOADS_WITHOUT_US, str(tmp_path / "run" / "model.keras"), *paths],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    probabilities = json.loads(process.stdout.splitlines()[-1])
+    assert finished.test_probabilities[:20] == pytest.approx(probabilities, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_metrics(capsys, tmp_path):
+    arguments = ("sklearn:digits", "--recipe", "feature_extraction", "--image-size", "64", "--sample", "200")
+    first, second = (run(capsys, *arguments, "--output", str(tmp_path / name)) for name in "ab")
+    assert first["test"] == second["test"]
+    assert first["test"]["accuracy"] > 0.8
+
+
+def test_auto_on_photographs_of_insects(capsys, real_data, tmp_path):
+    metrics = run(capsys, str(real_data / "hymenoptera"), "--auto", "--output", str(tmp_path / "run"))
+    assert metrics["test"]["accuracy"] >= 0.9
+    assert Path(metrics["folder"]).is_dir()
