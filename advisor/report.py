@@ -1,10 +1,15 @@
-"""What a person sees: tables on the terminal, plots in the run folder."""
+"""What a person sees on the terminal, and the plots of a run folder."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from advisor import plan
+from advisor.quadrant import RECIPE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,124 +30,110 @@ PLACES = (
 )
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Standard output, at most 80 columns wide; plain text where it is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a character the terminal lacks must not end the command
+    found = Console(highlight=False)
+    found.width = min(WIDTH, found.width) if found.is_terminal else WIDTH
+    return found
+
+
+def printable(text: object) -> str:
+    """Without what a terminal would obey or cannot encode: file names may hold any byte."""
+    return "".join(c if c.isprintable() else "�" for c in str(text))
 
 
 def print_recommendation(advice: dict[str, Any]) -> None:
-    """Print the advice with its rationale; plain text where standard output is no terminal.
+    """Print the advice with its rationale.
 
     Args:
         advice: as `Recommendation.to_json` returns it.
     """
-    console = _console()
+    out = console()
     for part in recommendation_parts(advice):
-        console.print(part)
+        out.print(part)
 
 
 def recommendation_parts(advice: dict[str, Any]) -> list[Any]:
     """The advice as rich renderables, from top to bottom."""
-    from rich import box
-    from rich.padding import Padding
-    from rich.table import Table
+    data, asked = advice["dataset"], advice["settings"]["recipe"]
+    splits = " + ".join(f"{count:,} {split}" for split, count in data["splits"].items())
+    parts: list[Any] = [
+        _text(data["source"], "bold"),
+        _text(f"{data['images']:,} images, {data['classes']:,} classes ({splits})"),
+        "",
+        _rationale(advice["rationale"]),
+        "",
+        _map(advice),
+        "",
+        _text(f"Advice: {advice['recipe']}", "bold green") + _text(f" - {WHAT[advice['recipe']]}"),
+        _text(f"Confidence in the quadrant: {advice['confidence']:.0%}"),
+    ]
+    if asked != advice["recipe"]:
+        parts.append(_text(f"You asked for: {asked}"))
+    parts += ["", _pairs(plan.words(advice)), ""]
+    parts.append(_pairs((f"or {item['recipe']}", item["when"]) for item in advice["alternatives"]))
+    parts += [""] if advice["warnings"] else []
+    parts += [_text(f"Warning: {warning}", "yellow") for warning in advice["warnings"]]
+    seconds = f"{advice['similarity']['sampled']:,} images in {advice['seconds']:.1f} s"
+    return [*parts, "", _text(f"Measured {seconds}", "dim")]
+
+
+def _text(text: object, style: str = "") -> Any:
+    """Text, never markup: a file may be called [bold]."""
     from rich.text import Text
 
-    data = advice["dataset"]
-    splits = " + ".join(f"{count:,} {split}" for split, count in data["splits"].items())
-    head = Text(f"{data['source']}: {data['images']:,} images, {data['classes']} classes ({splits})", "bold")
+    return Text(printable(text), style, overflow="fold")
+
+
+def _rationale(rows: list[dict[str, str]]) -> Any:
+    """One row for each factor. Columns are as wide as their longest word, the reason has the rest."""
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, width=WIDTH, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for column, share in (
-        ("factor", 15),
-        ("measured", 17),
-        ("threshold", 9),
-        ("verdict", 12),
-        ("because", 23),
-    ):
-        table.add_column(column.capitalize(), min_width=min(share, 9), ratio=share, overflow="fold")
-    for row in advice["rationale"]:
-        table.add_row(*(Text(str(value)) for value in row.values()))
-    parts: list[Any] = [head, "", table, "", _map(advice), ""]
-    parts.append(Text(f"Advice: {advice['recipe']}", "bold green") + Text(f" - {WHAT[advice['recipe']]}"))
-    parts.append(f"Confidence in the quadrant: {advice['confidence']:.0%}")
-    if advice["settings"]["recipe"] != advice["recipe"]:
-        parts.append(f"You asked for: {advice['settings']['recipe']}")
-    parts.append(Padding(_plan(advice), (1, 0)))
-    for item in advice["alternatives"]:
-        parts.append(Text(f"Or {item['recipe']}: {item['when']}"))
-    for warning in advice["warnings"]:
-        parts.append(Text(f"Warning: {warning}", "yellow"))
-    parts.append(
-        Text(f"Measured {advice['similarity']['sampled']:,} images in {advice['seconds']:.1f} s", "dim")
-    )
-    return parts
+    *short, reason = rows[0]
+    for name, least in zip(short, (10, 16, 9, 10), strict=True):
+        longest = max(len(word) for row in rows for word in row[name].split() or [""])
+        table.add_column(name.capitalize(), width=min(18, max(least, longest)), overflow="fold")
+    table.add_column(reason.capitalize(), ratio=1, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    return table
 
 
 def _map(advice: dict[str, Any]) -> Any:
     """The 2 x 2 with this data set's place in it."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=box.ASCII, width=WIDTH, show_lines=True)
     similar, few = advice["similarity"]["threshold"], advice["size"]["threshold"]
-    table.add_column("", ratio=1)
-    table.add_column(f"similar (score from {similar:.2f})", ratio=2)
-    table.add_column(f"unlike (score below {similar:.2f})", ratio=2)
-    from advisor.quadrant import RECIPE
-
-    for size, row in zip((f"few (below {few:,})", f"many (from {few:,})"), PLACES, strict=True):
-        cells = [Text(size)]
+    table.add_column("", width=15)
+    table.add_column(f"similar (score from {similar:.2f})", ratio=1)
+    table.add_column(f"unlike (score below {similar:.2f})", ratio=1)
+    sizes = f"few\n(below {few:,})", f"many\n(from {few:,})"
+    for size, row in zip(sizes, PLACES, strict=True):
+        cells: list[Any] = [size]
         for name in row:
             here = name == advice["quadrant"]
-            text = f"{'>> HERE << ' if here else ''}{advice['quadrants'][name]:.0%}\n{RECIPE[name]}"
-            cells.append(Text(text, "bold" if here else ""))
+            mark, style = (">> HERE << ", "bold") if here else ("", "")
+            cells.append(
+                _text(f"{mark}{advice['quadrants'][name]:.0%}", style) + "\n" + _text(RECIPE[name], style)
+            )
         table.add_row(*cells)
     return table
 
 
-def plan(settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """What will be built, in words: pairs of a name and a value."""
-    if settings["train_from"] is None:
-        layers = "all frozen"
-    elif settings["train_from"] == "":
-        layers = "all trained" + ("" if settings["init"] == "pretrained" else ", from random weights")
-    else:
-        layers = f"frozen below {settings['train_from']}, trained from there"
-    taps = settings["taps"]
-    features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
-    rows = [
-        ("backbone", f"{settings['backbone']} at {settings['image_size']} px, {layers}"),
-        ("features", features),
-        ("head", settings["head"] + (", solved to its optimum" if not settings["epochs"] else "")),
-    ]
-    if settings["epochs"]:
-        rows += [
-            (
-                "training",
-                f"{settings['epochs']} epochs at {settings['training_size']} px, "
-                f"batches of {settings['batch_size']}, best epoch kept",
-            ),
-            (
-                "optimizer",
-                f"AdamW, learning rate {settings['learning_rate']:g}, "
-                f"weight decay {settings['weight_decay']:g}, batch norm {settings['batch_norm']}",
-            ),
-            ("augmentation", ", ".join(settings["augmentation"]) or "none"),
-        ]
-    if settings["class_weights"] != "none":
-        rows.append(("class weights", settings["class_weights"]))
-    return rows
-
-
-def _plan(advice: dict[str, Any]) -> Any:
+def _pairs(rows: Iterable[tuple[str, str]]) -> Any:
     from rich.table import Table
 
-    table = Table.grid(padding=(0, 2))
-    for name, value in plan(advice["settings"]):
-        table.add_row(f"  {name}", value)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(_text(f"  {name}"), _text(value))
     return table
 
 
@@ -150,12 +141,12 @@ def print_run(run: Run) -> None:
     """Print how well a finished run does and where it lies."""
     test, seconds = run.metrics["test"], run.metrics["seconds"]
     low, high = wilson_interval(test["accuracy"], len(run.test_labels))
-    console = _console()
-    console.print(
+    out = console()
+    out.print(
         f"Test accuracy {test['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
         f"macro F1 {test['macro_f1']:.3f}, {len(run.test_labels)} images"
     )
-    console.print(f"{run.recipe} took {seconds['total']:.0f} s; model, plots and metrics are in {run.folder}")
+    out.print(f"{run.recipe} took {seconds['total']:.0f} s; model, plots and metrics are in {run.folder}")
 
 
 def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[float, float]:
