@@ -81,7 +81,7 @@ def best_penalty(
     best, lowest = PENALTIES[0], np.inf
     for heads in zip(*paths, strict=True):  # one penalty after the other, until the loss rises
         loss = sum(
-            _log_loss(head, features[held_out], labels[held_out])
+            len(held_out) * judge(head, features[held_out], labels[held_out])[0]
             for head, (_, held_out) in zip(heads, splits, strict=True)
         )
         if loss >= lowest:
@@ -90,9 +90,12 @@ def best_penalty(
     return best
 
 
-def _log_loss(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> float:
-    probability = head.probabilities(features)[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(probability, 1e-7)).sum())
+def judge(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Mean log-loss in nats, and accuracy 0..1."""
+    probabilities = head.probabilities(features)
+    truth = probabilities[np.arange(len(labels)), labels]
+    accuracy = (probabilities.argmax(axis=1) == labels).mean()
+    return float(-np.log(np.maximum(truth, 1e-7)).mean()), float(accuracy)
 
 
 def folds(labels: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

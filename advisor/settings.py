@@ -69,6 +69,10 @@ class Settings:
     cut_layer: str | None = None
     base_labels: str | None = None
 
+    @property
+    def trains_backbone(self) -> bool:
+        return self.train_from is not None
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -115,11 +119,6 @@ class Options:
             ("--augment", self.augment, ("feature_extraction",)),
             ("--train-from", self.train_from, ("fine_tuning", "shallow_features")),
             ("--init random", self.init == "random", ("full_training",)),
-            (
-                "--cut-layer",
-                self.cut_layer and os.path.splitext(self.backbone)[1] == "",
-                ("shallow_features",),
-            ),
             ("--mode", self.mode, tuple(MODES)),
         ):
             if given and recipe is not None and recipe not in recipes:

@@ -87,7 +87,8 @@ def check_regret(source: str, size: int, bound: float, decide: Decide) -> Check:
     """Points of test accuracy that the advice loses against the best recipe in hindsight."""
     task = cut(source, size, seed=0)
     assert task is not None
-    original, recommendation.decide = recommendation.decide, decide
+    original = recommendation.decide
+    recommendation.decide = decide  # type: ignore[assignment]
     try:
         options = Options(image_size=IMAGE_SIZE, epochs=4)
         advised = recommendation.recommend(task.held, options, Silent()).recipe

@@ -30,9 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     devices.quiet_tensorflow()
     backbone = backbones.load(backbones.BUNDLED)
-    print(
-        "| data | images | seed | learning rate | batch norm | test | seconds |\n|---|---|---|---|---|---|---|"
-    )
+    print("| data | images | seed | learning rate | batch norm | test | seconds |\n" + 7 * "|---" + "|")
     for source in arguments.data:
         for seed in arguments.seeds:
             task = cut(source, arguments.size, seed)

@@ -10,7 +10,7 @@ from advisor import linear_head
 from recipes.assembly import assemble, freeze, head_layers, set_head
 from recipes.job import Epoch, Job, Trained
 
-MLP_EPOCHS, MLP_PATIENCE = 100, 10
+MLP_EPOCHS, MLP_PATIENCE, MLP_LEARNING_RATE = 100, 10, 1e-3
 
 
 def train(job: Job) -> Trained:
@@ -39,13 +39,10 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     used = linear_head.fit(features[both], labels[both], job.classes, penalty, job.image_weights(both))
     bar(3, 3)
     set_head(head, used.kernel, used.bias)
-    measured = []
-    for at in (train_at, validate_at):
-        probabilities = tested.probabilities(features[at])
-        truth = probabilities[np.arange(len(at)), labels[at]]
-        measured += [float(-np.log(np.maximum(truth, 1e-7)).mean())]
-        measured += [float((probabilities.argmax(axis=1) == labels[at]).mean())]
-    return (Epoch(0, "head", *measured, 0.0, time.monotonic() - began),), probabilities
+    fitted = linear_head.judge(tested, features[train_at], labels[train_at])
+    judged = linear_head.judge(tested, features[validate_at], labels[validate_at])
+    row = Epoch(0, "head", *fitted, *judged, 0.0, time.monotonic() - began)
+    return (row,), tested.probabilities(features[validate_at])
 
 
 def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
@@ -61,7 +58,9 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     scale = np.where(scale > 1e-6 * scale.max(), scale, np.inf)
     standard = ((features - mean) / scale).astype(np.float32)
     model = keras.Sequential([keras.Input((features.shape[1],)), *head])
-    model.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.05), "categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=0.05), "categorical_crossentropy", ["accuracy"]
+    )
     bar = job.display.steps("Training the head")
     record = model.fit(
         standard[train_at],
@@ -79,6 +78,9 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     validation = model.predict(standard[validate_at], verbose=0)
     kernel, bias = head[0].get_weights()
     head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
-    columns = ("loss", "accuracy", "val_loss", "val_accuracy")
-    rows = zip(*(record[name] for name in columns), strict=True)
-    return tuple(Epoch(n, "head", *row, 1e-3, 0.0) for n, row in enumerate(rows, 1)), validation
+    columns = zip(record["loss"], record["accuracy"], record["val_loss"], record["val_accuracy"], strict=True)
+    history = tuple(
+        Epoch(number, "head", loss, accuracy, validation_loss, validation_accuracy, MLP_LEARNING_RATE, 0.0)
+        for number, (loss, accuracy, validation_loss, validation_accuracy) in enumerate(columns, 1)
+    )
+    return history, validation

@@ -17,6 +17,7 @@ from advisor import devices, images, linear_head
 from advisor.storage import replacing
 from recipes import augmentation
 from recipes.assembly import assemble, freeze, head_layers, set_head
+from recipes.base_head import from_base_labels
 from recipes.job import Epoch, Job, Trained
 
 if TYPE_CHECKING:
@@ -85,15 +86,14 @@ def _start(
     features = np.concatenate([job.features.at(tap) for tap in job.settings.taps], axis=1)
     labels = job.data.labels
     weights = job.image_weights(train_at)
-    solved = linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
+    if job.settings.base_labels:
+        solved = from_base_labels(job)
+    else:
+        solved = linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
     set_head(head, solved.kernel, solved.bias)
-    rows = []
-    for at in (train_at, validate_at):
-        probabilities = solved.probabilities(features[at])
-        truth = probabilities[np.arange(len(at)), labels[at]]
-        rows += [float(-np.log(np.maximum(truth, 1e-7)).mean())]
-        rows += [float((probabilities.argmax(axis=1) == labels[at]).mean())]
-    return [Epoch(0, "head", *rows, 0.0, time.monotonic() - began)]
+    fitted = linear_head.judge(solved, features[train_at], labels[train_at])
+    judged = linear_head.judge(solved, features[validate_at], labels[validate_at])
+    return [Epoch(0, "head", *fitted, *judged, 0.0, time.monotonic() - began)]
 
 
 def _pixels(job: Job, positions: np.ndarray, size: int, what: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_the_score_is_one_for_the_reference_and_falls_as_unlike_features_are_add
         similarity.measure(np.concatenate([half[: 500 - n], unlike[:n]]), other).score
         for n in (0, 100, 200, 300, 400, 500)
     ]
-    assert all(more > less for more, less in zip(scores, scores[1:], strict=False))
+    assert all(more > less for more, less in itertools.pairwise(scores))
 
 
 def test_a_small_sample_lies_in_the_interval_of_a_large_one():
