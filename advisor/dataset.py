@@ -8,7 +8,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,8 +165,10 @@ def split(data: Dataset, seed: int) -> Dataset:
     Raises:
         InputError: a split comes out empty.
     """
-    data = replace(data, splits=_draw_missing_splits(data, seed), warnings=_suspicious_classes(data))
-    return _keep_copies_out_of_test(data)
+    copies = _copies(data)
+    splits = _draw_missing_splits(data, copies, seed)
+    data = replace(data, splits=splits, warnings=_suspicious_classes(data))
+    return _keep_copies_out_of_test(data, copies)
 
 
 def unlabelled(paths: Sequence[str], source: str) -> Dataset:
@@ -405,7 +407,7 @@ def _check(data: Dataset) -> None:
     if counts.min() < 2:
         name, count = data.class_names[counts.argmin()], counts.min()
         raise InputError(
-            f"class {name!r} has {count} readable image{'s' * (count != 1)}{first}; "
+            f"class {name!r} has {count} readable image{'' if count == 1 else 's'}{first}; "
             "add images until it has at least 2, or remove the class"
         )
     if data.given_splits:
@@ -456,24 +458,33 @@ def _stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
     return np.argsort(ranks, kind="stable")
 
 
-def _draw_missing_splits(data: Dataset, seed: int) -> np.ndarray:
-    splits = data.splits.copy()
-    missing = [split for split in ("test", "validation") if split not in data.given_splits]
+def _draw_missing_splits(data: Dataset, copies: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """Take validation and test images from the training images; copies go where the first of them goes."""
+    labels, splits = data.labels, data.splits.copy()
+    first = np.arange(len(data))
+    for group in copies:
+        for label in np.unique(labels[group]):
+            same = group[(labels[group] == label) & (splits[group] == SPLITS.index("train"))]
+            first[same] = same[:1]
     training = data.indices("train")
-    order = training[_stratified_order(data.labels[training], seed)]
+    drawn = training[first[training] == training]
+    drawn = drawn[np.bincount(labels[drawn])[labels[drawn]] > 1]  # the only one of its class stays
+    order = drawn[_stratified_order(labels[drawn], seed)]
     # Half of the images at most, so that the ranks above leave one of each class to train on.
     size = max(1, min(round(HELD_OUT * len(data)), len(order) // 4))
-    for split in missing:
-        splits[order[:size]] = SPLITS.index(split)
-        order = order[size:]
+    for split in ("test", "validation"):
+        if split not in data.given_splits:
+            splits[order[:size]] = SPLITS.index(split)
+            order = order[size:]
+    splits[training] = splits[first[training]]
     return splits
 
 
-def _keep_copies_out_of_test(data: Dataset) -> Dataset:
+def _keep_copies_out_of_test(data: Dataset, copies: Sequence[np.ndarray]) -> Dataset:
     """Byte-for-byte copies: name those with two labels; keep those of training images out of the rest."""
     labels, splits = data.labels, data.splits.copy()
     conflicts, moved, dropped = [], [], []
-    for group in _copies(data):
+    for group in copies:
         if len(set(labels[group])) > 1:
             conflicts.append(" = ".join(data.shown(data.paths[i]) for i in group))
         first = splits[group].min()
@@ -508,7 +519,7 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _copies(data: Dataset) -> Iterable[np.ndarray]:
+def _copies(data: Dataset) -> list[np.ndarray]:
     """Groups of positions whose files hold the same bytes; only files of equal size are read."""
     by_size = defaultdict(list)
     for i, identity in enumerate(data.identities):
