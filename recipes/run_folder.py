@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor import backbones, devices, embedding, images
+from advisor import backbones, dataset, devices, embedding, forward, images
 from advisor.dataset import Dataset, Skipped
 from advisor.display import Display
 from advisor.errors import InputError
 from advisor.settings import Settings
 from advisor.storage import replacing
-from recipes import RECIPES
+from recipes import RECIPES, outliers, prediction
 from recipes.job import Epoch, Job
 from recipes.training import write_history
 
@@ -40,6 +40,10 @@ FILES = (
     "augmentation.png",
     "report.html",
     "README.md",
+    "neighbours.npz",
+    "saved_model",
+    "model.tflite",
+    "model.onnx",
     "logs",
     "checkpoints",
 )
@@ -109,6 +113,7 @@ def run(
     with replacing(folder / "labels.json") as unfinished:
         unfinished.write_text(json.dumps(list(data.class_names), ensure_ascii=False, indent=1) + "\n")
     write_history(trained.history, folder / "history.csv")
+    _neighbours(job).save(folder)
     test_at, validate_at = data.indices("test"), data.indices("validation")
     paths = tuple(data.paths[i] for i in test_at)
     tested, probabilities = predict(trained.model, paths, settings.image_size, display.steps("Testing"))
@@ -149,6 +154,27 @@ def run(
         test_probabilities=probabilities,
         metrics=metrics,
     )
+
+
+def _neighbours(job: Job) -> outliers.Neighbours:
+    """What tells images unlike these: see `recipes.outliers`. Needs model.keras."""
+    labels, settings = job.data.labels, job.settings
+    parts = []
+    for split in ("train", "validation"):
+        at = job.data.indices(split)
+        at = at[dataset.sample(labels[at], outliers.MOST, job.seed)]
+        if job.features is not None and settings.head == "linear" and not settings.trains_backbone:
+            parts.append(np.concatenate([job.features.at(tap)[at] for tap in settings.taps], axis=1))
+            continue
+        call = prediction.features_and_probabilities(job.folder, settings.image_size)
+        bar = job.display.steps(f"Embedding {split} images")
+        batches = []
+        paths = [job.data.paths[i] for i in at]
+        for positions, pixels in images.stream(paths, settings.image_size, forward.BATCH, lambda *_: None):
+            batches.append(call(pixels)[0])
+            bar(int(positions[-1]) + 1, len(paths))
+        parts.append(np.concatenate(batches))
+    return outliers.fit(*parts)
 
 
 def versions() -> dict[str, str]:
