@@ -199,6 +199,37 @@ def unlabelled(paths: Sequence[str], source: str) -> Dataset:
     )
 
 
+def load_test(source: str, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """Labelled images to evaluate on: the test split if the user made one, else all; any number.
+
+    Raises:
+        InputError: nothing there that can be read.
+    """
+    root, entries, skipped = _entries(source)
+    if any(entry.split == "test" for entry in entries):
+        entries = [entry for entry in entries if entry.split == "test"]
+    found = _inspect(entries, progress)
+    readable = [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
+    skipped += [
+        Skipped(_relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
+    ]
+    if not readable:
+        raise InputError(f"{legible(source)} holds no readable images; put images into its class folders")
+    class_names = tuple(sorted({entry.label for entry, _ in readable}))
+    return Dataset(
+        source=legible(source),
+        root=root,
+        paths=tuple(entry.path for entry, _ in readable),
+        labels=np.array([class_names.index(entry.label) for entry, _ in readable], dtype=np.int64),
+        class_names=class_names,
+        splits=np.full(len(readable), SPLITS.index("test")),
+        identities=tuple(file.identity for _, file in readable),
+        shorter_sides=np.array([file.shorter_side for _, file in readable], dtype=np.int64),
+        given_splits=frozenset(("test",)) if entries[0].split else frozenset(),
+        skipped=tuple(skipped),
+    )
+
+
 def sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Draw a stratified sample: sorted positions, int64 [min(size, len(labels))]."""
     return np.sort(_stratified_order(labels, seed)[:size])
