@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(str(interrupt) or "interrupted; what was measured is kept in the cache", 130)
     except BrokenPipeError:
         code = 1
+    except MemoryError:
+        code = _fail("out of memory; give a smaller --batch-size, --image-size or --sample", 1)
     except OSError as error:
         name = f" {error.filename}" if error.filename else ""
         code = _fail(f"{error.strerror or error}{name}; free some space or check the permissions", 1)
@@ -65,7 +67,7 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "source": click.option(
             "--source", metavar="DATA", help="Images of the backbone's source domain, if not ImageNet."
         ),
-        "seed": click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", show_default=True),
+        "seed": click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", show_default=True),
         "json": click.option(
             "--json", "as_json", is_flag=True, help="One JSON object on standard output and nothing else."
         ),
@@ -203,9 +205,9 @@ def run(
                 **options,
             )
     except KeyboardInterrupt:
-        how = "--auto" if auto else f"--recipe {recipe}"
-        kept = f"what was done is kept; go on with: advisor run {data} {how} --output {folder} --resume"
-        raise KeyboardInterrupt(f"interrupted; {kept}") from None
+        raise KeyboardInterrupt(
+            f"interrupted; what was done is kept: give the same command with --output {folder} --resume"
+        ) from None
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **finished.metrics}, ensure_ascii=False))
     else:

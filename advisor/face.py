@@ -95,10 +95,12 @@ def run(
         advice = recommend(data, recipe=recipe, seed=seed, display=display, **options)
         if on_advice:
             on_advice(advice)
+        if overwrite and not resume:
+            run_folder.clear(folder)
         settings = run_folder.start(folder, advice.data, seed, advice.settings, advice.to_json(), resume)
         finished = run_folder.run(advice.data, settings, folder, seed, display or Silent(), resume)
-    except InputError:
+    finally:
         run_folder.remove_if_empty(folder)
-        raise
     report.write_run(finished, advice.to_json())
+    run_folder.finish(folder)
     return finished

@@ -115,6 +115,8 @@ class Options:
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} is {value}; give {least} or more")
+        if self.image_size is not None and self.image_size > LARGEST_IMAGE:
+            raise InputError(f"--image-size is {self.image_size}; give {LARGEST_IMAGE} or less")
         for option, given, recipes in (
             ("--augment", self.augment, ("feature_extraction",)),
             ("--train-from", self.train_from, ("fine_tuning", "shallow_features")),
@@ -153,6 +155,7 @@ WEIGHT_DECAY = 0.02
 IMAGES_SEEN = 24_000  # training images times epochs
 FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
+LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square
 UNBALANCED = 3.0  # largest class over smallest, from which classes are weighted
 
 

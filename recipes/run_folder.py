@@ -84,7 +84,7 @@ def run(
     Args:
         data: may still hold unreadable files; they are left out before anything trains.
         settings: what to build.
-        folder: exists; its `checkpoints/` is removed at the end.
+        folder: exists; `finish` it when all is written.
         seed: of everything random.
         display: where progress is shown.
         resume: go on from `checkpoints/`.
@@ -141,7 +141,6 @@ def run(
         "device": devices.describe(),
         "versions": versions(),
     }
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     with replacing(folder / "metrics.json") as unfinished:
         unfinished.write_text(json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     return Run(
@@ -252,16 +251,11 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> Path:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give a folder with --output")
         held = folder.is_dir() and any(folder.iterdir())
-        if held and overwrite and not resume:
-            ours = [name for name in FILES if (folder / name).exists()]
-            if not ours:
-                raise InputError(
-                    f"{folder} is not a run folder; its content is kept; choose another --output"
-                )
-            for name in FILES:
-                path = folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        elif held and not resume:
+        if held and (resume or overwrite) and not any((folder / name).exists() for name in FILES):
+            raise InputError(f"{folder} is not a run folder; its content is kept; choose another --output")
+        if held and resume and (folder / "metrics.json").exists() and not (folder / "checkpoints").exists():
+            raise InputError(f"the run in {folder} is finished; choose another --output, or add --overwrite")
+        if held and not (resume or overwrite):
             raise InputError(
                 f"{folder} is not empty; choose another --output, or add --resume or --overwrite"
             )
@@ -271,6 +265,18 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> Path:
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
     return folder
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run writes, and nothing else."""
+    for name in FILES:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def finish(folder: Path) -> None:
+    """Remove what `--resume` would need; the last thing that a run does."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def start(
@@ -293,6 +299,7 @@ def start(
             raise InputError(f"{folder} was started with other images or another --seed; give those again")
         return Settings.from_json(started["settings"])
     state.parent.mkdir(exist_ok=True)
+    (folder / "metrics.json").unlink(missing_ok=True)
     with replacing(folder / "recommendation.json") as unfinished:
         unfinished.write_text(json.dumps(recommendation, ensure_ascii=False, indent=1) + "\n")
     with replacing(state) as unfinished:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor import devices, images, linear_head
+from advisor.errors import InputError
 from advisor.storage import replacing
 from recipes import augmentation
 from recipes.assembly import assemble, freeze, head_layers, set_head
@@ -39,6 +40,7 @@ def train(job: Job) -> Trained:
         KeyboardInterrupt: after Ctrl-C; the last finished epoch is in `checkpoints/`.
     """
     import keras
+    import tensorflow as tf
 
     settings, data = job.settings, job.data
     train_at, validate_at = data.indices("train"), data.indices("validation")
@@ -59,17 +61,23 @@ def train(job: Job) -> Trained:
             keeper.restore()
         first = keeper.epochs_done()
         if first < settings.epochs and not keeper.is_patience_over():
-            model.fit(
-                _batches(job, training, train_at, first),
-                validation_data=_validation_batches(job, validation, validate_at),
-                initial_epoch=first,
-                epochs=settings.epochs,
-                verbose=0,
-                callbacks=[
-                    _callback(job, keeper, len(train_at)),
-                    keras.callbacks.TensorBoard(str(job.folder / "logs"), write_graph=False),
-                ],
-            )
+            try:
+                model.fit(
+                    _batches(job, training, train_at, first),
+                    validation_data=_validation_batches(job, validation, validate_at),
+                    initial_epoch=first,
+                    epochs=settings.epochs,
+                    verbose=0,
+                    callbacks=[
+                        _callback(job, keeper, len(train_at)),
+                        keras.callbacks.TensorBoard(str(job.folder / "logs"), write_graph=False),
+                    ],
+                )
+            except tf.errors.ResourceExhaustedError:
+                raise InputError(
+                    f"out of memory with {settings.batch_size} images of {settings.training_size} pixels at "
+                    "once; start again with --overwrite and a smaller --batch-size or --image-size"
+                ) from None
         keeper.use_best()
         finished = assemble(job.backbone, settings, head, settings.image_size)
     probabilities = finished.predict(_validation_batches(job, validation, validate_at), verbose=0)
