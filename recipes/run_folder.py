@@ -299,7 +299,6 @@ def start(
             raise InputError(f"{folder} was started with other images or another --seed; give those again")
         return Settings.from_json(started["settings"])
     state.parent.mkdir(exist_ok=True)
-    (folder / "metrics.json").unlink(missing_ok=True)
     with replacing(folder / "recommendation.json") as unfinished:
         unfinished.write_text(json.dumps(recommendation, ensure_ascii=False, indent=1) + "\n")
     with replacing(state) as unfinished:
