@@ -121,11 +121,11 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     else:
         report.print_recommendation(advice.to_json())
     if output:
+        from advisor import html_report
+
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recommendation.json").write_text(
-            json.dumps(advice.to_json(), ensure_ascii=False, indent=1)
-        )
+        html_report.write_recommendation(advice, folder)
 
 
 @command_line.command()

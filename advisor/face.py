@@ -87,7 +87,7 @@ def run(
         InputError: bad data or options; one line that says what to do.
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
     """
-    from advisor import report
+    from advisor import reproduction
     from recipes import run_folder
 
     folder = run_folder.prepare(Path(output), resume, overwrite)
@@ -101,6 +101,24 @@ def run(
         finished = run_folder.run(advice.data, settings, folder, seed, display or Silent(), resume)
     finally:
         run_folder.remove_if_empty(folder)
-    report.write_run(finished, advice.to_json())
+    how = {"recipe": recipe} if recipe else {"auto": True}
+    command = reproduction.command("run", advice.data.source, **how, **options, seed=seed)
+    _document(finished, advice, command)
     run_folder.finish(folder)
     return finished
+
+
+def _document(finished: Run, advice: Recommendation, command: str) -> None:
+    """Write what people read: plots, report.html and README.md."""
+    from advisor import html_report, model_card, report
+    from advisor.settings import Settings
+    from recipes import preview
+
+    settings = Settings.from_json(finished.metrics["settings"])
+    report.write_plots(finished)
+    if settings.augmentation:
+        pixels = preview.batches(advice.data, settings, finished.metrics["seed"])
+        if pixels:
+            report.write_augmentation(pixels, finished.folder / "augmentation.png")
+    html_report.write_run(finished, advice.to_json(), advice.data, command)
+    model_card.write(finished, advice.to_json(), command)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor import plan
 from advisor.quadrant import RECIPE
+from advisor.storage import replacing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,10 +166,48 @@ def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[floa
     return float(max(0.0, center - half)), float(min(1.0, center + half))
 
 
-def write_run(run: Run, advice: dict[str, Any]) -> None:
+def confusion_matrix(run: Run) -> np.ndarray:
+    """Test images by true and predicted class, int64 [classes, classes]."""
+    matrix = np.zeros((len(run.class_names),) * 2, dtype=np.int64)
+    np.add.at(matrix, (run.test_labels, run.test_probabilities.argmax(axis=1)), 1)
+    return matrix
+
+
+def worst_mistakes(run: Run, most: int) -> np.ndarray:
+    """Positions of misclassified test images, those with the least probability for the truth first."""
+    truth = run.test_probabilities[np.arange(len(run.test_labels)), run.test_labels]
+    wrong = np.flatnonzero(run.test_probabilities.argmax(axis=1) != run.test_labels)
+    return wrong[np.argsort(truth[wrong], kind="stable")][:most]
+
+
+def write_plots(run: Run) -> None:
     """Draw curves.png and confusion_matrix.png into the run folder."""
-    _draw_curves(run)
-    _draw_confusion(run)
+    for name, figure in (("curves", _curves(run)), ("confusion_matrix", _confusion(run))):
+        with replacing(run.folder / f"{name}.png") as unfinished:
+            figure.savefig(unfinished)
+
+
+def write_augmentation(batches: Sequence[np.ndarray], file: Path) -> None:
+    """Draw what the network sees: a row for each image, first as it is, then changed at random.
+
+    Args:
+        batches: the same n images again and again, float or uint8 [n, size, size, 3] in 0..255; the first
+            as they are.
+        file: a PNG to write.
+    """
+    rows, columns = len(batches[0]), len(batches)
+    figure = _figure(1.1 * columns, 1.1 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for column, batch in enumerate(batches):
+        for row, pixels in enumerate(batch):
+            axes = grid[row][column]
+            axes.imshow(np.clip(pixels, 0, 255).astype(np.uint8))
+            axes.set_axis_off()
+    grid[0][0].set_title("as it is", fontsize=9)
+    if columns > 1:
+        grid[0][1].set_title("what training sees", fontsize=9, loc="left")
+    with replacing(file) as unfinished:
+        figure.savefig(unfinished)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -179,42 +219,53 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _draw_curves(run: Run) -> None:
+def _curves(run: Run) -> Any:
+    history = run.history
     figure = _figure(9, 3.6)
-    epochs = [row.epoch for row in run.history]
+    figure.suptitle(f"{run.recipe}: test accuracy {run.metrics['test']['accuracy']:.1%}")
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        marker = "o" if len(epochs) < 3 else "."
-        for label, column in (("training", name), ("validation", f"validation_{name}")):
-            axes.plot(epochs, [getattr(row, column) for row in run.history], marker=marker, label=label)
-        if epochs[0] == 0 and len(epochs) > 1:
-            axes.axvline(0.5, color="grey", linestyle="--", linewidth=1)
-            axes.annotate(
-                "head only | whole network", (0.5, 1.01), xycoords=("data", "axes fraction"), fontsize=8
+        columns = {"training": name, "validation": f"validation_{name}"}
+        if len(history) == 1:  # a head that was solved at once has no course over time
+            values = [getattr(history[0], column) for column in columns.values()]
+            drawn = axes.bar(list(columns), values, width=0.5, color=["0.6", "C0"])
+            axes.bar_label(
+                drawn, [f"{value:.1%}" if name == "accuracy" else f"{value:.3f}" for value in values]
             )
-        axes.set_xlabel("epoch")
+            axes.set_title("head solved in one step", fontsize=9)
+        else:
+            epochs = [row.epoch for row in history]
+            for (label, column), color in zip(columns.items(), ("0.6", "C0"), strict=True):
+                axes.plot(
+                    epochs, [getattr(row, column) for row in history], "o-", ms=3, label=label, color=color
+                )
+            if epochs[0] == 0:
+                axes.axvline(0.5, color="grey", linestyle="--", linewidth=1)
+                axes.set_title("epoch 0: head only; then fine-tuning", fontsize=9)
+            axes.locator_params(axis="x", integer=True)
+            axes.set_xlabel("epoch")
+            axes.grid(alpha=0.3)
+            axes.legend()
         axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(f"{run.recipe}")
-    figure.savefig(run.folder / "curves.png")
+    return figure
 
 
-def _draw_confusion(run: Run) -> None:
-    names = run.class_names
-    matrix = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(matrix, (run.test_labels, run.test_probabilities.argmax(axis=1)), 1)
+def _confusion(run: Run) -> Any:
+    names, matrix = [printable(name) for name in run.class_names], confusion_matrix(run)
     side = min(14.0, 3.0 + 0.5 * len(names))
     figure = _figure(side + 1, side)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(shown, shrink=0.8, label="share of the true class")
     if len(names) <= 30:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-        axes.set_yticks(range(len(names)), names)
+        short = [name if len(name) <= 20 else f"{name[:19]}…" for name in names]
+        # matplotlib reads $...$ as mathematics
+        axes.set_xticks(range(len(names)), short, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(names)), short, parse_math=False)
         for i, j in np.argwhere(matrix):
             color = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, matrix[i, j], ha="center", va="center", color=color, fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"{run.recipe}: test accuracy {run.metrics['test']['accuracy']:.1%}")
-    figure.savefig(run.folder / "confusion_matrix.png")
+    axes.set_title(f"{run.recipe}: test accuracy {run.metrics['test']['accuracy']:.1%}", fontsize=10)
+    return figure

@@ -73,6 +73,11 @@ class Run:
     test_probabilities: np.ndarray
     metrics: dict[str, Any]
 
+    def _repr_html_(self) -> str:
+        from advisor import html_report
+
+        return html_report.notebook_run(self)
+
 
 def run(
     data: Dataset, settings: Settings, folder: Path, seed: int, display: Display, resume: bool = False
