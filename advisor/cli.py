@@ -223,7 +223,11 @@ def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
 
 def _check_data(data: str) -> None:
     """Answer at once where DATA is not there, before anything slow is imported."""
-    if ":" not in data and not Path(data).expanduser().exists():
+    try:
+        missing = ":" not in data and not Path(data).expanduser().exists()
+    except OSError as error:
+        raise InputError(f"cannot read {data}: {error.strerror}; check its permissions") from None
+    if missing:
         raise InputError(f"{data} does not exist; give a folder with one folder of images per class")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.display import Display, Silent
-from advisor.errors import InputError
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation

@@ -108,6 +108,8 @@ class Options:
         if recipe is not None and recipe not in RECIPES:
             raise InputError(f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
         hidden_units(self.head)
+        if self.base_labels and not os.path.isfile(self.base_labels):
+            raise InputError(f"--base-labels {self.base_labels} does not exist; give a JSON list of names")
         for option, value, least in (
             ("--epochs", self.epochs, 1),
             ("--image-size", self.image_size, 8),
