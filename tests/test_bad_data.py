@@ -296,12 +296,12 @@ def nobody():
     folder.chmod(0o755)
     if root:
         os.chown(folder, 65534, 65534)
-        os.seteuid(65534)
+        os.setresuid(65534, 65534, 0)
     try:
         yield folder
     finally:
         if root:
-            os.seteuid(0)
+            os.setresuid(0, 0, 0)
         for path in (folder, *folder.rglob("*")):
             if path.is_dir():
                 path.chmod(0o755)
@@ -316,6 +316,12 @@ def test_folder_without_permission(place, nobody, capsys):
     message = answer(capsys, "recommend", str(nobody / "data"))
     assert str(locked) in message
     assert "check its permissions" in message
+
+
+def test_folder_inside_one_without_permission(nobody, capsys):
+    fill(nobody / "locked" / "data" / "a", 2)
+    (nobody / "locked").chmod(0)
+    assert "check its permissions" in answer(capsys, "recommend", str(nobody / "locked" / "data"))
 
 
 def test_folder_and_file_without_permission_inside_a_class(nobody):
