@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,8 +184,7 @@ def worst_mistakes(run: Run, most: int) -> np.ndarray:
 def write_plots(run: Run) -> None:
     """Draw curves.png and confusion_matrix.png into the run folder."""
     for name, figure in (("curves", _curves(run)), ("confusion_matrix", _confusion(run))):
-        with replacing(run.folder / f"{name}.png") as unfinished:
-            figure.savefig(unfinished)
+        _save(figure, run.folder / f"{name}.png")
 
 
 def write_augmentation(batches: Sequence[np.ndarray], file: Path) -> None:
@@ -206,7 +206,12 @@ def write_augmentation(batches: Sequence[np.ndarray], file: Path) -> None:
     grid[0][0].set_title("as it is", fontsize=9)
     if columns > 1:
         grid[0][1].set_title("what training sees", fontsize=9, loc="left")
-    with replacing(file) as unfinished:
+    _save(figure, file)
+
+
+def _save(figure: Any, file: Path) -> None:
+    with replacing(file) as unfinished, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # no font has every letter that a class name may have
         figure.savefig(unfinished)
 
 
