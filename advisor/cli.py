@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         code = _fail(str(error), 2)
     except (KeyboardInterrupt, click.exceptions.Abort) as interrupt:
-        code = _fail(str(interrupt) or "interrupted; what was measured is kept in the cache", 130)
+        said = str(interrupt.__cause__ or interrupt)  # click puts its own exception over ours
+        code = _fail(said or "interrupted; what was measured is kept in the cache", 130)
     except BrokenPipeError:
         code = 1
     except MemoryError:
@@ -235,12 +236,17 @@ def _free_folder(data: str, recipe: str, resume: bool) -> Path:
     """runs/NAME-RECIPE, or with -2, -3 ... behind it where that is taken."""
     name = f"{Path(data.replace(':', '-')).stem or 'data'}-{recipe}"
     folder, number = Path("runs") / name, 1
-    while folder.exists() and any(folder.iterdir()):
-        if resume and not (folder / "metrics.json").exists():
+    while True:
+        if resume and folder.exists() and not (folder / "metrics.json").exists():
             return folder
-        number += 1
-        folder = Path("runs") / f"{name}-{number}"
-    return folder
+        try:
+            folder.mkdir(parents=True)  # at once, lest a second command takes it, too
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = Path("runs") / f"{name}-{number}"
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; give --output") from None
 
 
 if __name__ == "__main__":
