@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from advisor import images, plan, svg
 from advisor.report import WHAT, confusion_matrix, wilson_interval, worst_mistakes
@@ -51,11 +52,13 @@ TABLE_STYLE = """
 .advisor table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
 .advisor th, .advisor td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
   border-bottom: 1px solid #8884; overflow-wrap: anywhere; }
+.advisor th { overflow-wrap: normal; }
 .advisor td.number, .advisor th.number { text-align: right; }
 @media (max-width: 40rem) {
   .advisor table.rows thead { display: none; }
   .advisor table.rows tr { display: block; border-bottom: 1px solid #8884; padding: .4rem 0; }
   .advisor table.rows td { display: block; border: 0; padding: 0; }
+  .advisor table.rows td.number { text-align: left; }
   .advisor table.rows td:first-child { font-weight: bold; }
   .advisor table.rows td:not(:first-child)::before { content: attr(data-name) ": "; opacity: .75; }
 }
@@ -143,27 +146,26 @@ def table(names: Sequence[str], rows: Iterable[Sequence[object]], numbers: Seque
 
 def thumbnail(path: str) -> str | None:
     """An <img> that carries its pixels; None where the file cannot be read."""
-    from PIL import Image
-
     try:
         pixels = images.load_square(path, THUMBNAIL)
     except images.UnreadableImage:
         return None
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=75)
-    return f'<img alt="" src="data:image/jpeg;base64,{_base64(stream.getvalue())}">'
+    return f'<img alt="" src="{_jpeg(Image.fromarray(pixels))}">'
 
 
 def picture(file: Path, description: str) -> str:
-    """A PNG file inside the page; nothing where there is no such file."""
+    """A plot inside the page, as JPEG; nothing where there is no such file."""
     if not file.exists():
         return ""
-    content = _base64(file.read_bytes())
-    return f'<img style="max-width:100%" alt="{safe(description)}" src="data:image/png;base64,{content}">'
+    with Image.open(file) as drawn:
+        content = _jpeg(drawn.convert("RGB"))
+    return f'<img style="max-width:100%" alt="{safe(description)}" src="{content}">'
 
 
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
+def _jpeg(image: Image.Image) -> str:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=75)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def _pairs(rows: Iterable[tuple[str, object]]) -> str:
@@ -288,9 +290,7 @@ def _training(run: Run) -> str:
             "<p>The head was solved in one step, so there is no curve. Accuracy:</p>",
             svg.bars("Accuracy by split", rows),
         )
-    border = (0.5, "head", "whole network") if history[0].epoch == 0 else None
-    if border and run.metrics["settings"]["train_from"] != "":
-        border = (0.5, "head", "training")
+    border = (0.5, "fine-tuning starts; before it, only the head") if history[0].epoch == 0 else None
     charts = []
     for name in ("accuracy", "loss"):
         lines = [

@@ -55,7 +55,7 @@ def text(run: Run, advice: dict[str, Any], command: str) -> str:
     more = len(test["per_class"]) - len(shown)
     splits = ", ".join(f"{count:,} {split}" for split, count in metrics["images"].items())
     limits = "\n".join(f"- {limit}" for limit in _limits(run, advice))
-    steps = "\n".join(f"- {key}: {_plain(value)}" for key, value in plan.words(advice))
+    steps = "\n".join(f"- {key}: {_plain(value)}" for key, value in plan.words(advice) if key != "time")
     versions = ", ".join(f"{package} {version}" for package, version in metrics["versions"].items())
     return f"""{_front_matter(name, test)}
 # {name}: {run.recipe}
@@ -86,7 +86,7 @@ log-loss {test["log_loss"]:.3f}. Validation accuracy {metrics["validation"]["acc
 
 ## Data
 
-{_plain(data["source"])}: {sum(metrics["images"].values()):,} images ({splits}). Similarity to \
+{name}: {sum(metrics["images"].values()):,} images ({splits}). Similarity to \
 {_plain(advice["similarity"]["reference"])}: {advice["similarity"]["score"]:.2f} of 1. \
 Fingerprint `{advice["reproduction"]["data"]}`.
 

@@ -20,14 +20,15 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 44
 
 # Well-known kinds of images in the map: name, images, and the Kernel Inception Distance that
 # `advisor recommend DATA --json` gives as similarity.distance with the default sample and seed. The
-# folders hold hymenoptera (ants and bees), tf_flowers, NEU surface defects and 6,000 of NIH's malaria cells.
+# folders hold hymenoptera, tf_flowers, NEU surface defects
+# and 6,000 of NIH's malaria cells; digits is sklearn:digits, garments are those of Fashion-MNIST.
 REFERENCE_POINTS = (
     ("ants, bees", 398, 0.074),
     ("flowers", 3670, 0.097),
     ("steel surfaces", 1800, 0.309),
     ("blood cells", 6000, 0.578),
     ("digits", 1797, 0.454),
-    ("Fashion-MNIST", 70000, 0.263),
+    ("garments", 70000, 0.263),
 )
 
 
@@ -40,6 +41,7 @@ class Scale:
     start: float
     end: float
     log: bool = False
+    whole: bool = False
 
     def __call__(self, value: float) -> float:
         points = (self.low, self.high, value)
@@ -60,7 +62,7 @@ class Scale:
                 if len(found) >= 3:
                     break
             return found
-        raw = ((self.high - self.low) or 1.0) / 5
+        raw = max(((self.high - self.low) or 1.0) / 5, float(self.whole))
         power = 10 ** math.floor(math.log10(raw))
         step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
         first = math.ceil(self.low / step - 1e-9)
@@ -141,7 +143,7 @@ def line_chart(
     names: tuple[str, str],
     log_x: bool = False,
     in_percent: bool = True,
-    border: tuple[float, str, str] | None = None,
+    border: tuple[float, str] | None = None,
     band: tuple[float, float, float] | None = None,
 ) -> str:
     """Lines over a common axis.
@@ -149,24 +151,23 @@ def line_chart(
     Args:
         title: for who cannot see it.
         series: with one point or more each.
-        names: of the axes.
+        names: of the axes; x counts something.
         log_x: whether x is logarithmic.
         in_percent: whether y is a share.
-        border: x of a vertical line, and the words to its left and right.
+        border: x of a vertical line, and the words to its right.
         band: x, low and high of an interval.
     """
     points = [point for one in series for point in one.points]
     xs, ys = [p[0] for p in points], [p[1] for p in points] + list(band[1:] if band else ())
     margin = 0.08 * ((max(ys) - min(ys)) or 0.1)
     low, high = max(0.0, min(ys) - margin), max(ys) + margin
-    x = Scale(min(xs), max(max(xs), min(xs) * 1.01 + 1e-9), LEFT + 8, WIDTH - RIGHT, log_x)
+    x = Scale(min(xs), max(max(xs), min(xs) * 1.01 + 1e-9), LEFT + 8, WIDTH - RIGHT, log_x, whole=True)
     y = Scale(low, min(1.0, high) if in_percent else high, HEIGHT - BOTTOM, TOP + 22)
     drawing = _Drawing(WIDTH, HEIGHT, title)
     drawing.axes(x, y, names, (number, percent if in_percent else lambda v: f"{v:.3g}"))
     if border:
         drawing.line(x(border[0]), y.start, x(border[0]), y.end, stroke_dasharray="4 4")
-        drawing.text(x(border[0]) - 4, y.end + 12, border[1], "end", font_size=11)
-        drawing.text(x(border[0]) + 4, y.end + 12, border[2], "start", font_size=11)
+        drawing.text(x(border[0]) + 4, y.start - 6, border[1], "start", font_size=11)
     if band:
         drawing.line(x(band[0]), y(band[1]), x(band[0]), y(band[2]), stroke=ORANGE, stroke_width=3)
     at = float(LEFT)
@@ -205,7 +206,7 @@ def quadrant_map(advice: dict[str, Any]) -> str:
     images, few = advice["size"]["images"], advice["size"]["threshold"]
     score, border = advice["similarity"]["score"], advice["similarity"]["threshold"]
     counts = [images, 20, 100_000]
-    y = Scale(min(counts) / 1.6, max(counts) * 1.6, height - BOTTOM, TOP, log=True)
+    y = Scale(min(counts) / 3, max(counts) * 5, height - BOTTOM, TOP, log=True)  # room for the words
     x = Scale(0.0, 1.0, LEFT + 8, WIDTH - RIGHT)
     drawing = _Drawing(WIDTH, height, "Number of images against similarity to the source domain")
     corners = {
@@ -229,7 +230,7 @@ def quadrant_map(advice: dict[str, Any]) -> str:
         at_x, at_y = x(similarity.score(distance)), y(count)
         if math.hypot(at_x - here[0], at_y - here[1]) > 14:
             drawing.add("circle", cx=at_x, cy=at_y, r=3.5, fill=GREY)
-            drawing.text(at_x, at_y - 7, name, font_size=11, fill=GREY)
+            drawing.text(at_x + 7, at_y + 4, name, "start", font_size=11, fill=GREY)
     low, high = advice["similarity"]["interval"]
     drawing.line(x(low), here[1], x(high), here[1], stroke=ORANGE, stroke_width=3)
     drawing.add("circle", cx=here[0], cy=here[1], r=7, fill=ORANGE, stroke="#fff", stroke_width=1.5)
@@ -240,9 +241,10 @@ def quadrant_map(advice: dict[str, Any]) -> str:
 
 def confusion(title: str, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Counts by true class (rows) and predicted class (columns), shaded by the share of the row."""
-    cell, left, top = 34, 130, 110
+    longest = max(len(_short(name, 16)) for name in names)
+    cell, left, top = 34, 130, 26 + round(5.2 * longest)
     size = cell * len(names)
-    drawing = _Drawing(left + size + 40, top + size + 8, title)
+    drawing = _Drawing(left + size + 12 + round(4.4 * longest), top + size + 8, title)
     drawing.text(left - 8, top - 10, "true ↓  predicted →", "end", font_size=11)
     for i, name in enumerate(names):
         middle = (i + 0.5) * cell
