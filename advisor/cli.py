@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from advisor.errors import InputError
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
+    from recipes.prediction import Prediction
 
 RECIPES = ("feature_extraction", "fine_tuning", "shallow_features", "full_training")
 MODES = ("cached", "augmented", "everything", "partial", "all_taps", "cut")
+FORMATS = ("saved_model", "tflite", "onnx")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,7 +70,9 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "source": click.option(
             "--source", metavar="DATA", help="Images of the backbone's source domain, if not ImageNet."
         ),
-        "seed": click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", show_default=True),
+        "seed": click.option(
+            "--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", show_default=True
+        ),
         "json": click.option(
             "--json", "as_json", is_flag=True, help="One JSON object on standard output and nothing else."
         ),
@@ -86,7 +90,17 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
     return attach
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+_EPILOG = """
+\b
+Shell completion, for bash; put it into ~/.bashrc:
+  eval "$(_ADVISOR_COMPLETE=bash_source advisor)"
+zsh and fish: zsh_source, fish_source
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}, epilog=_EPILOG
+)
 @click.version_option(package_name="transfer-advisor")
 def command_line() -> None:
     """Measure labelled images, say which way of transfer learning fits, and do it.
@@ -95,6 +109,7 @@ def command_line() -> None:
     advisor recommend ./data         the advice and its reasons; trains nothing
     advisor run ./data --auto        the advice, then the trained model
     advisor run sklearn:digits --auto   the same on data that come along
+    advisor predict RUN photo.jpg    what a finished run says about images
 
     DATA is a folder with one folder of images for each class, a folder with
     train/ and any of val/ and test/, a CSV file with the columns path,label
@@ -215,6 +230,183 @@ def run(
         report.print_run(finished)
 
 
+@command_line.command()
+@click.argument("run", type=click.Path())
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(allow_dash=True))
+@_options("json")
+@click.option(
+    "--csv",
+    "csv_file",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE.csv]",
+    help="A table for programs; without FILE on standard output.",
+)
+def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None) -> None:
+    """Classify images with the finished run in the folder RUN.
+
+    IMAGE is a file, a folder (with all in it), or - for standard input with one
+    path a line, which is also read where no IMAGE is given. Images unlike those
+    that the run was trained on are marked: do not trust their classes.
+
+    \b
+    Example: advisor predict runs/flowers-auto tulip.jpg holiday/
+    Example: find . -name "*.jpg" | advisor predict runs/flowers-auto --csv out.csv
+    """
+    if as_json and csv_file:
+        raise click.UsageError("give either --json or --csv")
+    if csv_file not in (None, "-") and Path(csv_file).suffix.lower() != ".csv":
+        raise click.UsageError(
+            f"--csv {csv_file}: the file must end in .csv, so that no image is overwritten"
+        )
+    if not images and sys.stdin.isatty():
+        raise click.UsageError("name an image, a folder or - for standard input")
+    from advisor import devices, prediction_tables
+    from advisor.dataset import legible
+    from advisor.display import Bars, Silent
+    from recipes import prediction
+
+    finished = prediction.load(run)
+    devices.load_tensorflow()
+    paths = prediction.find_images(images or ("-",), sys.stdin)
+    if not paths:
+        raise InputError("no images were named; give image files or folders of them")
+    to_screen = not csv_file and sys.stdout.isatty()
+    skipped: list[tuple[str, str]] = []
+    unlike = 0
+
+    with Bars() as bars:
+        display = Silent() if to_screen else bars
+
+        def skip(path: str, reason: str) -> None:
+            skipped.append((path, reason))
+
+        def counted() -> Iterator[Prediction]:
+            nonlocal unlike
+            for item in prediction.predict(finished, paths, skip, display.steps("Classifying")):
+                unlike += bool(item.unlike)
+                yield item
+
+        if as_json:
+            prediction_tables.write_json(sys.stdout, finished, counted(), skipped)
+        elif csv_file == "-":
+            prediction_tables.write_csv(sys.stdout, finished.class_names, counted())
+        elif csv_file:
+            prediction_tables.write_csv_file(Path(csv_file), finished.class_names, counted())
+        else:
+            for line in prediction_tables.lines(counted(), finished.class_names, paths):
+                click.echo(line)
+    for path, reason in skipped:
+        click.echo(f"advisor: skipped {legible(path)}: {reason}", err=True)
+    if len(skipped) == len(paths):
+        raise InputError(f"none of the {len(paths)} files is a readable image; give image files or folders")
+    if unlike:
+        click.echo(
+            f"advisor: images unlike those that the run was trained on: {unlike:,} of "
+            f"{len(paths) - len(skipped):,}; do not trust their classes",
+            err=True,
+        )
+    if finished.neighbours is None:
+        click.echo(f"advisor: {run} is of an older version; images unlike its own are not marked", err=True)
+
+
+@command_line.command()
+@click.argument("run", type=click.Path())
+@click.argument("data", type=click.Path())
+@_options("json", "output")
+def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
+    """Measure the finished run in the folder RUN on the labelled images in DATA.
+
+    The images of DATA's test split are used, all where it has none. Writes
+    evaluation.json, confusion_matrix.png, reliability.png and mistakes.png to
+    --output, or to RUN/evaluation-NAME.
+
+    \b
+    Example: advisor evaluate runs/flowers-auto ./more-flowers
+    """
+    _check_data(data)
+    from advisor import devices, evaluation_report
+    from advisor.display import Bars
+    from recipes import evaluation, prediction
+
+    finished = prediction.load(run)
+    devices.load_tensorflow()
+    folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
+    with Bars() as display:
+        evaluated = evaluation.evaluate(finished, data, display)
+    metrics = evaluated.metrics()
+    evaluation_report.write(evaluated, metrics, folder)
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), **metrics}))
+    else:
+        click.echo("\n".join([*evaluation_report.lines(metrics), f"Plots and metrics are in {folder}"]))
+
+
+@command_line.command()
+@click.argument("run", type=click.Path())
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(FORMATS),
+    required=True,
+    help="onnx needs pip install 'transfer-advisor[onnx]'.",
+)
+@click.option("--output", metavar="PATH", help="File or folder to write; in RUN if left out.")
+@_options("json")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+def export(run: str, format: str, output: str | None, as_json: bool, overwrite: bool) -> None:
+    """Write the model of the finished run in the folder RUN in another format.
+
+    The result is loaded again and must give the same probabilities.
+
+    \b
+    Example: advisor export runs/flowers-auto --format tflite
+    """
+    from advisor import devices
+    from recipes import export as exports
+    from recipes import prediction
+
+    finished = prediction.load(run)
+    devices.load_tensorflow()
+    made = exports.export(finished, format, Path(output) if output else None, overwrite)
+    if as_json:
+        click.echo(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
+    else:
+        click.echo(f"{made.path}: probabilities differ from model.keras by at most {made.difference:.1e}")
+    if not made.is_same:
+        click.echo(f"advisor: {made.path} gave other answers than model.keras and was removed", err=True)
+        sys.exit(1)
+
+
+@command_line.command()
+@_options("json")
+def backbones(as_json: bool) -> None:
+    """List the pre-trained networks, and which are ready without a network.
+
+    \b
+    Example: advisor backbones
+    """
+    from dataclasses import asdict
+
+    from advisor.backbones.catalogue import catalogue
+
+    rows = catalogue()
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "backbones": [asdict(row) for row in rows]}))
+        return
+    click.echo(f"{'name':20}{'pixels':>7}{'million':>12}{'ImageNet':>10}  {'weights':12}{'licence'}")
+    click.echo(f"{'':20}{'':>7}{'parameters':>12}{'top-1 %':>10}")
+    for row in rows:
+        top1 = "-" if row.top1 is None else f"{row.top1:.1f}"
+        figures = f"{row.image_size:>7}{row.parameters:>12.1f}{top1:>10}"
+        click.echo(f"{row.name:20}{figures}  {row.weights:12}{row.licence}".rstrip())
+    click.echo("\nReady offline: " + ", ".join(row.name for row in rows if row.ready) + ".")
+    click.echo("download: from Keras at first use; file: with --weights FILE; random: not pre-trained.")
+    click.echo(
+        "Sources of the figures: " + ", ".join(dict.fromkeys(row.source for row in rows if row.source))
+    )
+
+
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     """Answer at once where an option is wrong, before anything slow is imported."""
     from advisor.settings import Options
@@ -232,9 +424,14 @@ def _check_data(data: str) -> None:
         raise InputError(f"{data} does not exist; give a folder with one folder of images per class")
 
 
+def _name_of(data: str) -> str:
+    """DATA as part of a folder's name."""
+    return Path(data.replace(":", "-")).stem or "data"
+
+
 def _free_folder(data: str, recipe: str, resume: bool) -> Path:
     """runs/NAME-RECIPE, or with -2, -3 ... behind it where that is taken."""
-    name = f"{Path(data.replace(':', '-')).stem or 'data'}-{recipe}"
+    name = f"{_name_of(data)}-{recipe}"
     folder, number = Path("runs") / name, 1
     while True:
         if resume and folder.exists() and not (folder / "metrics.json").exists():

@@ -6,6 +6,8 @@ import functools
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,30 @@ def quiet_tensorflow() -> None:
     """Keep TensorFlow's start-up messages off standard error; call it before the first import."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow now, without the messages that no setting of it takes away."""
+    quiet_tensorflow()
+    with muted():
+        import tensorflow  # noqa: F401
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Keep what native code writes to standard error off the screen; exceptions pass."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @functools.cache

@@ -59,7 +59,7 @@ def _litert_file(build: Callable[[], keras.Model], key: str, image_size: int) ->
     try:
         graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(shape)
         frozen = convert_variables_to_constants_v2(graph)
-        content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
+        content = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model).convert()
     except Exception:  # the converter's errors are of many kinds; TensorFlow itself runs every network
         return None
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -71,10 +71,10 @@ def _litert_file(build: Callable[[], keras.Model], key: str, image_size: int) ->
 def _litert_runner(file: Path) -> Forward:
     import tensorflow as tf
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), devices.muted():
         warnings.simplefilter("ignore")  # tf.lite announces that it will move to another package
         interpreter = tf.lite.Interpreter(str(file), num_threads=os.cpu_count())
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     # Outputs are called Identity, Identity_1, Identity_2 ... and listed in any order.
     details = sorted(interpreter.get_output_details(), key=lambda d: int(f"0{d['name'].partition('_')[2]}"))
