@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from advisor import images, plan, svg
-from advisor.report import WHAT, confusion_matrix, wilson_interval, worst_mistakes
+from advisor.report import WHAT, after_head, confusion_matrix, wilson_interval, worst_mistakes
 from advisor.storage import replacing
 from advisor.svg import BLUE, GREY, ORANGE, Series, safe
 
@@ -43,10 +43,11 @@ figure img { width: 100%; border-radius: 4px; display: block; }
 .pictures > img { width: 6rem; border-radius: 4px; }
 pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem;
       background: #8882; border-radius: 4px; }
-section { break-inside: avoid-page; }
+h1, h2, h3 { break-after: avoid; } svg, tr, .pair > div, section > img { break-inside: avoid; }
 @media (prefers-color-scheme: dark) { body { background: #15181c; color: #e4e6ea; } }
 @media print { body { max-width: none; font-size: 11pt; background: #fff; color: #000;
-               print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+               print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+               .pair { grid-template-columns: 1fr 1fr; } svg { max-height: 9cm; } }
 """
 TABLE_STYLE = """
 .advisor table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
@@ -290,7 +291,7 @@ def _training(run: Run) -> str:
             "<p>The head was solved in one step, so there is no curve. Accuracy:</p>",
             svg.bars("Accuracy by split", rows),
         )
-    border = (0.5, "fine-tuning starts; before it, only the head") if history[0].epoch == 0 else None
+    border = (0.5, f"{after_head(run)} starts; before it, only the head") if history[0].epoch == 0 else None
     charts = []
     for name in ("accuracy", "loss"):
         lines = [

@@ -181,6 +181,11 @@ def worst_mistakes(run: Run, most: int) -> np.ndarray:
     return wrong[np.argsort(truth[wrong], kind="stable")][:most]
 
 
+def after_head(run: Run) -> str:
+    """What follows epoch 0, in which only the head was solved."""
+    return "training of the head" if run.metrics["settings"]["train_from"] is None else "fine-tuning"
+
+
 def write_plots(run: Run) -> None:
     """Draw curves.png and confusion_matrix.png into the run folder."""
     for name, figure in (("curves", _curves(run)), ("confusion_matrix", _confusion(run))):
@@ -236,6 +241,7 @@ def _curves(run: Run) -> Any:
             axes.bar_label(
                 drawn, [f"{value:.1%}" if name == "accuracy" else f"{value:.3f}" for value in values]
             )
+            axes.margins(y=0.12)  # room for the numbers
             axes.set_title("head solved in one step", fontsize=9)
         else:
             epochs = [row.epoch for row in history]
@@ -245,7 +251,7 @@ def _curves(run: Run) -> Any:
                 )
             if epochs[0] == 0:
                 axes.axvline(0.5, color="grey", linestyle="--", linewidth=1)
-                axes.set_title("epoch 0: head only; then fine-tuning", fontsize=9)
+                axes.set_title(f"epoch 0: head only; then {after_head(run)}", fontsize=9)
             axes.locator_params(axis="x", integer=True)
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.3)

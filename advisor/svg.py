@@ -64,7 +64,8 @@ class Scale:
             return found
         raw = max(((self.high - self.low) or 1.0) / 5, float(self.whole))
         power = 10 ** math.floor(math.log10(raw))
-        step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+        multiples = (1, 2, 5, 10) if self.whole else (1, 2, 2.5, 5, 10)
+        step = next(m * power for m in multiples if m * power >= raw * 0.999)
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
