@@ -59,7 +59,9 @@ def _litert_file(build: Callable[[], keras.Model], key: str, image_size: int) ->
     try:
         graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(shape)
         frozen = convert_variables_to_constants_v2(graph)
-        content = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model).convert()
+        with devices.muted():
+            # Without the model, as it would have outputs renamed and put in another order.
+            content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     except Exception:  # the converter's errors are of many kinds; TensorFlow itself runs every network
         return None
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,9 @@ def _litert_runner(file: Path) -> Forward:
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     # Outputs are called Identity, Identity_1, Identity_2 ... and listed in any order.
-    details = sorted(interpreter.get_output_details(), key=lambda d: int(f"0{d['name'].partition('_')[2]}"))
+    details = sorted(
+        interpreter.get_output_details(), key=lambda d: int(d["name"].removeprefix("Identity")[1:] or 0)
+    )
 
     def run(pixels: np.ndarray) -> list[np.ndarray]:
         batch = np.zeros((BATCH, *pixels.shape[1:]), np.float32)
