@@ -81,7 +81,7 @@ def best_penalty(
     best, lowest = PENALTIES[0], np.inf
     for heads in zip(*paths, strict=True):  # one penalty after the other, until the loss rises
         loss = sum(
-            len(held_out) * judge(head, features[held_out], labels[held_out])[0]
+            len(held_out) * judge(head, features[held_out], labels[held_out]).loss
             for head, (_, held_out) in zip(heads, splits, strict=True)
         )
         if loss >= lowest:
@@ -90,12 +90,45 @@ def best_penalty(
     return best
 
 
-def judge(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean log-loss in nats, and accuracy 0..1."""
+def spread(features: np.ndarray) -> np.ndarray:
+    """By what features are divided: their standard deviation, but no less than its median over all.
+
+    Features that hardly vary are left small. Blown up to unit variance they would do harm: as noise in
+    the head (log-loss was higher on 9 of 10 data sets), and in fine-tuning, where images are augmented
+    and such features suddenly vary.
+
+    Returns:
+        [features], over 0.
+    """
+    deviation = features.std(axis=0)
+    floor = np.median(deviation[deviation > 0]) if (deviation > 0).any() else 1.0
+    return np.maximum(deviation, floor)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How well a head does on images.
+
+    Attributes:
+        loss: mean log-loss in nats.
+        accuracy: 0..1.
+        brier: mean squared error of the probabilities, over images and classes (Brier, 1950), 0..1.
+    """
+
+    loss: float
+    accuracy: float
+    brier: float
+
+
+def judge(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> Judged:
+    """Measure a head on features [n, d] with labels int64 [n]."""
     probabilities = head.probabilities(features)
     truth = probabilities[np.arange(len(labels)), labels]
-    accuracy = (probabilities.argmax(axis=1) == labels).mean()
-    return float(-np.log(np.maximum(truth, 1e-7)).mean()), float(accuracy)
+    return Judged(
+        loss=float(-np.log(np.maximum(truth, 1e-7)).mean()),
+        accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
+        brier=float(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).mean()),
+    )
 
 
 def folds(labels: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -130,9 +163,7 @@ def _path(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    mean = features.mean(axis=0)
-    scale = features.std(axis=0)
-    scale = np.where(scale > 1e-6 * max(float(scale.max()), 1e-12), scale, np.inf)  # constant: no weight
+    mean, scale = features.mean(axis=0), spread(features)
     standard = ((features - mean) / scale).astype(np.float32)
     rotation = None
     if standard.shape[0] < standard.shape[1]:

@@ -85,12 +85,7 @@ def _ridge_correct(
     all ridges r (cf. the few-shot evaluators of google-research/big_vision). The ridge is the one
     that is right most often over all folds.
     """
-    standard = features - features.mean(axis=0)
-    scale = standard.std(axis=0)
-    standard = standard[:, scale > 1e-6 * max(float(scale.max()), 1e-12)]
-    if not standard.shape[1]:
-        return labels == np.bincount(labels).argmax()
-    standard = (standard / standard.std(axis=0)).astype(np.float64)
+    standard = ((features - features.mean(axis=0)) / linear_head.spread(features)).astype(np.float64)
     gram = standard @ standard.T / standard.shape[1]
     one_hot = np.eye(classes)[labels]
     correct = np.zeros((len(RIDGES), len(labels)), dtype=bool)

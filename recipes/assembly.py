@@ -68,3 +68,10 @@ def set_head(head: list[keras.layers.Layer], kernel: np.ndarray, bias: np.ndarra
     if not dense.built:
         dense.build((None, len(kernel)))
     dense.set_weights([kernel, bias])
+
+
+def metrics() -> list[keras.metrics.Metric]:
+    """What is measured in each epoch, beside the loss."""
+    import keras
+
+    return [keras.metrics.CategoricalAccuracy("accuracy"), keras.metrics.MeanSquaredError("brier")]

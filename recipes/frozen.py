@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from advisor import linear_head
-from recipes.assembly import assemble, freeze, head_layers, set_head
-from recipes.job import Epoch, Job, Trained
+from recipes.assembly import assemble, freeze, head_layers, metrics, set_head
+from recipes.job import Epoch, Job, Trained, head_alone
 
 MLP_EPOCHS, MLP_PATIENCE, MLP_LEARNING_RATE = 100, 10, 1e-3
 
@@ -41,8 +41,9 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     set_head(head, used.kernel, used.bias)
     fitted = linear_head.judge(tested, features[train_at], labels[train_at])
     judged = linear_head.judge(tested, features[validate_at], labels[validate_at])
-    row = Epoch(0, "head", *fitted, *judged, 0.0, time.monotonic() - began)
-    return (row,), tested.probabilities(features[validate_at])
+    return (head_alone(fitted, judged, time.monotonic() - began),), tested.probabilities(
+        features[validate_at]
+    )
 
 
 def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
@@ -54,8 +55,7 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
 
     labels = np.eye(job.classes, dtype=np.float32)[job.data.labels]
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
-    mean, scale = features[train_at].mean(axis=0), features[train_at].std(axis=0)
-    scale = np.where(scale > 1e-6 * scale.max(), scale, np.inf)
+    mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
     standard = ((features - mean) / scale).astype(np.float32)
     model = keras.Sequential([keras.Input((features.shape[1],)), *head])
     model.compile(
@@ -78,9 +78,9 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     validation = model.predict(standard[validate_at], verbose=0)
     kernel, bias = head[0].get_weights()
     head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
-    columns = zip(record["loss"], record["accuracy"], record["val_loss"], record["val_accuracy"], strict=True)
+    columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
     history = tuple(
-        Epoch(number, "head", loss, accuracy, validation_loss, validation_accuracy, MLP_LEARNING_RATE, 0.0)
-        for number, (loss, accuracy, validation_loss, validation_accuracy) in enumerate(columns, 1)
+        Epoch(number, "head", *row, learning_rate=MLP_LEARNING_RATE, seconds=0.0)
+        for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
     )
     return history, validation

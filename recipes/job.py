@@ -12,6 +12,7 @@ from advisor.backbones import Backbone
 from advisor.dataset import Dataset
 from advisor.display import Display, Silent
 from advisor.embedding import Features
+from advisor.linear_head import Judged
 from advisor.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,8 +67,24 @@ class Epoch:
     accuracy: float
     validation_loss: float
     validation_accuracy: float
+    validation_brier: float
     learning_rate: float
     seconds: float
+
+
+def head_alone(fitted: Judged, judged: Judged, seconds: float) -> Epoch:
+    """The first row: a head on frozen features, on the training and on the validation images."""
+    return Epoch(
+        epoch=0,
+        phase="head",
+        loss=fitted.loss,
+        accuracy=fitted.accuracy,
+        validation_loss=judged.loss,
+        validation_accuracy=judged.accuracy,
+        validation_brier=judged.brier,
+        learning_rate=0.0,
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,18 @@ from advisor import devices, images, linear_head
 from advisor.errors import InputError
 from advisor.storage import replacing
 from recipes import augmentation
-from recipes.assembly import assemble, freeze, head_layers, set_head
+from recipes.assembly import assemble, freeze, head_layers, metrics, set_head
 from recipes.base_head import from_base_labels
-from recipes.job import Epoch, Job, Trained
+from recipes.job import Epoch, Job, Trained, head_alone
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
 WARM_UP = 0.1  # of all steps
-PATIENCE = 5  # epochs without a lower validation loss
+# Epochs without a better one. The best has the lowest Brier score on the validation split: bounded, so that
+# it follows the accuracy where the log-loss is ruled by a few images that the model is too sure about.
+PATIENCE = 5
 
 
 def train(job: Job) -> Trained:
@@ -101,7 +103,7 @@ def _start(
     set_head(head, solved.kernel, solved.bias)
     fitted = linear_head.judge(solved, features[train_at], labels[train_at])
     judged = linear_head.judge(solved, features[validate_at], labels[validate_at])
-    return [Epoch(0, "head", *fitted, *judged, 0.0, time.monotonic() - began)]
+    return [head_alone(fitted, judged, time.monotonic() - began)]
 
 
 def _pixels(job: Job, positions: np.ndarray, size: int, what: str) -> np.ndarray:
@@ -164,7 +166,7 @@ def _compile(model: keras.Model, settings: Any, steps: int) -> None:
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[])
+    model.compile(optimizer, loss, metrics=metrics(), weighted_metrics=[])
 
 
 class _Keeper:
@@ -183,7 +185,7 @@ class _Keeper:
         return sum(row.epoch > 0 for row in self.history)
 
     def best_epoch(self) -> int:
-        return min(self.history, key=lambda row: row.validation_loss).epoch
+        return min(self.history, key=lambda row: row.validation_brier).epoch
 
     def is_patience_over(self) -> bool:
         return bool(self.history) and self.history[-1].epoch - self.best_epoch() >= PATIENCE
@@ -257,6 +259,7 @@ def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbac
                 accuracy=float(logs["accuracy"]),
                 validation_loss=float(logs["val_loss"]),
                 validation_accuracy=float(logs["val_accuracy"]),
+                validation_brier=float(logs["val_brier"]),
                 learning_rate=float(np.asarray(self.model.optimizer.learning_rate)),
                 seconds=time.monotonic() - self.began,
             )
