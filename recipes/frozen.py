@@ -58,9 +58,8 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
     standard = ((features - mean) / scale).astype(np.float32)
     model = keras.Sequential([keras.Input((features.shape[1],)), *head])
-    model.compile(
-        keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=0.05), "categorical_crossentropy", ["accuracy"]
-    )
+    optimizer = keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=0.05)
+    model.compile(optimizer, "categorical_crossentropy", metrics())
     bar = job.display.steps("Training the head")
     record = model.fit(
         standard[train_at],
@@ -80,7 +79,7 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
     columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
     history = tuple(
-        Epoch(number, "head", *row, learning_rate=MLP_LEARNING_RATE, seconds=0.0)
+        Epoch(number, "head", *row, MLP_LEARNING_RATE, 0.0)  # type: ignore[call-arg]
         for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
     )
     return history, validation
