@@ -251,7 +251,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
 
     \b
     Example: advisor predict runs/flowers-auto tulip.jpg holiday/
-    Example: find . -name "*.jpg" | advisor predict runs/flowers-auto --csv out.csv
+    Example: ls *.jpg | advisor predict runs/flowers-auto --csv out.csv
     """
     if as_json and csv_file:
         raise click.UsageError("give either --json or --csv")

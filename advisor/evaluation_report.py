@@ -102,7 +102,7 @@ def draw_mistakes(evaluation: Evaluation, file: Path) -> None:
     rows = math.ceil(len(worst) / columns)
     figure = report._figure(2.2 * columns, 2.85 * rows)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[], frame_on=False)
     for axes, i in zip(figure.axes, worst, strict=False):
         axes.imshow(images.load_square(run.test_paths[i], 224))
         true, predicted = (run.class_names[label] for label in (run.test_labels[i], evaluation.predicted[i]))
@@ -110,7 +110,7 @@ def draw_mistakes(evaluation: Evaluation, file: Path) -> None:
             f"{_short(Path(evaluation.shown[i]).name)}\ntrue: {_short(true)}\n"
             f"{_short(predicted)} {run.test_probabilities[i].max():.1%}"
         )
-        axes.set_title(text, y=-0.02, va="top", fontsize=7.5, parse_math=False)
+        axes.set_xlabel(text, fontsize=7.5, parse_math=False)
     figure.savefig(file)
 
 

@@ -21,3 +21,23 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("needs real images: set ADVISOR_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder, of three classes of striped images that lie beside it in `images/`."""
+    import numpy as np
+    from PIL import Image
+
+    from advisor import face
+
+    folder = tmp_path_factory.mktemp("stripes")
+    generator = np.random.default_rng(0)
+    for name, color in (("blue", (40, 60, 200)), ("green", (40, 180, 60)), ("red", (200, 50, 40))):
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.tile(np.array(color), (48, 48, 1)) + generator.integers(-40, 40, (48, 48, 1))
+            pixels[:: 3 + number % 4] //= 2
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"images/{name}/{number}.png")
+    face.run(str(folder / "images"), recipe="feature_extraction", output=folder / "run", image_size=32)
+    return folder / "run"

@@ -1,0 +1,69 @@
+"""`advisor export`: other formats, same answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from advisor.cli import main
+from recipes import export
+
+
+def leave(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return left.value.code
+
+
+@pytest.mark.parametrize("format", ["tflite", "saved_model"])
+def test_exported_models_give_the_same_answers(finished_run, tmp_path, format, capsys):
+    target = tmp_path / export.NAMES[format]
+    assert leave("export", finished_run, "--format", format, "--output", target, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["same"]
+    assert answer["difference"] < 1e-4
+    assert target.exists()
+    assert leave("export", finished_run, "--format", format, "--output", target) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]  # nothing half done is left
+
+
+def test_other_answers_are_refused(finished_run, tmp_path, monkeypatch, capsys):
+    wrong = (lambda model, path: path.write_bytes(b"?"), lambda path, pixels: np.full((8, 3), 1 / 3))
+    monkeypatch.setitem(export._FORMATS, "tflite", wrong)
+    assert leave("export", finished_run, "--format", "tflite", "--output", tmp_path / "model.tflite") == 1
+    assert "other answers" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_the_converter_refuses_is_one_line(finished_run, tmp_path, monkeypatch, capsys):
+    def refuse(model, path):
+        raise RuntimeError("unknown\noperation")
+
+    monkeypatch.setitem(export._FORMATS, "tflite", (refuse, None))
+    assert leave("export", finished_run, "--format", "tflite", "--output", tmp_path / "model.tflite") == 2
+    assert "unknown operation" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx(finished_run, tmp_path, capsys):
+    target = tmp_path / "model.onnx"
+    code = leave("export", finished_run, "--format", "onnx", "--output", target)
+    out, err = capsys.readouterr()
+    if all(importlib.util.find_spec(module) for module in ("onnx", "tf2onnx", "onnxruntime")):
+        assert code == 0
+        assert "model.onnx" in out
+    else:
+        assert code == 2
+        assert "pip install 'transfer-advisor[onnx]'" in err
+        assert not target.exists()
+
+
+def test_example_images_are_photographs_of_the_size():
+    pixels = export.example_images(48)
+    assert pixels.shape == (8, 48, 48, 3)
+    assert 0 <= pixels.min() < pixels.max() <= 255
+    assert pixels.std(axis=(1, 2, 3)).min() > 10
