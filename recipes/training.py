@@ -218,7 +218,7 @@ class _Keeper:
             history = [Epoch(**row) for row in json.loads((self.folder / "state.json").read_text())]
             last = self._load(f"last-{history[-1].epoch}")
             best = self._load("best")
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):  # none, or another version's
             return
         count = len(self.best)
         self.model.optimizer.build(self.model.trainable_variables)
