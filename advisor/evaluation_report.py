@@ -58,7 +58,7 @@ def write(evaluation: Evaluation, metrics: dict[str, Any], folder: Path) -> None
     with replacing(folder / "evaluation.json") as unfinished:
         unfinished.write_text(json.dumps(metrics, indent=1) + "\n")
     with replacing(folder / "confusion_matrix.png") as unfinished:
-        report._confusion(evaluation.run).savefig(unfinished)
+        report.confusion_figure(evaluation.run).savefig(unfinished)
     with replacing(folder / "reliability.png") as unfinished:
         draw_reliability(evaluation, metrics["calibration_error"], unfinished)
     (folder / "mistakes.png").unlink(missing_ok=True)  # of an earlier evaluation
@@ -73,7 +73,7 @@ def draw_reliability(evaluation: Evaluation, error: float, file: Path) -> None:
 
     count, confidence, accuracy = reliability(evaluation.run.test_labels, evaluation.run.test_probabilities)
     held = count > 0
-    figure = report._figure(5, 5.6)
+    figure = report.empty_figure(5, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color="grey", linestyle="--", linewidth=1, label="perfectly calibrated")
     edges = np.arange(BINS) / BINS
@@ -93,14 +93,14 @@ def draw_reliability(evaluation: Evaluation, error: float, file: Path) -> None:
 
 
 def draw_mistakes(evaluation: Evaluation, file: Path) -> None:
-    """A contact sheet of the wrong answers that the model was most sure of."""
+    """A contact sheet of the mistakes that gave the truth the least probability."""
     from recipes.evaluation import WORST
 
     run = evaluation.run
     worst = report.worst_mistakes(run, WORST)
     columns = min(5, len(worst))
     rows = math.ceil(len(worst) / columns)
-    figure = report._figure(2.2 * columns, 2.85 * rows)
+    figure = report.empty_figure(2.2 * columns, 2.85 * rows)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set(xticks=[], yticks=[], frame_on=False)
     for axes, i in zip(figure.axes, worst, strict=False):

@@ -188,7 +188,7 @@ def after_head(run: Run) -> str:
 
 def write_plots(run: Run) -> None:
     """Draw curves.png and confusion_matrix.png into the run folder."""
-    for name, figure in (("curves", _curves(run)), ("confusion_matrix", _confusion(run))):
+    for name, figure in (("curves", _curves(run)), ("confusion_matrix", confusion_figure(run))):
         _save(figure, run.folder / f"{name}.png")
 
 
@@ -201,7 +201,7 @@ def write_augmentation(batches: Sequence[np.ndarray], file: Path) -> None:
         file: a PNG to write.
     """
     rows, columns = len(batches[0]), len(batches)
-    figure = _figure(1.1 * columns, 1.1 * rows + 0.3)
+    figure = empty_figure(1.1 * columns, 1.1 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False)
     for column, batch in enumerate(batches):
         for row, pixels in enumerate(batch):
@@ -220,7 +220,7 @@ def _save(figure: Any, file: Path) -> None:
         figure.savefig(unfinished)
 
 
-def _figure(width: float, height: float) -> Any:
+def empty_figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -231,7 +231,7 @@ def _figure(width: float, height: float) -> Any:
 
 def _curves(run: Run) -> Any:
     history = run.history
-    figure = _figure(9, 3.6)
+    figure = empty_figure(9, 3.6)
     figure.suptitle(f"{run.recipe}: test accuracy {run.metrics['test']['accuracy']:.1%}")
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         columns = {"training": name, "validation": f"validation_{name}"}
@@ -260,10 +260,10 @@ def _curves(run: Run) -> Any:
     return figure
 
 
-def _confusion(run: Run) -> Any:
+def confusion_figure(run: Run) -> Any:
     names, matrix = [printable(name) for name in run.class_names], confusion_matrix(run)
     side = min(14.0, 3.0 + 0.5 * len(names))
-    figure = _figure(side + 1, side)
+    figure = empty_figure(side + 1, side)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
