@@ -78,6 +78,7 @@ def embed(
     positions: np.ndarray,
     image_size: int,
     progress: Progress | None = None,
+    mirrored: bool = False,
 ) -> Embedded:
     """Features of some images of a data set, from the cache where it has them.
 
@@ -87,11 +88,12 @@ def embed(
         positions: int64 [n], which of them.
         image_size: pixels of the square input.
         progress: called with images done and images to do.
+        mirrored: turn left and right around first.
 
     Returns:
         Features at all taps, in the order of `positions` without the unreadable ones.
     """
-    cache = _Cache(backbone, data, image_size)
+    cache = _Cache(backbone, data, image_size, mirrored)
     keys = [cache.key(i) for i in positions]
     missing = [n for n, key in enumerate(keys) if key not in cache.rows]
     unreadable: dict[int, str] = {}
@@ -104,6 +106,7 @@ def embed(
             image_size,
             lambda m, reason: unreadable.update({missing[m]: reason}),
             progress,
+            mirrored,
         )
     readable = np.array([n for n in range(len(keys)) if n not in unreadable], dtype=np.int64)
     return Embedded(
@@ -121,6 +124,7 @@ def _fill(
     image_size: int,
     unreadable: Callable[[int, str], None],
     progress: Progress | None,
+    mirrored: bool,
 ) -> None:
     """Compute features and add them to the cache; what was computed is kept on Ctrl-C, too."""
     run = _runner(backbone, image_size)
@@ -129,7 +133,7 @@ def _fill(
     saved = time.monotonic()
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, unreadable):
-            new_values.append(run(pixels))
+            new_values.append(run(pixels[:, :, ::-1] if mirrored else pixels))
             new_keys += [keys[m] for m in batch]
             if progress:
                 progress(int(batch[-1]) + 1, len(paths))
@@ -148,8 +152,9 @@ class _Cache:
     work, never read half a file.
     """
 
-    def __init__(self, backbone: Backbone, data: Dataset, image_size: int) -> None:
-        name = "\0".join((backbone.fingerprint, *backbone.taps, str(image_size), str(data.root)))
+    def __init__(self, backbone: Backbone, data: Dataset, image_size: int, mirrored: bool) -> None:
+        view = f"{image_size} mirrored" if mirrored else str(image_size)
+        name = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
         self.file = cache_folder() / "features" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.npy"
         self.data = data
         self.taps = backbone.taps

@@ -1,7 +1,7 @@
 """What frozen features can do, measured before anything is trained.
 
-Linear probes by cross-validation at every tap tell which depth knows most; the convex head at
-growing numbers of images tells what a frozen model will reach and whether more images would help.
+Linear probes at every tap tell which depth knows most; probes at growing numbers of images tell what a
+frozen model will reach and whether more images would help.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor import linear_head
+from advisor.dataset import sample
 from advisor.embedding import Features
 
 ALL_TAPS = "all taps"
-FOLDS = 3
 RIDGES = tuple(float(10.0**e) for e in np.arange(-3, 2.5, 0.5))
-CURVE_SHARES = (0.125, 0.25, 0.5)
+MIRROR_PENALTY = 0.1
+MIRROR_TOLERANCE = 0.05  # accuracy that mirror images may lose and still pass for the same
+CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 
 
 @dataclass(frozen=True)
 class DepthProbe:
-    """Cross-validated accuracy of a linear probe on one tap, or on all taps together.
+    """Leave-one-out accuracy of a linear probe on one tap, or on all taps together.
 
     Attributes:
         tap: the layer, or `ALL_TAPS`.
@@ -36,7 +38,7 @@ class DepthProbe:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Cross-validated accuracy of a convex head that was fitted to `images` images."""
+    """Accuracy of a linear probe that was fitted to `images` images, on others."""
 
     images: int
     accuracy: float
@@ -64,72 +66,112 @@ class Evidence:
         return next(probe for probe in self.depth if probe.tap == tap)
 
 
-def by_depth(features: Features, labels: np.ndarray, classes: int, seed: int) -> tuple[DepthProbe, ...]:
-    """Linear probes at each tap and on all taps together, on the same folds."""
-    splits = linear_head.folds(labels, FOLDS, seed)
+def by_depth(features: Features, labels: np.ndarray, classes: int) -> tuple[DepthProbe, ...]:
+    """Linear probes at each tap and on all taps together."""
     probes = []
     for tap in (*features.taps, ALL_TAPS):
         values = features.values if tap == ALL_TAPS else features.at(tap)
-        correct = _ridge_correct(values, labels, classes, splits)
+        correct = _Ridge(values, labels, classes).correct
         probes.append(DepthProbe(tap, float(correct.mean()), correct))
     return tuple(probes)
 
 
-def _ridge_correct(
-    features: np.ndarray, labels: np.ndarray, classes: int, splits: list[tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """Which images a ridge regression to the one-hot labels classifies correctly, out of fold.
+class _Ridge:
+    """Ridge regression to the one-hot labels, judged by leave-one-out.
 
-    With G = X X' over all images, the regression of fold-training labels Y on X predicts
-    G[held out, train] (G[train, train] + r n I)^-1 Y: one eigendecomposition of G[train, train] serves
-    all ridges r (cf. the few-shot evaluators of google-research/big_vision). The ridge is the one
-    that is right most often over all folds.
+    With X = U S V' (centred), the prediction for image i from all images but itself has a closed form,
+    (y_hat_i - h_ii y_i) / (1 - h_ii) with H = U S^2 (S^2 + r)^-1 U' + 1/n, so that one decomposition
+    serves all images and all ridges r (Golub, Heath and Wahba, Technometrics 1979; cf. the few-shot
+    evaluators of google-research/big_vision). The ridge is the one that is right most often.
+
+    Attributes:
+        correct: bool [n], which images are classified correctly by a probe that has not seen them.
     """
-    standard = ((features - features.mean(axis=0)) / linear_head.spread(features)).astype(np.float64)
-    gram = standard @ standard.T / standard.shape[1]
-    one_hot = np.eye(classes)[labels]
-    correct = np.zeros((len(RIDGES), len(labels)), dtype=bool)
-    for train, held_out in splits:
-        center = one_hot[train].mean(axis=0)
-        values, vectors = np.linalg.eigh(gram[np.ix_(train, train)])
-        projected = vectors.T @ (one_hot[train] - center)
-        between = gram[np.ix_(held_out, train)] @ vectors
-        for i, ridge in enumerate(RIDGES):
-            shrunk = projected / (np.maximum(values, 0) + ridge)[:, None]
-            predicted = (between @ shrunk + center).argmax(axis=1)
-            correct[i, held_out] = predicted == labels[held_out]
-    return correct[correct.mean(axis=1).argmax()]
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
+        self.mean, self.spread = features.mean(axis=0), linear_head.spread(features)
+        standard = self._standard(features)
+        self.center = np.eye(classes)[labels].mean(axis=0)
+        targets = np.eye(classes)[labels] - self.center
+        left, singular, right = _decompose(standard)
+        projected = left.T @ targets
+        best = -1
+        for ridge in RIDGES:
+            shrinkage = singular**2 / (singular**2 + ridge)
+            leverage = np.minimum(left**2 @ shrinkage + 1 / len(labels), 1 - 1e-6)[:, None]
+            fitted = left @ (shrinkage[:, None] * projected)
+            held_out = (fitted - leverage * targets) / (1 - leverage) + self.center
+            correct = held_out.argmax(axis=1) == labels
+            if correct.sum() > best:
+                best, self.correct = int(correct.sum()), correct
+                self.kernel = right.T @ ((singular / (singular**2 + ridge))[:, None] * projected)
+
+    def _standard(self, features: np.ndarray) -> np.ndarray:
+        return ((features - self.mean) / self.spread / np.sqrt(features.shape[1])).astype(np.float64)
+
+    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
+        """On other images, 0..1."""
+        predicted = (self._standard(features) @ self.kernel + self.center).argmax(axis=1)
+        return float((predicted == labels).mean())
+
+
+def _decompose(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thin singular value decomposition by way of the smaller Gram matrix, several times faster."""
+    wide = x.shape[0] <= x.shape[1]
+    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    kept = values > 1e-10 * max(values[-1], 1e-300)
+    singular, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    if wide:
+        return vectors, singular, (x.T @ vectors / singular).T
+    return x @ vectors / singular, singular, vectors.T
 
 
 def learning_curve(
     features: np.ndarray, labels: np.ndarray, classes: int, seed: int
 ) -> tuple[CurvePoint, ...]:
-    """Accuracy of the convex head by training images, cross-validated; the last point uses the most."""
-    penalty = linear_head.best_penalty(features, labels, classes, seed)
-    generator = np.random.default_rng(seed)
-    splits = linear_head.folds(labels, 5, seed)
+    """Accuracy of a linear probe by the number of images that it was fitted to.
+
+    Smaller numbers are stratified samples, judged on all other images; the last point is leave-one-out.
+    """
     points = []
-    for share in (*CURVE_SHARES, 1.0):
-        right, sizes = 0, []
-        for train, held_out in splits if share == 1.0 else splits[:3]:
-            part = train[_stratified_share(labels[train], share, generator)]
-            if len(np.unique(labels[part])) < 2:
-                break
-            head = linear_head.fit(features[part], labels[part], classes, penalty)
-            right += int((head.probabilities(features[held_out]).argmax(axis=1) == labels[held_out]).sum())
-            sizes.append(len(part))
-        else:
-            tested = sum(len(held_out) for _, held_out in splits[: len(sizes)])
-            points.append(CurvePoint(int(np.mean(sizes)), right / tested))
-    return tuple(points)
+    for share in CURVE_SHARES:
+        size = int(share * len(labels))
+        if size < 2 * classes:
+            continue
+        accuracies = []
+        for repeat in range(CURVE_REPEATS):
+            part = sample(labels, size, seed + 1 + repeat)
+            rest = np.setdiff1d(np.arange(len(labels)), part)
+            if len(np.unique(labels[part])) > 1:
+                fitted = _Ridge(features[part], labels[part], classes)
+                accuracies.append(fitted.accuracy(features[rest], labels[rest]))
+        if accuracies:
+            points.append(CurvePoint(size, float(np.mean(accuracies))))
+    everything = _Ridge(features, labels, classes)
+    return (*points, CurvePoint(len(labels), float(everything.correct.mean())))
 
 
-def _stratified_share(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
-    ranks = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        ranks[members] = np.arange(len(members)) / len(members)
-    return np.flatnonzero(ranks < share)
+def flip_is_harmless(
+    features: np.ndarray, labels: np.ndarray, mirrored: np.ndarray, rows: np.ndarray, classes: int
+) -> bool:
+    """Whether a head that has never seen a mirror image still knows what mirror images are.
+
+    Letters and digits change their meaning in the mirror, flowers do not. The head is fitted to the
+    other images and judged on `rows` as they are and mirrored.
+
+    Args:
+        features: float32 [n, d].
+        labels: int64 [n].
+        mirrored: float32 [m, d], features of the mirror images of `rows`.
+        rows: int64 [m], positions in `features`.
+        classes: number of classes.
+    """
+    others = np.setdiff1d(np.arange(len(labels)), rows)
+    if len(np.unique(labels[others])) < 2:
+        return True
+    head = linear_head.fit(features[others], labels[others], classes, MIRROR_PENALTY)
+    plain = linear_head.judge(head, features[rows], labels[rows]).accuracy
+    return plain - linear_head.judge(head, mirrored, labels[rows]).accuracy <= MIRROR_TOLERANCE
 
 
 def gather(
@@ -155,7 +197,7 @@ def gather(
         + (0.5 * extrapolated) ** 2
     )
     return Evidence(
-        depth=by_depth(features, labels, classes, seed),
+        depth=by_depth(features, labels, classes),
         curve=curve,
         expected_accuracy=expected,
         expected_interval=(max(0.0, expected - 1.645 * spread), min(1.0, expected + 1.645 * spread)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ from advisor.similarity import Similarity
 
 SCHEMA = 1
 DEFAULT_SAMPLE = 1000
-MIRRORED_IMAGES = 200
-MIRROR_TOLERANCE = 0.05
+MIRRORED_IMAGES = 150
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Recommendation:
         quadrant: where the data set lies.
         recipe: what to do.
         settings: how.
+        settings_for: the settings of any of the four recipes on the same data.
         plan: what training will take.
         rationale: why, a row for each factor.
         evidence: what frozen features can do.
@@ -71,6 +72,7 @@ class Recommendation:
     quadrant: Quadrant
     recipe: str
     settings: Settings
+    settings_for: Callable[[str], Settings]
     plan: Plan
     rationale: tuple[Factor, ...]
     evidence: Evidence
@@ -168,7 +170,17 @@ def recommend(
     options.check(recipe)
     if sample < 10:
         raise InputError(f"--sample is {sample}; give 10 or more")
-    backbone = backbones.load(options.backbone, options.weights, options.image_size)
+    backbone = backbones.load(
+        options.backbone, options.weights, options.image_size, options.init == "random", options.cut_layer
+    )
+    if backbone.source == "none":
+        if recipe != "full_training":
+            raise InputError(f"{options.backbone} has random weights: only --recipe full_training can use it")
+        options = replace(options, init="random")
+    if options.train_from:
+        options = replace(
+            options, train_from=backbone.model.layers[backbone.layer_index(options.train_from)].name
+        )
     image_size = options.image_size or backbone.image_size
     yardstick = backbones.load(backbones.BUNDLED)
     positions = dataset.sample(data.labels, sample, seed)
@@ -182,8 +194,19 @@ def recommend(
         name = source.source
     near = similarity.measure(measured.features.last(), reference, seed, name)
     probed = measured
-    if (backbone.fingerprint, image_size) != (yardstick.fingerprint, yardstick.image_size):
+    own = (backbone.fingerprint, backbone.taps, image_size)
+    if options.init == "pretrained" and own != (yardstick.fingerprint, yardstick.taps, yardstick.image_size):
         probed = embedding.embed(backbone, data, positions, image_size, display.steps("Probing the backbone"))
+    seen = data.labels[measured.positions]
+    rows = dataset.sample(seen, min(MIRRORED_IMAGES, len(seen) // 3), seed)
+    bar = display.steps("Looking at mirror images")
+    mirrored = embedding.embed(
+        yardstick, data, measured.positions[rows], yardstick.image_size, bar, mirrored=True
+    )
+    harmless = probe.flip_is_harmless(
+        measured.features.last(), seen, mirrored.features.last(), rows, len(data.class_names)
+    )
+
     labels = data.labels[probed.positions]
     data = data.without(probed.unreadable)
     training, test = len(data.indices("train")), len(data.indices("test"))
@@ -191,18 +214,21 @@ def recommend(
     evidence = probe.gather(probed.features, labels, len(data.class_names), training, test, seed)
     place = quadrant.place(len(data), near)
     advised, reasons = decide(place, evidence)
-    chosen_recipe = recipe or advised
-    settings = choose(
-        chosen_recipe,
-        options,
-        taps=backbone.taps,
-        best_cut=max(evidence.depth[:-1], key=lambda p: p.accuracy).tap,
-        image_size=image_size,
-        fixed_size=backbone.fixed_size,
-        counts=data.counts(),
-        training_images=training,
-        flips=("flip",),
-    )
+
+    def settings_for(name: str) -> Settings:
+        return choose(
+            name,
+            options,
+            taps=backbone.taps,
+            best_cut=max(evidence.depth[:-1], key=lambda p: p.accuracy).tap,
+            image_size=image_size,
+            fixed_size=backbone.fixed_size,
+            counts=data.counts(),
+            training_images=training,
+            flips=("flip",) if harmless else (),
+        )
+
+    settings = settings_for(recipe or advised)
     from advisor import devices
 
     return Recommendation(
@@ -212,6 +238,7 @@ def recommend(
         quadrant=place,
         recipe=advised,
         settings=settings,
+        settings_for=settings_for,
         plan=plan.make(
             settings,
             dict(zip(probed.features.taps, probed.features.widths, strict=True)),
@@ -223,7 +250,7 @@ def recommend(
         rationale=(*_axes(data, near, place), *reasons),
         evidence=evidence,
         alternatives=_alternatives(place, advised),
-        warnings=(*data.warnings, *_warnings(data, yardstick.image_size)),
+        warnings=(*data.warnings, *_warnings(data, yardstick.image_size), *backbone.notes),
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction={
@@ -269,7 +296,7 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
             f"{evidence.expected_accuracy:.1%} expected",
             f"{1 - quadrant.SATURATED_ERROR:.0%}",
             "nothing to gain" if error < quadrant.SATURATED_ERROR else "room to gain",
-            f"5-fold linear probe; {evidence.gain_at_double:+.1%} with twice the images",
+            f"linear probes; {evidence.gain_at_double:+.1%} with twice the images",
         )
     )
     clear = abs(gain) > quadrant.STANDARD_ERRORS * noise
@@ -329,7 +356,7 @@ def _alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
         "shallow_features": "if fine detail or texture matters more than whole objects",
         "full_training": "if you have many images that look like no photograph",
     }
-    found = []
+    found: list[Alternative] = []
     for name in others:
         recipe, probability = RECIPE[name], place.probabilities[name]
         if recipe != advised and recipe not in [item.recipe for item in found]:

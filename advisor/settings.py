@@ -206,7 +206,9 @@ def choose(
         head=options.head,
         batch_norm="frozen",
         augmentation=("crop", *flips, "light") if gradient else (),
-        epochs=(options.epochs or (RANDOM_INIT_EPOCHS if random else epochs)) if gradient else 0,
+        epochs=(options.epochs or (RANDOM_INIT_EPOCHS if random else epochs))
+        if gradient
+        else (options.epochs or 0 if options.head != "linear" else 0),
         batch_size=options.batch_size or (32 if training_images >= 320 else 16),
         learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
         weight_decay=WEIGHT_DECAY if gradient else 0.0,

@@ -91,11 +91,11 @@ def check_regret(source: str, size: int, bound: float, decide: Decide) -> Check:
     recommendation.decide = decide  # type: ignore[assignment]
     try:
         options = Options(image_size=IMAGE_SIZE, epochs=4)
-        advised = recommendation.recommend(task.held, options, Silent()).recipe
-        accuracy = {}
-        for recipe in sorted({*RECIPES, advised}):
-            settings = recommendation.recommend(task.held, options, Silent(), recipe).settings
-            accuracy[recipe] = train(task, settings)["test"]
+        advice = recommendation.recommend(task.held, options, Silent())
+        advised = advice.recipe
+        accuracy = {
+            recipe: train(task, advice.settings_for(recipe))["test"] for recipe in sorted({*RECIPES, advised})
+        }
     finally:
         recommendation.decide = original
     regret = 100 * (max(accuracy.values()) - accuracy[advised])

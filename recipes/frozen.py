@@ -59,7 +59,7 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     standard = ((features - mean) / scale).astype(np.float32)
     model = keras.Sequential([keras.Input((features.shape[1],)), *head])
     optimizer = keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=0.05)
-    model.compile(optimizer, "categorical_crossentropy", metrics())
+    model.compile(optimizer, "categorical_crossentropy", metrics=metrics())
     bar = job.display.steps("Training the head")
     record = model.fit(
         standard[train_at],

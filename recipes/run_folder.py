@@ -21,6 +21,7 @@ from advisor.errors import InputError
 from advisor.settings import Settings
 from advisor.storage import replacing
 from recipes import RECIPES, outliers, prediction
+from recipes.base_head import from_base_labels
 from recipes.job import Epoch, Job
 from recipes.training import write_history
 
@@ -98,10 +99,13 @@ def run(
 
     began = time.monotonic()
     keras.utils.set_random_seed(seed)
-    backbone = backbones.load(settings.backbone, settings.weights, settings.image_size)
+    random = settings.init == "random"
+    backbone = backbones.load(
+        settings.backbone, settings.weights, settings.image_size, random, settings.cut_layer
+    )
     features = None
     embed_seconds = 0.0
-    if settings.init == "pretrained":
+    if not random:
         bar = display.steps("Embedding images")
         embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
         data, features = data.without(embedded.unreadable), embedded.features
@@ -111,6 +115,7 @@ def run(
         data = data.without([Skipped(data.paths[i], reason) for i, reason in reasons.items()])
     job = Job(data, backbone, features, settings, folder, seed, resume, display)
     started = time.monotonic()
+    before = _before_training(job) if settings.base_labels else None
     trained = RECIPES[settings.recipe](job)
     train_seconds = time.monotonic() - started
     with replacing(folder / "model.keras") as unfinished:
@@ -135,6 +140,7 @@ def run(
         "settings": settings.to_json(),
         "test": score(labels, probabilities, data.class_names),
         "validation": score(data.labels[validate_at], trained.validation, data.class_names),
+        **({"before_training": {"validation": before}} if before else {}),
         "images": {split: len(data.indices(split)) for split in ("train", "validation", "test")},
         "parameters": counted,
         "seed": seed,
@@ -158,6 +164,14 @@ def run(
         test_probabilities=probabilities,
         metrics=metrics,
     )
+
+
+def _before_training(job: Job) -> dict[str, Any]:
+    """What the backbone's own classifier knows of the target classes, on the validation split."""
+    assert job.features is not None
+    at = job.data.indices("validation")
+    probabilities = from_base_labels(job).probabilities(job.features.last()[at])
+    return score(job.data.labels[at], probabilities, job.data.class_names)
 
 
 def _neighbours(job: Job) -> outliers.Neighbours:

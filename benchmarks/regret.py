@@ -1,0 +1,139 @@
+"""Regret of the advice: test accuracy lost against the best recipe in hindsight.
+
+    python -m benchmarks.regret DATA... --sizes 50 200 1000 all --output benchmarks/results/regret.jsonl
+    python -m benchmarks.regret --table benchmarks/results/regret.jsonl
+
+Each task is a data set cut to a size; the advisor sees only what a user of that size would have; all four
+recipes are then trained on it and judged on up to 500 images that were held back. One JSON line is
+written as each task is done; tasks whose line is there already are skipped, so that it can be stopped and
+gone on with. The table compares the advisor with fixed rules on the same tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advisor import devices, recommendation
+from advisor.display import Silent
+from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE
+from advisor.settings import RECIPES, Options
+from benchmarks.tasks import Task, cut, train
+
+# What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
+RULES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "the advisor": lambda line: line["advice"],
+    "always feature extraction": lambda line: "feature_extraction",
+    "always fine-tuning": lambda line: "fine_tuning",
+    "always shallow features": lambda line: "shallow_features",
+    "always full training": lambda line: "full_training",
+    "quadrant alone": lambda line: RECIPE[line["quadrant"]],
+    "size alone": lambda line: "feature_extraction" if line["images"] < LARGE_FROM_IMAGES else "fine_tuning",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", nargs="*", help="folders, CSV files, or sklearn:digits")
+    parser.add_argument("--sizes", nargs="+", default=["50", "200", "1000", "all"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
+    parser.add_argument("--output", type=Path, default=Path("regret.jsonl"))
+    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        measure(arguments)
+    files = arguments.table or [arguments.output]
+    print(table([json.loads(line) for file in files for line in file.read_text().splitlines()]))
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    devices.quiet_tensorflow()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.touch()
+    lines = [json.loads(line) for line in arguments.output.read_text().splitlines()]
+    done = {(line["data"], line["size"], line["seed"], line["image_size"]) for line in lines}
+    for size in (None if size == "all" else int(size) for size in arguments.sizes):
+        for source in arguments.data:
+            for seed in arguments.seeds:
+                task = cut(source, size, seed)
+                if task is None or (task.name, size, seed, arguments.image_size) in done:
+                    continue
+                line = judge(task, arguments.image_size, arguments.images_seen)
+                with arguments.output.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                accuracy = " ".join(f"{r}={line['recipes'][r]['test']:.3f}" for r in RECIPES)
+                print(task.name, size, seed, f"advice={line['advice']}", accuracy, flush=True)
+
+
+def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
+    """Ask for advice, then train all recipes."""
+    training = len(task.held.indices("train"))
+    epochs = int(np.clip(images_seen // training, 4, 20))
+    options = Options(image_size=image_size, epochs=epochs)
+    advice = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
+    results = {}
+    for recipe in RECIPES:
+        results[recipe] = train(task, advice.settings_for(recipe))
+    told = advice.to_json()
+    return {
+        "data": task.name,
+        "size": task.size,
+        "seed": task.seed,
+        "image_size": image_size,
+        "epochs": epochs,
+        "images": len(task.held),
+        "tested": len(task.judged.indices("test")),
+        "advice": advice.recipe,
+        "quadrant": advice.quadrant.name,
+        "confidence": advice.quadrant.confidence,
+        "score": advice.similarity.score,
+        "expected": [advice.evidence.expected_accuracy, *advice.evidence.expected_interval],
+        "probes": {p["tap"]: p["accuracy"] for p in told["evidence"]["linear_probes"]},
+        "recipes": results,
+    }
+
+
+def regret(line: dict[str, Any], recipe: str) -> float:
+    """Points of test accuracy lost against the best recipe of this task."""
+    accuracy = {name: result["test"] for name, result in line["recipes"].items()}
+    return 100 * (max(accuracy.values()) - accuracy[recipe])
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """The tasks, and beneath them each rule with its mean and its worst regret, as Markdown."""
+    head = ["data", "images", "seed", "quadrant", *RECIPES, "advice", "regret"]
+    rows = [
+        [
+            line["data"],
+            f"{line['images']:,}",
+            str(line["seed"]),
+            line["quadrant"],
+            *(f"{line['recipes'][recipe]['test']:.3f}" for recipe in RECIPES),
+            line["advice"],
+            f"{regret(line, line['advice']):.1f}",
+        ]
+        for line in lines
+    ]
+    summary = [
+        [name, f"{np.mean(lost):.2f}", f"{max(lost):.1f}"]
+        for name, rule in RULES.items()
+        for lost in [[regret(line, rule(line)) for line in lines]]
+    ]
+    by_chance = [np.mean([regret(line, recipe) for recipe in RECIPES]) for line in lines]
+    summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}"])
+    return _markdown(head, rows) + "\n\n" + _markdown(["rule", "mean regret", "worst regret"], summary)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+if __name__ == "__main__":
+    main()
