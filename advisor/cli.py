@@ -109,6 +109,7 @@ def command_line() -> None:
     advisor recommend ./data         the advice and its reasons; trains nothing
     advisor run ./data --auto        the advice, then the trained model
     advisor run sklearn:digits --auto   the same on data that come along
+    advisor compare ./data           all recipes on one split, and the regret
     advisor predict RUN photo.jpg    what a finished run says about images
 
     DATA is a folder with one folder of images for each class, a folder with
@@ -228,6 +229,64 @@ def run(
         click.echo(json.dumps({"folder": str(folder), **finished.metrics}, ensure_ascii=False))
     else:
         report.print_run(finished)
+
+
+@command_line.command()
+@click.argument("data")
+@click.option(
+    "--budget",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="For all recipes together.",
+)
+@click.option("--baseline", is_flag=True, help="Add a plain network from random weights.")
+@_options(
+    "backbone", "weights", "image_size", "epochs", "batch_size", "sample", "source", "seed", "json", "output"
+)
+def compare(
+    data: str,
+    budget: float,
+    baseline: bool,
+    as_json: bool,
+    output: str | None,
+    seed: int,
+    **options: Any,
+) -> None:
+    """Run all recipes on one split of DATA; print the leaderboard and the regret.
+
+    Each recipe may use an equal share of the budget. One that runs out of time is
+    judged at its best epoch so far, and marked.
+
+    \b
+    Example: advisor compare ./flowers --budget 30
+    """
+    _check_data(data)
+    _check_options(None, options)
+    from recipes import comparison, run_folder
+
+    comparison.check_minutes(budget)
+    folder = Path(output) if output else _free_folder(data, "compare", resume=False)
+    run_folder.prepare(folder, resume=False, overwrite=False)
+    from advisor import comparison_report, face, report
+    from advisor.display import Bars
+
+    try:
+        with Bars() as display:
+            advice = face.recommend(data, seed=seed, display=display, **options)
+            if not as_json:
+                display.hide()
+                report.print_recommendation(advice.to_json())
+            compared = comparison.compare(advice, folder, budget, baseline, seed, display).to_json()
+    finally:
+        run_folder.remove_if_empty(folder)
+    comparison_report.write(compared, folder)
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), **compared}, ensure_ascii=False))
+    else:
+        comparison_report.print_comparison(compared)
+        click.echo(f"Runs, report.html and leaderboard.png are in {folder}")
 
 
 @command_line.command()

@@ -31,6 +31,7 @@ def runner(build: Callable[[], keras.Model], key: str, image_size: int) -> Forwa
         key: changes with the architecture, the weights and the choice of outputs.
         image_size: pixels of the square input.
     """
+    devices.load_tensorflow()
     import tensorflow as tf
 
     if not devices.gpus():

@@ -192,7 +192,6 @@ def choose(
     random = options.init == "random"
     gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
     smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
-    epochs = int(np.clip(round(IMAGES_SEEN / training_images), FEWEST_EPOCHS, MOST_EPOCHS))
     settings = Settings(
         recipe=recipe,
         mode=mode,
@@ -206,9 +205,7 @@ def choose(
         head=options.head,
         batch_norm="frozen",
         augmentation=("crop", *flips, "light") if gradient else (),
-        epochs=(options.epochs or (RANDOM_INIT_EPOCHS if random else epochs))
-        if gradient
-        else (options.epochs or 0 if options.head != "linear" else 0),
+        epochs=_epochs(options, gradient, training_images),
         batch_size=options.batch_size or (32 if training_images >= 320 else 16),
         learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
         weight_decay=WEIGHT_DECAY if gradient else 0.0,
@@ -223,6 +220,19 @@ def choose(
     if mode == "partial":
         settings = replace(settings, train_from=options.train_from or taps[len(taps) // 2])
     return settings
+
+
+def epochs_for(training_images: int, random: bool) -> int:
+    """Passes over the training images: fewer for more images, many from random weights."""
+    if random:
+        return RANDOM_INIT_EPOCHS
+    return int(np.clip(round(IMAGES_SEEN / training_images), FEWEST_EPOCHS, MOST_EPOCHS))
+
+
+def _epochs(options: Options, gradient: bool, training_images: int) -> int:
+    if gradient:
+        return options.epochs or epochs_for(training_images, options.init == "random")
+    return options.epochs or 0 if options.head != "linear" else 0
 
 
 def _mode(recipe: str, options: Options) -> str:

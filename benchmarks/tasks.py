@@ -60,6 +60,9 @@ def cut(source: str, size: int | None, seed: int) -> Task | None:
 
 def train(task: Task, settings: Settings) -> dict[str, float]:
     """Train with a recipe and judge it: test and validation accuracy in 0..1, seconds."""
+    import keras
+
+    keras.backend.clear_session()  # else the graphs of all earlier trainings stay in memory
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         finished = run_folder.run(task.judged, settings, Path(folder), task.seed, Silent())

@@ -17,7 +17,7 @@ from advisor import backbones, devices
 from advisor.settings import Options, choose
 from benchmarks.tasks import cut, train
 
-CHOICES = [(rate, batch_norm) for rate in (1e-4, 3e-4, 1e-3) for batch_norm in ("frozen", "adapt")]
+CHOICES = ((3e-4, "frozen"), (3e-4, "adapt"), (1e-3, "frozen"), (1e-3, "adapt"))
 
 
 def main() -> None:

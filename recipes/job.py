@@ -32,6 +32,7 @@ class Job:
         folder: the run folder; a recipe writes to `checkpoints/` and `logs/` in it.
         seed: of everything random.
         resume: go on from `checkpoints/`.
+        seconds: for gradient steps, at most; None for no limit.
         display: where progress is shown.
     """
 
@@ -42,6 +43,7 @@ class Job:
     folder: Path
     seed: int
     resume: bool = False
+    seconds: float | None = None
     display: Display = field(default_factory=Silent)
 
     @property
@@ -96,8 +98,10 @@ class Trained:
         history: by epoch.
         validation: probabilities float32 [n, classes] on the validation split, by a model that did not
             learn from it.
+        complete: whether all epochs were trained, or patience was over; False where time was.
     """
 
     model: keras.Model
     history: tuple[Epoch, ...]
     validation: np.ndarray
+    complete: bool = True

@@ -81,7 +81,13 @@ class Run:
 
 
 def run(
-    data: Dataset, settings: Settings, folder: Path, seed: int, display: Display, resume: bool = False
+    data: Dataset,
+    settings: Settings,
+    folder: Path,
+    seed: int,
+    display: Display,
+    resume: bool = False,
+    seconds: float | None = None,
 ) -> Run:
     """Build and train a model and write model.keras, labels.json, history.csv and metrics.json.
 
@@ -94,7 +100,9 @@ def run(
         seed: of everything random.
         display: where progress is shown.
         resume: go on from `checkpoints/`.
+        seconds: for gradient steps, at most; None for no limit.
     """
+    devices.load_tensorflow()
     import keras
 
     began = time.monotonic()
@@ -113,7 +121,7 @@ def run(
     else:
         reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
         data = data.without([Skipped(data.paths[i], reason) for i, reason in reasons.items()])
-    job = Job(data, backbone, features, settings, folder, seed, resume, display)
+    job = Job(data, backbone, features, settings, folder, seed, resume, seconds, display)
     started = time.monotonic()
     before = _before_training(job) if settings.base_labels else None
     trained = RECIPES[settings.recipe](job)
@@ -143,6 +151,7 @@ def run(
         **({"before_training": {"validation": before}} if before else {}),
         "images": {split: len(data.indices(split)) for split in ("train", "validation", "test")},
         "parameters": counted,
+        "complete": trained.complete,
         "seed": seed,
         "seconds": {
             "embed": round(embed_seconds, 3),

@@ -83,7 +83,7 @@ def train(job: Job) -> Trained:
         keeper.use_best()
         finished = assemble(job.backbone, settings, head, settings.image_size)
     probabilities = finished.predict(_validation_batches(job, validation, validate_at), verbose=0)
-    return Trained(finished, tuple(keeper.history), probabilities)
+    return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time)
 
 
 def _start(
@@ -179,6 +179,7 @@ class _Keeper:
     def __init__(self, model: keras.Model, folder: Path, history: list[Epoch]) -> None:
         self.model, self.folder, self.history = model, folder, list(history)
         self.best = model.get_weights()
+        self.out_of_time = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def epochs_done(self) -> int:
@@ -235,6 +236,8 @@ def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbac
     """Writes down each epoch, stops when patience is over, and moves the bar."""
     import keras
 
+    deadline = time.monotonic() + (job.seconds or 0.0)
+
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
@@ -242,6 +245,9 @@ def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbac
                 self.bar: Callable[[int, int], None] = job.display.steps("Training")
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if job.seconds is not None and time.monotonic() > deadline:
+                keeper.out_of_time = True
+                self.model.stop_training = True
             self.seen = min(self.seen + job.settings.batch_size, images_per_epoch)
             total = job.settings.epochs * images_per_epoch
             self.bar(self.epoch * images_per_epoch + self.seen, total)

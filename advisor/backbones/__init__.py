@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advisor import devices
 from advisor.backbones.catalogue import APPLICATIONS, catalogue
 from advisor.backbones.depth import choose_taps, layer_index
 from advisor.errors import InputError
@@ -57,6 +58,7 @@ class Backbone:
     @cached_property
     def model(self) -> keras.Model:
         """[n, height, width, 3] RGB in 0..255 to the last features; its layers carry the taps."""
+        devices.load_tensorflow()
         return self.build()
 
     @cached_property

@@ -1,0 +1,88 @@
+"""The leaderboard of `advisor compare`: on the terminal, as a picture and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from advisor import html_report, report
+from advisor.storage import replacing
+
+
+def columns(row: dict[str, Any]) -> list[str]:
+    """A row of the leaderboard as text."""
+    measured = row["accuracy"] is not None
+    return [
+        row["name"] + (" (advised)" if row["advised"] else ""),
+        f"{row['accuracy']:.1%}" if measured else "-",
+        f"{row['interval'][0]:.1%} to {row['interval'][1]:.1%}" if measured else "-",
+        f"{row['macro_f1']:.3f}" if measured else "-",
+        f"{row['seconds']:.0f}",
+        f"{row['parameters']:,}" if measured else "-",
+        row["status"],
+    ]
+
+
+HEADS = ("Recipe", "Accuracy", "95 % interval", "F1", "Seconds", "Trained", "Status")
+
+
+def verdict(compared: dict[str, Any]) -> str:
+    """What the advice cost, in one sentence."""
+    if compared["regret"] is None:
+        return f"The advised recipe, {compared['advised']}, did not come to run: give a larger --budget."
+    best = compared["leaderboard"][0]["name"]
+    if not compared["regret"]:
+        return f"The advice, {compared['advised']}, was the best: regret 0."
+    points = f"{100 * compared['regret']:.1f} points"
+    return f"The advice, {compared['advised']}, loses {points} of test accuracy against {best}."
+
+
+def print_comparison(compared: dict[str, Any]) -> None:
+    """Print the leaderboard, 80 columns wide."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, width=report.WIDTH, pad_edge=False, show_edge=False)
+    for name in HEADS:
+        right = name in ("Accuracy", "F1", "Seconds", "Trained")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in compared["leaderboard"]:
+        table.add_row(*columns(row), style="bold" if row["advised"] else "")
+    console = report.console()
+    console.print(table)
+    console.print(verdict(compared))
+
+
+def write(compared: dict[str, Any], folder: Path) -> None:
+    """Write leaderboard.png and report.html into a folder."""
+    _draw(compared, folder / "leaderboard.png")
+    section = html_report.section(
+        "Leaderboard",
+        f"<p>{html_report.safe(verdict(compared))}</p>",
+        html_report.table(HEADS, [columns(row) for row in compared["leaderboard"]], numbers=(1, 3, 4, 5)),
+        html_report.picture(folder / "leaderboard.png", "Test accuracy of each recipe with its interval"),
+    )
+    data = compared["dataset"]
+    title = f"{data['source']}: which recipe is best"
+    with replacing(folder / "report.html") as unfinished:
+        unfinished.write_text(html_report.page(title, [section]), encoding="utf-8")
+
+
+def _draw(compared: dict[str, Any], file: Path) -> None:
+    rows = [row for row in reversed(compared["leaderboard"]) if row["accuracy"] is not None]
+    figure = report.empty_figure(8, 1.2 + 0.5 * len(rows))
+    axes = figure.subplots()
+    for y, row in enumerate(rows):
+        low, high = row["interval"]
+        color = "#d9730d" if row["advised"] else "#3b6fb6"
+        axes.plot((low, high), (y, y), color=color, linewidth=2)
+        axes.plot(row["accuracy"], y, "o", color=color)
+        axes.annotate(
+            f"{row['accuracy']:.1%}", (row["accuracy"], y), (0, 6), textcoords="offset points", ha="center"
+        )
+    axes.set_yticks(range(len(rows)), [columns(row)[0] for row in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.2)
+    axes.set_xlabel("test accuracy, with its 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+    with replacing(file) as unfinished:
+        figure.savefig(unfinished)
