@@ -11,6 +11,7 @@ import numpy as np
 
 from advisor.backbones import BUNDLED
 from advisor.settings import Settings, hidden_units
+from advisor.storage import cache_folder, replacing
 
 # Weights of EfficientNet-Lite0 below its classifier that a gradient may change; the statistics of batch
 # norm are none. A test counts them.
@@ -86,19 +87,29 @@ def _seconds(settings: Settings, images: int, training_images: int, gflops: floa
 
 
 def matrix_gflops(side: int = 768, seconds: float = 0.05) -> float:
-    """How many billion operations a second this machine does now, multiplying float32 matrices.
+    """How many billion operations a second this machine does, multiplying float32 matrices.
+
+    Measured once and kept in the cache, so that the same command gives the same plan.
 
     Args:
         side: of the square matrices.
         seconds: to spend; the fastest product counts.
     """
+    file = cache_folder() / "gigaflops.txt"
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        pass
     a = np.ones((side, side), np.float32)
     fastest, began = float("inf"), time.perf_counter()
     while time.perf_counter() - began < seconds:
         start = time.perf_counter()
         a @ a
         fastest = min(fastest, time.perf_counter() - start)
-    return 2 * side**3 / fastest / 1e9
+    measured = round(2 * side**3 / fastest / 1e9, 1)
+    with replacing(file) as unfinished:
+        unfinished.write_text(str(measured))
+    return measured
 
 
 def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -166,7 +166,9 @@ def _compile(model: keras.Model, settings: Any, steps: int) -> None:
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    model.compile(optimizer, loss, metrics=metrics(), weighted_metrics=[])
+    # Never XLA on a CPU: it is many times slower there, and "auto" may choose it.
+    model.compile(optimizer, loss, metrics=metrics(), weighted_metrics=[], jit_compile=bool(devices.gpus()))
+    model.optimizer.build(model.trainable_variables)  # else the training step is traced twice
 
 
 class _Keeper:
@@ -222,7 +224,6 @@ class _Keeper:
         except (OSError, ValueError, KeyError, TypeError):  # none, or another version's
             return
         count = len(self.best)
-        self.model.optimizer.build(self.model.trainable_variables)
         self.model.set_weights(last[:count])
         for variable, value in zip(self.model.optimizer.variables, last[count:], strict=True):
             variable.assign(value)

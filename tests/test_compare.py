@@ -19,6 +19,7 @@ def compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     return json.loads(captured.out)
 
 
+@pytest.mark.slow
 def test_all_recipes_stand_on_one_leaderboard(capsys, tmp_path):
     data = ci.textures(tmp_path / "textures", images_of_each=15)
     arguments = (

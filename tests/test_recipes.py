@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from advisor.cli import main
@@ -49,13 +50,15 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     [
         ("feature_extraction", ()),
         ("feature_extraction", ("--head", "mlp:32")),
-        ("feature_extraction", ("--augment", "--epochs", "2")),
+        pytest.param("feature_extraction", ("--augment", "--epochs", "2"), marks=pytest.mark.slow),
         ("fine_tuning", ("--epochs", "2")),
-        ("fine_tuning", ("--epochs", "2", "--train-from", "block_12_expand")),
+        pytest.param(
+            "fine_tuning", ("--epochs", "2", "--train-from", "block_12_expand"), marks=pytest.mark.slow
+        ),
         ("shallow_features", ()),
         ("shallow_features", ("--cut-layer", "block_10_out")),
-        ("shallow_features", ("--mode", "partial", "--epochs", "2")),
-        ("full_training", ("--epochs", "2")),
+        pytest.param("shallow_features", ("--mode", "partial", "--epochs", "2"), marks=pytest.mark.slow),
+        pytest.param("full_training", ("--epochs", "2"), marks=pytest.mark.slow),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
 )
@@ -74,6 +77,7 @@ def test_each_recipe_beats_the_majority_class(capsys, real_data, tmp_path, recip
     assert trained > 3_000_000 if recipe == "full_training" else trained < 3_500_000
 
 
+@pytest.mark.slow
 def test_random_weights_train_too(capsys, tmp_path):
     folder = tmp_path / "run"
     arguments = ("--recipe", "full_training", "--init", "random", "--epochs", "1", "--image-size", "32")
@@ -94,7 +98,7 @@ def test_the_saved_model_needs_only_keras_and_says_what_the_run_reported(capsys,
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     probabilities = json.loads(process.stdout.splitlines()[-1])
-    assert finished.test_probabilities[:20] == pytest.approx(probabilities, abs=1e-4)
+    np.testing.assert_allclose(finished.test_probabilities[:20], probabilities, atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_metrics(capsys, tmp_path):

@@ -265,7 +265,7 @@ def finished(advice: Recommendation, folder: Path, classes: int = 2, epochs: int
     }
     first = 0 if epochs > 1 else 1
     history = tuple(
-        Epoch(first + n, "", 1 / (n + 1), 0.8, 1.1 / (n + 1), 0.75, 1e-3, 1) for n in range(epochs)
+        Epoch(first + n, "", 1 / (n + 1), 0.8, 1.1 / (n + 1), 0.75, 0.1, 1e-3, 1) for n in range(epochs)
     )
     return Run(folder, settings["recipe"], names, history, data.paths, labels, probabilities, metrics)
 
