@@ -13,7 +13,7 @@ import numpy as np
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 FOLDS = 3
 # From so many images on, a third of them is enough to choose a penalty by.
-ENOUGH_FOR_ONE_FOLD = 1500
+ENOUGH_FOR_ONE_FOLD = 600
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,24 @@ def spread(features: np.ndarray) -> np.ndarray:
     return np.maximum(deviation, floor)
 
 
+def decompose(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thin singular value decomposition, several times faster by way of the smaller Gram matrix.
+
+    Args:
+        x: [n, d].
+
+    Returns:
+        Left vectors [n, r], singular values [r], over 0, and right vectors [r, d].
+    """
+    wide = x.shape[0] <= x.shape[1]
+    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    kept = values > 1e-10 * max(values[-1], 1e-300)
+    singular, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    if wide:
+        return vectors, singular, (x.T @ vectors / singular).T
+    return x @ vectors / singular, singular, vectors.T
+
+
 @dataclass(frozen=True)
 class Judged:
     """How well a head does on images.
@@ -169,10 +187,10 @@ def _path(
     standard = ((features - mean) / scale).astype(np.float32)
     rotation = None
     if standard.shape[0] < standard.shape[1]:
-        rotation = np.linalg.svd(standard, full_matrices=False)[2].T
+        rotation = decompose(standard.astype(np.float64))[2].T.astype(np.float32)
         standard = standard @ rotation
     present = np.unique(labels)
-    solver = LogisticRegression(max_iter=300, tol=1e-4, warm_start=True)
+    solver = LogisticRegression(max_iter=200, tol=1e-3, warm_start=True)
     for penalty in penalties:
         solver.C = 1.0 / (penalty * len(labels))
         with warnings.catch_warnings():

@@ -93,7 +93,7 @@ class _Ridge:
         standard = self._standard(features)
         self.center = np.eye(classes)[labels].mean(axis=0)
         targets = np.eye(classes)[labels] - self.center
-        left, singular, right = _decompose(standard)
+        left, singular, right = linear_head.decompose(standard)
         projected = left.T @ targets
         best = -1
         for ridge in RIDGES:
@@ -113,17 +113,6 @@ class _Ridge:
         """On other images, 0..1."""
         predicted = (self._standard(features) @ self.kernel + self.center).argmax(axis=1)
         return float((predicted == labels).mean())
-
-
-def _decompose(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thin singular value decomposition by way of the smaller Gram matrix, several times faster."""
-    wide = x.shape[0] <= x.shape[1]
-    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    kept = values > 1e-10 * max(values[-1], 1e-300)
-    singular, vectors = np.sqrt(values[kept]), vectors[:, kept]
-    if wide:
-        return vectors, singular, (x.T @ vectors / singular).T
-    return x @ vectors / singular, singular, vectors.T
 
 
 def learning_curve(
