@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from advisor.devices import free_memory
 from advisor.errors import InputError
 
 RECIPES = ("feature_extraction", "fine_tuning", "shallow_features", "full_training")
@@ -158,6 +159,7 @@ WEIGHT_DECAY = 0.02
 IMAGES_SEEN = 24_000  # training images times epochs
 FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
+STEP_BYTES = 150_000_000  # for one image of 224 pixels in a gradient step of a large backbone, roughly
 LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square
 UNBALANCED = 3.0  # largest class over smallest, from which classes are weighted
 
@@ -192,6 +194,7 @@ def choose(
     random = options.init == "random"
     gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
     smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
+    training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
     settings = Settings(
         recipe=recipe,
         mode=mode,
@@ -199,14 +202,14 @@ def choose(
         weights=options.weights,
         init=options.init,
         image_size=image_size,
-        training_size=image_size if fixed_size or not gradient else min(image_size, smaller),
+        training_size=training_size,
         taps={"all_taps": taps, "cut": (last if options.cut_layer else best_cut,)}.get(mode, (last,)),
         train_from=None,
         head=options.head,
         batch_norm="frozen",
         augmentation=("crop", *flips, "light") if gradient else (),
         epochs=_epochs(options, gradient, training_images),
-        batch_size=options.batch_size or (32 if training_images >= 320 else 16),
+        batch_size=options.batch_size or batch_size_for(training_images, training_size, free_memory()),
         learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
         weight_decay=WEIGHT_DECAY if gradient else 0.0,
         label_smoothing=0.1 if random else 0.0,
@@ -220,6 +223,20 @@ def choose(
     if mode == "partial":
         settings = replace(settings, train_from=options.train_from or taps[len(taps) // 2])
     return settings
+
+
+def batch_size_for(training_images: int, size: int, memory: int) -> int:
+    """Images for each gradient step: the usual number, halved until a step takes half of the memory at most.
+
+    Args:
+        training_images: in the training split.
+        size: pixels of the square images.
+        memory: bytes that are free.
+    """
+    batch = 32 if training_images >= 320 else 16
+    while batch > 1 and batch * STEP_BYTES * (size / 224) ** 2 > memory / 2:
+        batch //= 2
+    return batch
 
 
 def epochs_for(training_images: int, random: bool) -> int:

@@ -1,0 +1,34 @@
+"""How a recipe's settings follow from the data and the machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from advisor.errors import InputError
+from advisor.settings import Options, batch_size_for, epochs_for, hidden_units
+
+GIB = 2**30
+
+
+def test_a_batch_fits_into_half_of_the_free_memory():
+    assert batch_size_for(3000, 160, 16 * GIB) == 32
+    assert batch_size_for(100, 160, 16 * GIB) == 16
+    assert batch_size_for(3000, 224, 4 * GIB) < 32
+    assert batch_size_for(3000, 512, GIB // 2) == 1
+
+
+def test_fewer_epochs_for_more_images():
+    epochs = [epochs_for(images, random=False) for images in (50, 1000, 3000, 100_000)]
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs_for(1000, random=True) > epochs_for(1000, random=False)
+
+
+@pytest.mark.parametrize(("head", "units"), [("linear", None), ("mlp:256", 256), ("mlp:1024", 1024)])
+def test_heads(head, units):
+    assert hidden_units(head) == units
+
+
+@pytest.mark.parametrize("head", ["mlp", "mlp:0", "mlp:-3", "mlp:many", "Linear", ""])
+def test_unknown_heads_are_refused(head):
+    with pytest.raises(InputError, match="mlp:N"):
+        Options(head=head).check("feature_extraction")
