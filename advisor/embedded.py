@@ -50,7 +50,11 @@ def write_tfds(name: str) -> Path:
         raise InputError(
             f"{name!r} has no feature 'image' with a 'label'; choose an image classification set"
         )
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # its errors are of many kinds, most of them of the network
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"cannot get tfds:{name} ({reason[:200]}); check the network") from None
 
     def examples() -> Iterable[tuple[str, np.ndarray]]:
         splits = [split for split in builder.info.splits if split in ("train", "validation", "test")]

@@ -231,7 +231,8 @@ def predict(
     """
     import tensorflow as tf
 
-    call = tf.function(lambda pixels: model(pixels, training=False), reduce_retracing=True)
+    shape = tf.TensorSpec((None, image_size, image_size, 3), tf.float32)
+    call = tf.function(lambda pixels: model(pixels, training=False), input_signature=(shape,))
     positions, probabilities = [], []
     for at, pixels in images.stream(paths, image_size, 32, lambda position, reason: None):
         positions.append(at)

@@ -69,6 +69,7 @@ def train(job: Job) -> Trained:
                     validation_data=_validation_batches(job, validation, validate_at),
                     initial_epoch=first,
                     epochs=settings.epochs,
+                    shuffle=False,  # the data set shuffles itself
                     verbose=0,
                     callbacks=[
                         _callback(job, keeper, len(train_at)),
