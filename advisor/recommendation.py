@@ -275,8 +275,8 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
     """The rule: the quadrant proposes a recipe, the probes may overrule it.
 
     1. The quadrant's recipe is the proposal.
-    2. Where frozen features already classify nearly every image, training the backbone has nothing to
-       gain: the proposal becomes a frozen recipe.
+    2. Where frozen features already classify nearly every image, training the backbone can gain no more
+       than their error: the proposal becomes a frozen recipe.
     3. Between the two frozen recipes the probes decide, if they differ by more than their noise: the
        deepest layer alone is feature extraction, all depths together are shallow features.
     """
@@ -286,16 +286,17 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
     noise = float(difference.std() / math.sqrt(len(difference)))
     gain = float(difference.mean())
     best = max(evidence.depth, key=lambda p: p.accuracy)
-    error = 1 - evidence.expected_accuracy
+    frozen_accuracy = max(evidence.expected_accuracy, everything.accuracy)
+    saturated = 1 - frozen_accuracy < quadrant.SATURATED_ERROR
     recipe, rows = proposal, []
-    if proposal in ("fine_tuning", "full_training") and error < quadrant.SATURATED_ERROR:
+    if proposal in ("fine_tuning", "full_training") and saturated:
         recipe = "feature_extraction" if place.similarity == "high" else "shallow_features"
     rows.append(
         Factor(
             "Frozen accuracy",
-            f"{evidence.expected_accuracy:.1%} expected",
+            f"{frozen_accuracy:.1%} expected",
             f"{1 - quadrant.SATURATED_ERROR:.0%}",
-            "nothing to gain" if error < quadrant.SATURATED_ERROR else "room to gain",
+            "little to gain" if saturated else "room to gain",
             f"linear probes; {evidence.gain_at_double:+.1%} with twice the images",
         )
     )
