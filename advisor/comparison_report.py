@@ -10,12 +10,12 @@ from advisor.storage import replacing
 
 
 def columns(row: dict[str, Any]) -> list[str]:
-    """A row of the leaderboard as text."""
+    """A row of the leaderboard as text; the advised recipe has a star."""
     measured = row["accuracy"] is not None
     return [
-        row["name"] + (" (advised)" if row["advised"] else ""),
+        row["name"] + (" *" if row["advised"] else ""),
         f"{row['accuracy']:.1%}" if measured else "-",
-        f"{row['interval'][0]:.1%} to {row['interval'][1]:.1%}" if measured else "-",
+        f"{row['interval'][0]:.1%}-{row['interval'][1]:.1%}" if measured else "-",
         f"{row['macro_f1']:.3f}" if measured else "-",
         f"{row['seconds']:.0f}",
         f"{row['parameters']:,}" if measured else "-",
@@ -29,12 +29,12 @@ HEADS = ("Recipe", "Accuracy", "95 % interval", "F1", "Seconds", "Trained", "Sta
 def verdict(compared: dict[str, Any]) -> str:
     """What the advice cost, in one sentence."""
     if compared["regret"] is None:
-        return f"The advised recipe, {compared['advised']}, did not come to run: give a larger --budget."
+        return f"* The advised recipe, {compared['advised']}, did not come to run: give a larger --budget."
     best = compared["leaderboard"][0]["name"]
     if not compared["regret"]:
-        return f"The advice, {compared['advised']}, was the best: regret 0."
+        return f"* The advice, {compared['advised']}, was the best: regret 0."
     points = f"{100 * compared['regret']:.1f} points"
-    return f"The advice, {compared['advised']}, loses {points} of test accuracy against {best}."
+    return f"* The advice, {compared['advised']}, loses {points} of test accuracy against {best}."
 
 
 def print_comparison(compared: dict[str, Any]) -> None:
@@ -42,10 +42,12 @@ def print_comparison(compared: dict[str, Any]) -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, width=report.WIDTH, pad_edge=False, show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, width=report.WIDTH, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for name in HEADS:
         right = name in ("Accuracy", "F1", "Seconds", "Trained")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in compared["leaderboard"]:
         table.add_row(*columns(row), style="bold" if row["advised"] else "")
     console = report.console()
