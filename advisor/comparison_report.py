@@ -23,7 +23,7 @@ def columns(row: dict[str, Any]) -> list[str]:
     ]
 
 
-HEADS = ("Recipe", "Accuracy", "95 % interval", "F1", "Seconds", "Trained", "Status")
+HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
 
 
 def verdict(compared: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def print_comparison(compared: dict[str, Any]) -> None:
         box=box.SIMPLE_HEAD, width=report.WIDTH, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0)
     )
     for name in HEADS:
-        right = name in ("Accuracy", "F1", "Seconds", "Trained")
+        right = name in ("Accuracy", "F1", "Secs", "Trained")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in compared["leaderboard"]:
         table.add_row(*columns(row), style="bold" if row["advised"] else "")
