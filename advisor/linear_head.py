@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Strengths of the L2 penalty on the mean loss, from strong to weak. The best one lay inside this
-# range on every data set of benchmarks/; on features of unit variance it hardly depends on the data.
+# Strengths of the L2 penalty on the mean loss, from strong to weak. 0.03 or 0.1 is chosen on photographs,
+# 0.001 on handwritten digits.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 FOLDS = 3
 # From so many images on, a third of them is enough to choose a penalty by.
@@ -96,7 +96,7 @@ def spread(features: np.ndarray) -> np.ndarray:
     """By what features are divided: their standard deviation, but no less than its median over all.
 
     Features that hardly vary are left small. Blown up to unit variance they would do harm: as noise in
-    the head (log-loss was higher on 9 of 10 data sets), and in fine-tuning, where images are augmented
+    the head (its log-loss was higher on ants and bees and on flowers), and in fine-tuning, where images are augmented
     and such features suddenly vary.
 
     Returns:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from advisor import similarity
 
-# Few or many: see benchmarks/README.md, "Where few ends". The source documents call 341 images few,
-# 4,242 and 10,015 many.
+# Few or many: not calibrated by a measurement yet. The source documents call 341 images few, 4,242 and
+# 10,015 many; this lies between, near the geometric middle of the first two (1,203).
 LARGE_FROM_IMAGES = 1000
 # Similar or unlike: the score is defined so that this is 0.5, see advisor/similarity.py.
 SIMILAR_FROM_SCORE = 0.5
