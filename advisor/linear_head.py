@@ -96,8 +96,8 @@ def spread(features: np.ndarray) -> np.ndarray:
     """By what features are divided: their standard deviation, but no less than its median over all.
 
     Features that hardly vary are left small. Blown up to unit variance they would do harm: as noise in
-    the head (its log-loss was higher on ants and bees and on flowers), and in fine-tuning, where images are augmented
-    and such features suddenly vary.
+    the head (its log-loss was higher on ants and bees and on flowers), and in fine-tuning, where images
+    are augmented and such features suddenly vary.
 
     Returns:
         [features], over 0.
