@@ -49,6 +49,10 @@ class Features:
         start = sum(self.widths[:number])
         return self.values[:, start : start + self.widths[number]]
 
+    def together(self, taps: tuple[str, ...]) -> np.ndarray:
+        """Features at several taps side by side, as a head sees them, float32 [n, sum of widths]."""
+        return np.concatenate([self.at(tap) for tap in taps], axis=1)
+
     def last(self) -> np.ndarray:
         """Features at the deepest tap, float32 [n, width]."""
         return self.at(self.taps[-1])

@@ -116,11 +116,12 @@ class _Ridge:
 
 
 def learning_curve(
-    features: np.ndarray, labels: np.ndarray, classes: int, seed: int
+    features: np.ndarray, labels: np.ndarray, classes: int, whole: DepthProbe, seed: int
 ) -> tuple[CurvePoint, ...]:
     """Accuracy of a linear probe by the number of images that it was fitted to.
 
-    Smaller numbers are stratified samples, judged on all other images; the last point is leave-one-out.
+    Smaller numbers are stratified samples, judged on all other images; the last point is `whole`,
+    the leave-one-out probe of the same features on all images.
     """
     points = []
     for share in CURVE_SHARES:
@@ -136,8 +137,7 @@ def learning_curve(
                 accuracies.append(fitted.accuracy(features[rest], labels[rest]))
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))
-    everything = _Ridge(features, labels, classes)
-    return (*points, CurvePoint(len(labels), float(everything.correct.mean())))
+    return (*points, CurvePoint(len(labels), whole.accuracy))
 
 
 def flip_is_harmless(
@@ -176,7 +176,9 @@ def gather(
         test_images: size of the test split that it will be judged on.
         seed: of the folds.
     """
-    curve = learning_curve(features.last(), labels, classes, seed)
+    depth = by_depth(features, labels, classes)
+    last = depth[len(features.taps) - 1]
+    curve = learning_curve(features.last(), labels, classes, last, seed)
     expected = _extrapolate(curve, training_images)
     doubled = _extrapolate(curve, 2 * training_images)
     # Sampling noise of the test split and of the cross-validation, and the doubt in the extrapolation.
@@ -186,7 +188,7 @@ def gather(
         + (0.5 * extrapolated) ** 2
     )
     return Evidence(
-        depth=by_depth(features, labels, classes),
+        depth=depth,
         curve=curve,
         expected_accuracy=expected,
         expected_interval=(max(0.0, expected - 1.645 * spread), min(1.0, expected + 1.645 * spread)),

@@ -17,7 +17,7 @@ def train(job: Job) -> Trained:
     """Fit the head to cached features, then put it on the frozen backbone."""
     assert job.features is not None
     freeze(job.backbone, None)
-    features = np.concatenate([job.features.at(tap) for tap in job.settings.taps], axis=1)
+    features = job.features.together(job.settings.taps)
     head = head_layers(job.settings.head, job.classes)
     fit = _linear if job.settings.head == "linear" else _mlp
     history, validation = fit(job, features, head)

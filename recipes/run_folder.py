@@ -191,7 +191,7 @@ def _neighbours(job: Job) -> outliers.Neighbours:
         at = job.data.indices(split)
         at = at[dataset.sample(labels[at], outliers.MOST, job.seed)]
         if job.features is not None and settings.head == "linear" and not settings.trains_backbone:
-            parts.append(np.concatenate([job.features.at(tap)[at] for tap in settings.taps], axis=1))
+            parts.append(job.features.take(at).together(settings.taps))
             continue
         call = prediction.features_and_probabilities(job.folder, settings.image_size)
         bar = job.display.steps(f"Embedding {split} images")

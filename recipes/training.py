@@ -51,7 +51,7 @@ def train(job: Job) -> Trained:
         head = head_layers(settings.head, job.classes)
         flexible = settings.training_size != settings.image_size
         model = assemble(job.backbone, settings, head, None if flexible else settings.image_size)
-        history = _start(job, model, head, train_at, validate_at)
+        history = _start(job, head, train_at, validate_at)
         checkpoints = job.folder / "checkpoints"
         stored = math.ceil(settings.training_size * augmentation.MARGIN)
         training = _pixels(job, train_at, stored, "training images")
@@ -87,14 +87,12 @@ def train(job: Job) -> Trained:
     return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time)
 
 
-def _start(
-    job: Job, model: keras.Model, head: list, train_at: np.ndarray, validate_at: np.ndarray
-) -> list[Epoch]:
+def _start(job: Job, head: list, train_at: np.ndarray, validate_at: np.ndarray) -> list[Epoch]:
     """Put the head at the optimum for frozen features; the first row of the history."""
     if job.features is None or len(head) > 1:
         return []
     began = time.monotonic()
-    features = np.concatenate([job.features.at(tap) for tap in job.settings.taps], axis=1)
+    features = job.features.together(job.settings.taps)
     labels = job.data.labels
     weights = job.image_weights(train_at)
     if job.settings.base_labels:
