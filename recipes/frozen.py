@@ -16,7 +16,7 @@ MLP_EPOCHS, MLP_PATIENCE, MLP_LEARNING_RATE = 100, 10, 1e-3
 def train(job: Job) -> Trained:
     """Fit the head to cached features, then put it on the frozen backbone."""
     assert job.features is not None
-    freeze(job.backbone, None)
+    freeze(job.backbone, None, "frozen")
     features = job.features.together(job.settings.taps)
     head = head_layers(job.settings.head, job.classes)
     fit = _linear if job.settings.head == "linear" else _mlp

@@ -46,7 +46,7 @@ def train(job: Job) -> Trained:
 
     settings, data = job.settings, job.data
     train_at, validate_at = data.indices("train"), data.indices("validation")
-    freeze(job.backbone, settings.train_from)
+    freeze(job.backbone, settings.train_from, settings.batch_norm)
     with devices.strategy().scope():
         head = head_layers(settings.head, job.classes)
         flexible = settings.training_size != settings.image_size

@@ -77,6 +77,28 @@ def test_each_recipe_beats_the_majority_class(capsys, real_data, tmp_path, recip
     assert trained > 3_000_000 if recipe == "full_training" else trained < 3_500_000
 
 
+@pytest.mark.parametrize(("batch_norm", "moves"), [("frozen", False), ("adapt", True)])
+def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves):
+    from dataclasses import replace
+
+    from advisor import backbones
+    from advisor.settings import Options, choose
+    from recipes.assembly import assemble, freeze, head_layers
+
+    backbone = backbones.load(backbones.BUNDLED)
+    taps = backbone.taps
+    settings = choose("fine_tuning", Options(), taps, taps[-1], 32, False, np.ones(2), 100, ())
+    freeze(backbone, "", batch_norm)
+    model = assemble(backbone, replace(settings, batch_norm=batch_norm), head_layers("linear", 2), 32)
+    model.compile("sgd", "categorical_crossentropy")
+    layer = backbone.model.get_layer("stem_bn")
+    before = np.array(layer.moving_mean)
+    convolution = np.array(backbone.model.get_layer("stem_conv").kernel)
+    model.fit(np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), np.eye(2)[[0, 1] * 4], verbose=0)
+    assert np.array_equal(before, layer.moving_mean) != moves
+    assert not np.array_equal(convolution, backbone.model.get_layer("stem_conv").kernel)
+
+
 @pytest.mark.slow
 def test_random_weights_train_too(capsys, tmp_path):
     folder = tmp_path / "run"
