@@ -1,8 +1,8 @@
 """A frozen backbone over images, once: pooled features at every tap, kept on disk.
 
-The cache holds one row for each image, under a key made of its path, size and time of modification,
-so that a larger sample, a second command or another recipe computes only what is missing, and a
-changed file is computed again.
+The cache holds one row for each image, with a thumbnail, under a key made of its path, size and time of
+modification, so that a larger sample, a second command or another recipe computes only what is missing,
+and a changed file is computed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import forward, images
+from advisor import forward, images, near_copies
 from advisor.backbones import Backbone
 from advisor.dataset import Dataset, Skipped
 from advisor.forward import BATCH
@@ -68,11 +68,13 @@ class Embedded:
     Attributes:
         positions: int64 [n], which images of the data set could be read.
         features: of those.
+        thumbnails: of those, uint8 [n, 24, 24], as `near_copies` compares them.
         unreadable: the others.
     """
 
     positions: np.ndarray
     features: Features
+    thumbnails: np.ndarray
     unreadable: tuple[Skipped, ...]
 
 
@@ -115,7 +117,7 @@ def embed(
     readable = np.array([n for n in range(len(keys)) if n not in unreadable], dtype=np.int64)
     return Embedded(
         positions[readable],
-        cache.read([keys[n] for n in readable]),
+        *cache.read([keys[n] for n in readable]),
         tuple(Skipped(data.paths[positions[n]], reason) for n, reason in sorted(unreadable.items())),
     )
 
@@ -137,7 +139,8 @@ def _fill(
     saved = time.monotonic()
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, unreadable):
-            new_values.append(run(pixels[:, :, ::-1] if mirrored else pixels))
+            small = np.stack([near_copies.thumbnail(image) for image in pixels])
+            new_values.append([*run(pixels[:, :, ::-1] if mirrored else pixels), small])
             new_keys += [keys[m] for m in batch]
             if progress:
                 progress(int(batch[-1]) + 1, len(paths))
@@ -162,6 +165,7 @@ class _Cache:
         self.file = cache_folder() / "features" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.npy"
         self.data = data
         self.taps = backbone.taps
+        self.columns = (*self.taps, "thumbnail")
         self._open(self.file)
 
     def key(self, position: int) -> bytes:
@@ -173,31 +177,36 @@ class _Cache:
         """Map a file, or start anew where there is none or it is not ours."""
         try:
             table = np.load(file, mmap_mode="r", allow_pickle=False)
-            known = table.dtype.names == ("key", *self.taps)
+            known = table.dtype.names == ("key", *self.columns)
         except (OSError, ValueError, EOFError):
             known = False
         self.table = table if known else None
         self.rows = {key: row for row, key in enumerate(table["key"])} if known else {}
 
-    def read(self, keys: list[bytes]) -> Features:
+    def read(self, keys: list[bytes]) -> tuple[Features, np.ndarray]:
+        """Features and thumbnails."""
         if self.table is None:
-            return Features(self.taps, (0,) * len(self.taps), np.empty((0, 0), np.float32))
+            nothing = np.empty((0, near_copies.THUMBNAIL, near_copies.THUMBNAIL), np.uint8)
+            return Features(self.taps, (0,) * len(self.taps), np.empty((0, 0), np.float32)), nothing
         rows = self.table[[self.rows[key] for key in keys]]
         widths = tuple(self.table.dtype[tap].shape[0] for tap in self.taps)
-        return Features(self.taps, widths, np.concatenate([rows[tap] for tap in self.taps], axis=1))
+        values = np.concatenate([rows[tap] for tap in self.taps], axis=1)
+        return Features(self.taps, widths, values), rows["thumbnail"]
 
     def add(self, keys: list[bytes], values: list[list[np.ndarray]]) -> None:
         self._open(self.file)  # another process may have added rows meanwhile
-        taps = [np.concatenate(parts) for parts in zip(*values, strict=True)]
-        dtype = [("key", "S32"), *((tap, "<f4", v.shape[1:]) for tap, v in zip(self.taps, taps, strict=True))]
+        columns = dict(
+            zip(self.columns, (np.concatenate(parts) for parts in zip(*values, strict=True)), strict=True)
+        )
+        dtype = [("key", "S32"), *((name, v.dtype.str, v.shape[1:]) for name, v in columns.items())]
         current = {self.key(position) for position in range(len(self.data))}
         kept = [self.rows[key] for key in self.rows.keys() & current - set(keys)]
         table = np.empty(len(kept) + len(keys), dtype)
         if kept and self.table is not None:
             table[: len(kept)] = self.table[kept]
         table["key"][len(kept) :] = keys
-        for tap, features in zip(self.taps, taps, strict=True):
-            table[tap][len(kept) :] = features
+        for name, column in columns.items():
+            table[name][len(kept) :] = column
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.file) as unfinished:
             np.save(unfinished, table, allow_pickle=False)

@@ -65,6 +65,11 @@ class Evidence:
     def probe(self, tap: str) -> DepthProbe:
         return next(probe for probe in self.depth if probe.tap == tap)
 
+    def gain_of_all_depths(self) -> tuple[float, float]:
+        """Accuracy that all taps together have over the last one, -1..1, and its standard error (paired)."""
+        difference = self.probe(ALL_TAPS).correct.astype(float) - self.depth[-2].correct
+        return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
+
 
 def by_depth(features: Features, labels: np.ndarray, classes: int) -> tuple[DepthProbe, ...]:
     """Linear probes at each tap and on all taps together."""

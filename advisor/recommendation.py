@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from advisor import backbones, dataset, embedding, plan, probe, quadrant, reproduction, similarity
+from advisor import (
+    backbones,
+    dataset,
+    embedding,
+    near_copies,
+    plan,
+    probe,
+    quadrant,
+    reproduction,
+    similarity,
+)
 from advisor.dataset import Dataset
 from advisor.display import Display
 from advisor.errors import InputError
@@ -134,6 +144,7 @@ class Recommendation:
                 "expected_accuracy": self.evidence.expected_accuracy,
                 "expected_interval": list(self.evidence.expected_interval),
                 "gain_at_double": self.evidence.gain_at_double,
+                "gain_of_all_depths": list(self.evidence.gain_of_all_depths()),
             },
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
@@ -203,11 +214,13 @@ def recommend(
     mirrored = embedding.embed(
         yardstick, data, measured.positions[rows], yardstick.image_size, bar, mirrored=True
     )
+    rows = rows[np.isin(measured.positions[rows], mirrored.positions)]  # an image may vanish meanwhile
     harmless = probe.flip_is_harmless(
         measured.features.last(), seen, mirrored.features.last(), rows, len(data.class_names)
     )
 
     labels = data.labels[probed.positions]
+    copies = _near_copies(data, measured)
     data = data.without(probed.unreadable)
     training, test = len(data.indices("train")), len(data.indices("test"))
     display.steps("Probing")(0, 1)
@@ -250,7 +263,12 @@ def recommend(
         rationale=(*_axes(data, near, place), *reasons),
         evidence=evidence,
         alternatives=_alternatives(place, advised),
-        warnings=(*data.warnings, *_warnings(data, yardstick.image_size), *backbone.notes),
+        warnings=(
+            *data.warnings,
+            *_warnings(data, yardstick.image_size),
+            *copies,
+            *backbone.notes,
+        ),
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction={
@@ -277,54 +295,47 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
     1. The quadrant's recipe is the proposal.
     2. Where frozen features already classify nearly every image, training the backbone can gain no more
        than their error: the proposal becomes a frozen recipe.
-    3. Between the two frozen recipes the probes decide, if they differ by more than their noise: the
-       deepest layer alone is feature extraction, all depths together are shallow features.
+    3. Between the two frozen recipes the probes decide, see `prefer_frozen`.
     """
     proposal = RECIPE[place.name]
-    last, everything = evidence.depth[-2], evidence.probe(ALL_TAPS)
-    difference = everything.correct.astype(float) - last.correct
-    noise = float(difference.std() / math.sqrt(len(difference)))
-    gain = float(difference.mean())
-    best = max(evidence.depth, key=lambda p: p.accuracy)
-    frozen_accuracy = max(evidence.expected_accuracy, everything.accuracy)
+    frozen, depth = prefer_frozen(place, evidence)
+    frozen_accuracy = max(evidence.expected_accuracy, evidence.probe(ALL_TAPS).accuracy)
     saturated = 1 - frozen_accuracy < quadrant.SATURATED_ERROR
-    recipe, rows = proposal, []
-    if proposal in ("fine_tuning", "full_training") and saturated:
-        recipe = "feature_extraction" if place.similarity == "high" else "shallow_features"
-    rows.append(
-        Factor(
-            "Frozen accuracy",
-            f"{frozen_accuracy:.1%} expected",
-            f"{1 - quadrant.SATURATED_ERROR:.0%}",
-            "little to gain" if saturated else "room to gain",
-            f"linear probes; {evidence.gain_at_double:+.1%} with twice the images",
-        )
+    trains = proposal in ("fine_tuning", "full_training")
+    recipe = proposal if trains and not saturated else frozen
+    room = Factor(
+        "Frozen accuracy",
+        f"{frozen_accuracy:.1%} expected",
+        f"{1 - quadrant.SATURATED_ERROR:.0%}",
+        "little to gain" if saturated else "room to gain",
+        f"linear probes; {evidence.gain_at_double:+.1%} with twice the images",
     )
-    clear = abs(gain) > quadrant.STANDARD_ERRORS * noise
-    frozen = recipe in ("feature_extraction", "shallow_features")
-    if frozen and clear:
-        recipe = "shallow_features" if gain > 0 else "feature_extraction"
-    verdict = "all depths" if clear and gain > 0 else "last layer" if clear else "no clear difference"
-    rows.append(
-        Factor(
-            "Depth",
-            f"all depths {gain:+.1%}",
-            f"± {quadrant.STANDARD_ERRORS * noise:.1%}",
-            verdict,
-            f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}",
-        )
+    overruled = Factor(
+        "Evidence",
+        f"quadrant says {proposal}",
+        "probes overrule",
+        recipe,
+        "a measurement on these images outweighs the rule of thumb",
     )
-    if recipe != proposal:
-        rows.append(
-            Factor(
-                "Evidence",
-                f"quadrant says {proposal}",
-                "probes overrule",
-                recipe,
-                "a measurement on these images outweighs the rule of thumb",
-            )
-        )
-    return recipe, tuple(rows)
+    return recipe, (room, depth, overruled) if recipe != proposal else (room, depth)
+
+
+def prefer_frozen(place: Quadrant, evidence: Evidence) -> tuple[str, Factor]:
+    """The better of the two frozen recipes: the deepest layer alone is feature extraction, all depths
+    together are shallow features. Where they differ by no more than their noise: the quadrant's.
+    """
+    gain, error = evidence.gain_of_all_depths()
+    noise = quadrant.STANDARD_ERRORS * error
+    clear = abs(gain) > noise
+    deep = gain < 0 if clear else place.similarity == "high"
+    best, last = max(evidence.depth, key=lambda p: p.accuracy), evidence.depth[-2]
+    return "feature_extraction" if deep else "shallow_features", Factor(
+        "Depth",
+        f"all depths {gain:+.1%}",
+        f"± {noise:.1%}",
+        ("last layer" if gain < 0 else "all depths") if clear else "no clear difference",
+        f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}",
+    )
 
 
 def _axes(data: Dataset, near: Similarity, place: Quadrant) -> tuple[Factor, Factor]:
@@ -368,6 +379,32 @@ def _alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
             found.append(Alternative(recipe, border))
     assert len(found) == len(RECIPES) - 1
     return tuple(found)
+
+
+def _near_copies(data: Dataset, measured: embedding.Embedded) -> list[str]:
+    """What to know about images that are nearly the same, among those that were measured."""
+    pairs = measured.positions[near_copies.find(measured.thumbnails)]
+    if not len(pairs):
+        return []
+    # Both of a pair are in a sample with the square of its share.
+    in_all = round(len(pairs) * (len(data) / len(measured.positions)) ** 2)
+    more = f", so about {in_all:,} in all" if in_all > len(pairs) else ""
+    training = dataset.SPLITS.index("train")
+    across = [pair for pair in pairs if (data.splits[pair] == training).sum() == 1]
+    shown = " = ".join(data.shown(data.paths[i]) for i in (across or pairs)[0])
+    told = [
+        f"{len(pairs):,} pairs of nearly the same image among {len(measured.positions):,}{more}, as {shown}"
+        + (
+            f"; {len(across):,} with one in training and one not: accuracy will look too good"
+            if across
+            else ""
+        )
+    ]
+    differ = [pair for pair in pairs if data.labels[pair[0]] != data.labels[pair[1]]]
+    if differ:
+        names = " = ".join(data.shown(data.paths[i]) for i in differ[0])
+        told.append(f"{len(differ):,} of them are in two classes, as {names}")
+    return told
 
 
 def _warnings(data: Dataset, measured_size: int) -> list[str]:

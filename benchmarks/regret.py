@@ -39,18 +39,23 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", nargs="*", help="folders, CSV files, or sklearn:digits")
-    parser.add_argument("--sizes", nargs="+", default=["50", "200", "1000", "all"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
-    parser.add_argument("--output", type=Path, default=Path("regret.jsonl"))
-    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
+    add_measurement(parser)
     arguments = parser.parse_args()
     if not arguments.table:
         measure(arguments)
     files = arguments.table or [arguments.output]
     print(table([json.loads(line) for file in files for line in file.read_text().splitlines()]))
+
+
+def add_measurement(parser: argparse.ArgumentParser) -> None:
+    """The options of `measure`."""
+    parser.add_argument("data", nargs="*", help="folders, CSV files, or sklearn:digits")
+    parser.add_argument("--sizes", nargs="+", default=["50", "200", "1000", "all"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
+    parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
+    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -82,6 +87,7 @@ def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
     for recipe in RECIPES:
         results[recipe] = train(task, advice.settings_for(recipe))
     told = advice.to_json()
+    frozen, _ = recommendation.prefer_frozen(advice.quadrant, advice.evidence)
     return {
         "data": task.name,
         "size": task.size,
@@ -89,13 +95,14 @@ def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
         "image_size": image_size,
         "epochs": epochs,
         "images": len(task.held),
+        "classes": len(task.held.class_names),
         "tested": len(task.judged.indices("test")),
         "advice": advice.recipe,
+        "frozen_advice": frozen,
         "quadrant": advice.quadrant.name,
         "confidence": advice.quadrant.confidence,
         "score": advice.similarity.score,
-        "expected": [advice.evidence.expected_accuracy, *advice.evidence.expected_interval],
-        "probes": {p["tap"]: p["accuracy"] for p in told["evidence"]["linear_probes"]},
+        "evidence": told["evidence"],
         "recipes": results,
     }
 
@@ -128,10 +135,11 @@ def table(lines: list[dict[str, Any]]) -> str:
     ]
     by_chance = [np.mean([regret(line, recipe) for recipe in RECIPES]) for line in lines]
     summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}"])
-    return _markdown(head, rows) + "\n\n" + _markdown(["rule", "mean regret", "worst regret"], summary)
+    return markdown(head, rows) + "\n\n" + markdown(["rule", "mean regret", "worst regret"], summary)
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 

@@ -1,0 +1,90 @@
+"""Images that are nearly the same are found, and named where they would flatter the accuracy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+from advisor import near_copies
+from advisor.cli import main
+
+
+def picture(seed: int, size: int = 120) -> Image.Image:
+    """Soft blobs of colour, another picture for each seed."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 255, (9, 9, 3), np.uint8))
+    return coarse.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def thumbnails(*images: Image.Image) -> np.ndarray:
+    return np.stack([near_copies.thumbnail(np.asarray(image.resize((224, 224)))) for image in images])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.resize((70, 70)),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+        lambda image: image.filter(ImageFilter.GaussianBlur(1)),
+        lambda image: image.convert("L").convert("RGB"),
+    ],
+    ids=["smaller", "brighter", "blurred", "grey"],
+)
+def test_a_changed_copy_is_found_among_other_pictures(change):
+    others = [picture(seed) for seed in range(50)]
+    found = near_copies.find(thumbnails(*others, change(others[17])))
+    assert found.tolist() == [[17, 50]]
+
+
+def test_other_pictures_and_flat_ones_are_no_copies():
+    flat = [Image.new("RGB", (64, 64), (grey, grey, grey)) for grey in (10, 10, 200)]
+    assert len(near_copies.find(thumbnails(*flat, *(picture(seed) for seed in range(100))))) == 0
+    assert near_copies.find(np.empty((0, 24, 24), np.uint8)).shape == (0, 2)
+
+
+def test_pairs_are_found_across_chunks(monkeypatch: pytest.MonkeyPatch):
+    small = thumbnails(*(picture(seed) for seed in (0, 1, 2, 3, 4, 0, 3)))
+    monkeypatch.setattr(near_copies, "CHUNK", 2)
+    assert sorted(near_copies.find(small).tolist()) == [[0, 5], [3, 6]]
+
+
+def test_near_copies_across_splits_and_classes_are_named(capsys, tmp_path: Path):
+    for split, count, start in (("train", 12, 0), ("test", 6, 100)):
+        for number, name in enumerate(("left", "right")):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture(start + 50 * number + i).save(tmp_path / split / name / f"{i}.png")
+    picture(3).resize((90, 90)).save(tmp_path / "test" / "left" / "leaked.png")
+    picture(55).resize((90, 90)).save(tmp_path / "train" / "left" / "confused.png")
+    with pytest.raises(SystemExit) as end:
+        main(["recommend", "--json", str(tmp_path)])
+    assert end.value.code == 0
+    told = "\n".join(json.loads(capsys.readouterr().out)["warnings"])
+    assert "2 pairs of nearly the same image" in told
+    assert "1 with one in training and one not" in told
+    assert "leaked.png" in told
+    assert "1 of them are in two classes" in told
+    assert "confused.png" in told
+
+
+def test_a_changed_file_is_measured_anew(capsys, tmp_path: Path):
+    for number, name in enumerate(("left", "right")):
+        (tmp_path / name).mkdir()
+        for i in range(15):
+            picture(50 * number + i).save(tmp_path / name / f"{i}.png")
+
+    def score() -> float:
+        with pytest.raises(SystemExit):
+            main(["recommend", "--json", str(tmp_path)])
+        return json.loads(capsys.readouterr().out)["similarity"]["score"]
+
+    before = score()
+    assert score() == before
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 120, 3), np.uint8)).save(
+        tmp_path / "left" / "3.png"
+    )
+    assert score() != before
