@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,27 @@ def assemble(
     for layer in head:
         x = layer(x)
     return keras.Model(image, x, name=settings.recipe)
+
+
+def clone(backbone: Backbone, precision: str) -> Backbone:
+    """The same network and weights, with variables of its own: made under the distribution strategy in
+    force, and computing in another precision.
+
+    Args:
+        backbone: built; which of its layers may be trained is copied, too.
+        precision: a dtype policy of Keras, as "mixed_float16"; variables stay float32.
+    """
+    import keras
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer.__class__.from_config({**layer.get_config(), "dtype": precision})
+
+    def build() -> keras.Model:
+        model = keras.models.clone_model(backbone.model, clone_function=copy)
+        model.set_weights(backbone.model.get_weights())
+        return model
+
+    return replace(backbone, build=build)
 
 
 def freeze(backbone: Backbone, train_from: str | None, batch_norm: str) -> None:

@@ -159,6 +159,7 @@ def run(
             "total": round(time.monotonic() - began, 3),
         },
         "device": devices.describe(),
+        "precision": devices.precision() if settings.epochs else "float32",
         "versions": versions(),
     }
     with replacing(folder / "metrics.json") as unfinished:
