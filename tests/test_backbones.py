@@ -380,7 +380,7 @@ def test_hostile_pickles_leave_no_mark(tmp_path):
 def test_hostile_bundled_weights_leave_no_mark(tmp_path, monkeypatch):
     mark, file = tmp_path / "mark", tmp_path / "weights.pth"
     file.write_bytes(pickle.dumps(Payload(mark)))
-    monkeypatch.setattr("advisor.backbones.efficientnet_lite0._weights_file", lambda: file)
+    monkeypatch.setattr("advisor.backbones.efficientnet_lite0.weights_file", lambda: file)
     assert "SHA-256" in refusal(lambda: backbones.load(backbones.BUNDLED).model)
     assert not mark.exists()
 

@@ -107,7 +107,7 @@ def pretrained() -> keras.Model:
     Raises:
         InputError: the package is missing or its file is not the published one.
     """
-    return _filled(read_state_dict(_weights_file(), WEIGHTS_SHA256))
+    return _filled(read_state_dict(weights_file(), WEIGHTS_SHA256))
 
 
 def from_state_dict(path: Path) -> keras.Model:
@@ -132,7 +132,12 @@ def _filled(tensors: dict[str, np.ndarray]) -> keras.Model:
     return model
 
 
-def _weights_file() -> Path:
+def weights_file() -> Path:
+    """The published PyTorch weights.
+
+    Raises:
+        InputError: their package is not installed.
+    """
     spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
     if spec is None or spec.origin is None:
         raise InputError(
