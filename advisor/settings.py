@@ -206,7 +206,7 @@ def choose(
         taps={"all_taps": taps, "cut": (last if options.cut_layer else best_cut,)}.get(mode, (last,)),
         train_from=None,
         head=options.head,
-        batch_norm="frozen",
+        batch_norm="adapt" if random else "frozen",
         augmentation=("crop", *flips, "light") if gradient else (),
         epochs=_epochs(options, gradient, training_images),
         batch_size=options.batch_size or batch_size_for(training_images, training_size, free_memory()),
@@ -218,8 +218,7 @@ def choose(
         base_labels=options.base_labels,
     )
     if mode == "everything":
-        adapt = recipe == "full_training"
-        settings = replace(settings, train_from="", batch_norm="adapt" if adapt else "frozen")
+        settings = replace(settings, train_from="")
     if mode == "partial":
         settings = replace(settings, train_from=options.train_from or taps[len(taps) // 2])
     return settings

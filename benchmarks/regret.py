@@ -22,7 +22,7 @@ import numpy as np
 from advisor import devices, recommendation
 from advisor.display import Silent
 from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE
-from advisor.settings import RECIPES, Options
+from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, RECIPES, Options
 from benchmarks.tasks import Task, cut, train
 
 # What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
@@ -80,7 +80,7 @@ def measure(arguments: argparse.Namespace) -> None:
 def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
     """Ask for advice, then train all recipes."""
     training = len(task.held.indices("train"))
-    epochs = int(np.clip(images_seen // training, 4, 20))
+    epochs = int(np.clip(images_seen // training, FEWEST_EPOCHS, MOST_EPOCHS))
     options = Options(image_size=image_size, epochs=epochs)
     advice = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
     results = {}
