@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from advisor.choices import DEFAULT_SAMPLE, MODES, RECIPES
 from advisor.errors import InputError
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
     from recipes.prediction import Prediction
 
-RECIPES = ("feature_extraction", "fine_tuning", "shallow_features", "full_training")
-MODES = ("cached", "augmented", "everything", "partial", "all_taps", "cut")
 FORMATS = ("saved_model", "tflite", "onnx")
 
 
@@ -65,7 +64,12 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "weights": click.option("--weights", metavar="FILE", help="Weights instead of the published ones."),
         "image_size": click.option("--image-size", type=int, metavar="N", help="Pixels of the square input."),
         "sample": click.option(
-            "--sample", type=int, default=1000, metavar="N", show_default=True, help="Most images to measure."
+            "--sample",
+            type=int,
+            default=DEFAULT_SAMPLE,
+            metavar="N",
+            show_default=True,
+            help="Most images to measure.",
         ),
         "source": click.option(
             "--source", metavar="DATA", help="Images of the backbone's source domain, if not ImageNet."
@@ -149,7 +153,11 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
 @click.argument("data")
 @click.option("--auto", is_flag=True, help="Use the advised recipe.")
 @click.option("--recipe", type=click.Choice(RECIPES), help="Use this recipe.")
-@click.option("--mode", type=click.Choice(MODES), help="How the recipe works; see the README.")
+@click.option(
+    "--mode",
+    type=click.Choice(sorted({mode for modes in MODES.values() for mode in modes})),
+    help="How the recipe works; see the README.",
+)
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
 @click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear or mlp:N.")
 @click.option("--train-from", metavar="LAYER", help="Train this layer (index or name) and all above.")

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advisor.choices import DEFAULT_SAMPLE
 from advisor.display import Display, Silent
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
     from recipes.run_folder import Run
-
-DEFAULT_SAMPLE = 1000
 
 
 def recommend(

@@ -21,17 +21,17 @@ from advisor import (
     reproduction,
     similarity,
 )
+from advisor.choices import DEFAULT_SAMPLE, RECIPES
 from advisor.dataset import Dataset
 from advisor.display import Display
 from advisor.errors import InputError
 from advisor.plan import Plan
 from advisor.probe import ALL_TAPS, Evidence
 from advisor.quadrant import RECIPE, Quadrant
-from advisor.settings import RECIPES, Options, Settings, choose
+from advisor.settings import Options, Settings, choose
 from advisor.similarity import Similarity
 
 SCHEMA = 1
-DEFAULT_SAMPLE = 1000
 MIRRORED_IMAGES = 150
 
 

@@ -8,18 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from advisor.choices import MODES, RECIPES
 from advisor.devices import free_memory
 from advisor.errors import InputError
-
-RECIPES = ("feature_extraction", "fine_tuning", "shallow_features", "full_training")
-
-# How a recipe works; the first of each is the default.
-MODES = {
-    "feature_extraction": ("cached", "augmented"),
-    "fine_tuning": ("everything", "partial"),
-    "shallow_features": ("all_taps", "cut", "partial"),
-    "full_training": ("everything",),
-}
 
 
 @dataclass(frozen=True)

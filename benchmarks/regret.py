@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from advisor import devices, recommendation
+from advisor.choices import RECIPES
 from advisor.display import Silent
 from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE
-from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, RECIPES, Options
+from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
 from benchmarks.tasks import Task, cut, train
 
 # What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.

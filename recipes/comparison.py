@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from advisor.choices import RECIPES
 from advisor.display import Display
 from advisor.errors import InputError
 from advisor.recommendation import Recommendation
 from advisor.report import wilson_interval
-from advisor.settings import RECIPES, Settings
+from advisor.settings import Settings
 from advisor.storage import replacing
 from recipes import run_folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,24 @@ def _ctrl_c() -> None:
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's cache out of the tests, but share one among them, for speed."""
     os.environ.setdefault("ADVISOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must be refused, with exit code 2 and nothing but one line on standard error."""
+    from advisor.cli import main
+
+    def answer(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        assert end.value.code == 2
+        assert out == ""
+        assert err.startswith("advisor: ")
+        assert err.count("\n") == 1
+        return err
+
+    return answer
 
 
 @pytest.fixture

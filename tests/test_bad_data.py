@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from advisor import dataset, images
-from advisor.cli import main
 
 
 def noise(seed: int, size: int = 32, mean: float = 128.0) -> Image.Image:
@@ -35,18 +34,6 @@ def data(tmp_path) -> Path:
     fill(tmp_path / "data" / "a", 8, seed=1)
     fill(tmp_path / "data" / "b", 8, seed=2)
     return tmp_path / "data"
-
-
-def answer(capsys, *arguments: str) -> str:
-    """Run a command that must be refused: exit code 2, nothing but one line on standard error."""
-    with pytest.raises(SystemExit) as exit:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    assert exit.value.code == 2
-    assert out == ""
-    assert err.startswith("advisor: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def reasons(loaded: dataset.Dataset) -> dict[str, str]:
@@ -111,20 +98,20 @@ def splits_beside_classes(root: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["recommend", "run"])
-def test_too_little_is_refused(command, build, says, tmp_path, capsys):
+def test_too_little_is_refused(command, build, says, tmp_path, refused):
     root, run = tmp_path / "data", tmp_path / "run"
     root.mkdir()
     build(root)
     more = ["--auto", "--output", str(run)] if command == "run" else []
-    assert says in answer(capsys, command, str(root), *more)
+    assert says in refused(command, str(root), *more)
     assert not run.exists()
 
 
-def test_what_is_no_data(tmp_path, capsys):
+def test_what_is_no_data(tmp_path, refused):
     (file := tmp_path / "notes.txt").write_text("path,label")
-    assert "does not exist" in answer(capsys, "recommend", str(tmp_path / "nowhere"))
-    assert "give a folder of class folders, or a .csv" in answer(capsys, "recommend", str(file))
-    assert "sklearn:digits" in answer(capsys, "recommend", "sklearn:iris")
+    assert "does not exist" in refused("recommend", str(tmp_path / "nowhere"))
+    assert "give a folder of class folders, or a .csv" in refused("recommend", str(file))
+    assert "sklearn:digits" in refused("recommend", "sklearn:iris")
 
 
 @pytest.mark.parametrize(("classes", "each"), [(2, 2), (2, 3), (500, 2), (7, 2)])
@@ -309,19 +296,19 @@ def nobody():
 
 
 @pytest.mark.parametrize("place", ["", "b"])
-def test_folder_without_permission(place, nobody, capsys):
+def test_folder_without_permission(place, nobody, refused):
     for label in "ab":
         fill(nobody / "data" / label, 4, seed=ord(label))
     (locked := nobody / "data" / place).chmod(0)
-    message = answer(capsys, "recommend", str(nobody / "data"))
+    message = refused("recommend", str(nobody / "data"))
     assert str(locked) in message
     assert "check its permissions" in message
 
 
-def test_folder_inside_one_without_permission(nobody, capsys):
+def test_folder_inside_one_without_permission(nobody, refused):
     fill(nobody / "locked" / "data" / "a", 2)
     (nobody / "locked").chmod(0)
-    assert "check its permissions" in answer(capsys, "recommend", str(nobody / "locked" / "data"))
+    assert "check its permissions" in refused("recommend", str(nobody / "locked" / "data"))
 
 
 def test_folder_and_file_without_permission_inside_a_class(nobody):
@@ -466,8 +453,8 @@ def test_csv_with_a_file_in_two_splits(data):
     ],
     ids=["empty", "other column", "semicolons", "no rows", "split", "utf-16", "latin-1", "missing", "huge"],
 )
-def test_csv_that_is_refused(content, says, data, capsys):
+def test_csv_that_is_refused(content, says, data, refused):
     (data / "labels.csv").write_bytes(content)
-    message = answer(capsys, "recommend", str(data / "labels.csv"))
+    message = refused("recommend", str(data / "labels.csv"))
     assert says in message
     assert "labels.csv" in message

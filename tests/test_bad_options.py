@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor.cli import main
 from advisor.errors import InputError
 from recipes import run_folder
 
@@ -26,18 +25,6 @@ def data(tmp_path_factory) -> Path:
             pixels = generator.normal(mean, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{i}.png")
     return folder
-
-
-def answer(capsys, *arguments: str) -> str:
-    """Run a command that must be refused: exit code 2, nothing but one line on standard error."""
-    with pytest.raises(SystemExit) as exit:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    assert exit.value.code == 2
-    assert out == ""
-    assert err.startswith("advisor: ")
-    assert err.count("\n") == 1
-    return err
 
 
 REFUSED = {
@@ -73,10 +60,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_refused(kind, data, tmp_path, capsys, monkeypatch):
+def test_refused(kind, data, tmp_path, refused, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options, says = REFUSED[kind]
-    assert says in answer(capsys, "run", str(data), *options, "--output", "out")
+    assert says in refused("run", str(data), *options, "--output", "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -84,10 +71,10 @@ def test_refused(kind, data, tmp_path, capsys, monkeypatch):
 # Where to write
 
 
-def test_output_that_holds_something_is_kept(data, tmp_path, capsys):
+def test_output_that_holds_something_is_kept(data, tmp_path, refused):
     (tmp_path / "thesis.txt").write_text("years of work")
     for more in ([], ["--overwrite"], ["--resume"]):
-        message = answer(capsys, "run", str(data), "--auto", "--output", str(tmp_path), *more)
+        message = refused("run", str(data), "--auto", "--output", str(tmp_path), *more)
         assert "choose another --output" in message
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -102,21 +89,21 @@ def test_overwrite_removes_only_what_a_run_writes(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_old_run_outlives_a_failed_one(tmp_path, capsys):
+def test_old_run_outlives_a_failed_one(tmp_path, refused):
     """--overwrite with data that nothing can be learned from."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.json").write_text("{}")
     (tmp_path / "data" / "only").mkdir(parents=True)
-    message = answer(
-        capsys, "run", str(tmp_path / "data"), "--auto", "--output", str(tmp_path / "run"), "--overwrite"
+    message = refused(
+        "run", str(tmp_path / "data"), "--auto", "--output", str(tmp_path / "run"), "--overwrite"
     )
     assert "no readable images" in message
     assert (tmp_path / "run" / "metrics.json").read_text() == "{}"
 
 
-def test_finished_run_is_not_resumed(data, tmp_path, capsys):
+def test_finished_run_is_not_resumed(data, tmp_path, refused):
     (tmp_path / "metrics.json").write_text("{}")
-    message = answer(capsys, "run", str(data), "--auto", "--output", str(tmp_path), "--resume")
+    message = refused("run", str(data), "--auto", "--output", str(tmp_path), "--resume")
     assert "is finished; choose another --output, or add --overwrite" in message
 
 
@@ -133,15 +120,15 @@ def test_run_of_other_data_is_not_resumed(tmp_path):
         run_folder.start(tmp_path, Other(), 0, None, {}, resume=True)  # type: ignore[arg-type]
 
 
-def test_output_is_a_file(data, tmp_path, capsys):
+def test_output_is_a_file(data, tmp_path, refused):
     (file := tmp_path / "file").touch()
-    message = answer(capsys, "run", str(data), "--auto", "--output", str(file))
+    message = refused("run", str(data), "--auto", "--output", str(file))
     assert "is a file; give a folder with --output" in message
-    message = answer(capsys, "run", str(data), "--auto", "--output", str(file / "inside"))
+    message = refused("run", str(data), "--auto", "--output", str(file / "inside"))
     assert "choose another --output" in message
 
 
-def test_output_that_cannot_be_written(capsys):
+def test_output_that_cannot_be_written(refused):
     """As a user who may not do everything, as root may."""
     locked = Path(tempfile.mkdtemp(prefix="advisor-test-"))
     locked.chmod(0o555)
@@ -150,7 +137,7 @@ def test_output_that_cannot_be_written(capsys):
         os.setresuid(65534, 65534, 0)
     try:
         for output in (locked, locked / "new"):
-            message = answer(capsys, "run", "sklearn:digits", "--auto", "--output", str(output))
+            message = refused("run", "sklearn:digits", "--auto", "--output", str(output))
             assert "cannot write to" in message
             assert str(output) in message
     finally:

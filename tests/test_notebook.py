@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from advisor.choices import MODES
 from advisor.quadrant import RECIPE
-from advisor.settings import MODES
 from recipes import run_folder
 
 ROOT = Path(__file__).parent.parent
