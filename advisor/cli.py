@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import sys
@@ -155,7 +156,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
 @click.option("--recipe", type=click.Choice(RECIPES), help="Use this recipe.")
 @click.option(
     "--mode",
-    type=click.Choice(sorted({mode for modes in MODES.values() for mode in modes})),
+    type=click.Choice(list(dict.fromkeys(itertools.chain(*MODES.values())))),
     help="How the recipe works; see the README.",
 )
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
