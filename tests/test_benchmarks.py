@@ -1,0 +1,77 @@
+"""What the benchmarks conclude from their lines, on lines with a known answer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import calibration, regret
+
+FROZEN = ("feature_extraction", "shallow_features")
+
+
+def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made up") -> dict:
+    """A task where frozen features reach 0.8 and training adds `gain`."""
+    test = {"feature_extraction": 0.8, "shallow_features": 0.79, "fine_tuning": 0.8, "full_training": 0.8}
+    test["fine_tuning" if score > 0.5 else "full_training"] += gain
+    return {
+        "data": data, "size": size, "seed": seed, "image_size": 128, "images": size, "classes": 4,
+        "score": score, "quadrant": "small-similar", "advice": "feature_extraction",
+        "frozen_advice": "feature_extraction",
+        "recipes": {recipe: {"test": accuracy} for recipe, accuracy in test.items()},
+    }  # fmt: skip
+
+
+def ladder(score: float, wins_from: int) -> list[dict]:
+    generator = np.random.default_rng(0)
+    return [
+        line(size, (0.03 if size >= wins_from else -0.03) + generator.normal(0, 0.002), score, seed)
+        for size, seed in itertools.product((50, 100, 200, 500, 1000), range(3))
+    ]
+
+
+@pytest.mark.parametrize(("wins_from", "between"), [(50, (0, 50)), (200, (100, 200)), (1000, (500, 1000))])
+def test_the_size_from_which_training_wins_is_found(wins_from, between):
+    found = calibration.gains(ladder(0.7, wins_from))
+    assert calibration.threshold(calibration.ladder(found)) == between
+
+
+def test_training_that_never_wins_has_no_threshold():
+    found = calibration.gains(ladder(0.3, wins_from=10_000))
+    assert calibration.threshold(calibration.ladder(found)) is None
+    assert not any(gain.similar for gain in found)
+
+
+def test_a_gain_within_the_noise_does_not_count():
+    found = calibration.gains([line(200, gain, 0.7, seed) for seed, gain in enumerate((0.1, -0.08, 0.01))])
+    assert not calibration.ladder(found)[0].wins
+
+
+def test_what_explains_the_gain_is_told():
+    lines = ladder(0.7, 200)
+    for number, one in enumerate(lines):
+        one["classes"] = 2 + number % 5
+    shares = calibration.explained(calibration.gains(lines))
+    assert shares["images"] > 0.5 > shares["classes"]
+
+
+def test_the_report_names_both_kinds_of_data():
+    told = calibration.report(ladder(0.7, 200) + ladder(0.3, 10_000))
+    assert "between 100 and 200 images" in told
+    assert "at no size measured" in told
+
+
+def test_regret_is_what_the_advice_lost(tmp_path, capsys, monkeypatch):
+    lines = [line(200, 0.05, 0.7), line(200, -0.05, 0.7, seed=1)]
+    assert regret.regret(lines[0], "feature_extraction") == pytest.approx(5)
+    assert regret.regret(lines[1], "feature_extraction") == pytest.approx(0)
+    file = tmp_path / "results.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    monkeypatch.setattr("sys.argv", ["regret", "--table", str(file)])
+    regret.main()
+    rows = {row.split(" | ")[0].strip("| "): row for row in capsys.readouterr().out.splitlines()}
+    assert "| 2.50 | 5.0 |" in rows["the advisor"]
+    assert "| 2.50 | 5.0 |" in rows["always fine-tuning"]
