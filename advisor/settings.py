@@ -29,7 +29,7 @@ class Settings:
         taps: the layers whose pooled outputs the head sees, from shallow to deep.
         train_from: the first layer that is trained; all below are frozen. None: the whole backbone is frozen.
         head: "linear", or "mlp:N" for one hidden layer of N units.
-        batch_norm: "frozen" statistics or "adapt".
+        batch_norm: "frozen" (statistics, scale and offset) or "adapt".
         augmentation: what is done to training images at random.
         epochs: passes over the training images, 0 where the head is solved without gradient steps.
         batch_size: images for each gradient step.

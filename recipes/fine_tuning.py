@@ -7,7 +7,7 @@ from recipes.job import Job, Trained
 
 
 def train(job: Job) -> Trained:
-    """Fine-tune with the statistics of batch norm frozen.
+    """Fine-tune with batch norm frozen.
 
     Mode "everything": all layers. Mode "partial": the layers from `settings.train_from` upwards.
     """

@@ -7,8 +7,9 @@ from recipes.job import Job, Trained
 
 
 def train(job: Job) -> Trained:
-    """Train all layers, with batch norm's statistics following the new data and a larger learning rate.
+    """Train all layers at a larger learning rate than fine-tuning has.
 
-    Starts from the pre-trained weights, or from random ones where `settings.init` is "random".
+    Starts from the pre-trained weights, or from random ones where `settings.init` is "random"; only then
+    do batch norm's statistics follow the new data.
     """
     return training.train(job)
