@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +97,10 @@ def run(
             on_advice(advice)
         if overwrite and not resume:
             run_folder.clear(folder)
-        settings = run_folder.start(folder, advice.data, seed, advice.settings, advice.to_json(), resume)
+        asked = {"recipe": recipe, **_asked(options)}
+        settings = run_folder.start(
+            folder, advice.data, seed, advice.settings, advice.to_json(), asked, resume
+        )
         finished = run_folder.run(advice.data, settings, folder, seed, display or Silent(), resume)
     finally:
         run_folder.remove_if_empty(folder)
@@ -104,6 +109,14 @@ def run(
     _document(finished, advice, command)
     run_folder.finish(folder)
     return finished
+
+
+def _asked(options: dict[str, Any]) -> dict[str, Any]:
+    """All options of the network and its training, those that were left out, too."""
+    from advisor.settings import Options
+
+    names = {field.name for field in fields(Options)}
+    return asdict(Options(**{name: value for name, value in options.items() if name in names}))
 
 
 def _document(finished: Run, advice: Recommendation, command: str) -> None:
@@ -118,5 +131,6 @@ def _document(finished: Run, advice: Recommendation, command: str) -> None:
         pixels = preview.batches(advice.data, settings, finished.metrics["seed"])
         if pixels:
             report.write_augmentation(pixels, finished.folder / "augmentation.png")
-    html_report.write_run(finished, advice.to_json(), advice.data, command)
-    model_card.write(finished, advice.to_json(), command)
+    told = json.loads((finished.folder / "recommendation.json").read_text())  # a resumed run's is older
+    html_report.write_run(finished, told, advice.data, command)
+    model_card.write(finished, told, command)

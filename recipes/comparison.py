@@ -141,7 +141,7 @@ def _row(
     began = time.monotonic()
     display.note(name)
     run_folder.prepare(folder, resume=False, overwrite=False)
-    run_folder.start(folder, advice.data, seed, settings, advice.to_json(), resume=False)
+    run_folder.start(folder, advice.data, seed, settings, advice.to_json(), {}, resume=False)
     finished = run_folder.run(advice.data, settings, folder, seed, display, seconds=seconds)
     run_folder.finish(folder)
     test = finished.metrics["test"]

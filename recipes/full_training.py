@@ -1,4 +1,4 @@
-"""Many images, unlike data: the whole network, all of it free to change."""
+"""Many images, unlike data: the whole network."""
 
 from __future__ import annotations
 

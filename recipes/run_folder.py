@@ -315,24 +315,40 @@ def start(
     seed: int,
     settings: Settings,
     recommendation: dict[str, Any],
+    asked: dict[str, Any],
     resume: bool,
 ) -> Settings:
     """Write down what is about to be trained; where a run is resumed, return what was written then.
 
+    Args:
+        folder: of the run.
+        data: the images.
+        seed: of everything random.
+        settings: what is built unless an older run is resumed.
+        recommendation: for recommendation.json.
+        asked: what the user asked for, in JSON; a resumed run must ask for the same.
+        resume: go on with what was started.
+
     Raises:
-        InputError: the run to resume is of other images or another seed.
+        InputError: the run to resume is of other images, another seed, or was asked for otherwise.
     """
     state = folder / "checkpoints" / "started.json"
     if resume and state.exists():
         started = json.loads(state.read_text())
         if (started["data"], started["seed"]) != (data.fingerprint(), seed):
             raise InputError(f"{folder} was started with other images or another --seed; give those again")
+        other = [name for name, value in asked.items() if started["asked"].get(name) != value]
+        if other:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+            raise InputError(
+                f"{folder} was started with another {options}; give the same, or --overwrite to start again"
+            )
         return Settings.from_json(started["settings"])
     state.parent.mkdir(exist_ok=True)
     with replacing(folder / "recommendation.json") as unfinished:
         unfinished.write_text(json.dumps(recommendation, ensure_ascii=False, indent=1) + "\n")
     with replacing(state) as unfinished:
-        started = {"data": data.fingerprint(), "seed": seed, "settings": settings.to_json()}
+        started = {"data": data.fingerprint(), "seed": seed, "settings": settings.to_json(), "asked": asked}
         unfinished.write_text(json.dumps(started))
     return settings
 

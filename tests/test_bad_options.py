@@ -117,7 +117,20 @@ def test_run_of_other_data_is_not_resumed(tmp_path):
             return "1" * 16
 
     with pytest.raises(InputError, match="other images or another --seed"):
-        run_folder.start(tmp_path, Other(), 0, None, {}, resume=True)  # type: ignore[arg-type]
+        run_folder.start(tmp_path, Other(), 0, None, {}, {}, resume=True)  # type: ignore[arg-type]
+
+
+def test_a_run_is_not_resumed_with_other_options(tmp_path):
+    from advisor import dataset
+
+    data = dataset.load("sklearn:digits")
+    (tmp_path / "checkpoints").mkdir()
+    asked = {"recipe": "fine_tuning", "epochs": 8, "train_from": None}
+    started = {"data": data.fingerprint(), "seed": 0, "settings": {}, "asked": asked}
+    (tmp_path / "checkpoints" / "started.json").write_text(json.dumps(started))
+    now = asked | {"epochs": 4, "train_from": "block_12_expand"}
+    with pytest.raises(InputError, match="another --epochs, --train-from; give the same"):
+        run_folder.start(tmp_path, data, 0, None, {}, now, resume=True)  # type: ignore[arg-type]
 
 
 def test_output_is_a_file(data, tmp_path, refused):
