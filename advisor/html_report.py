@@ -13,7 +13,14 @@ import numpy as np
 from PIL import Image
 
 from advisor import images, plan, svg
-from advisor.report import WHAT, after_head, confusion_matrix, wilson_interval, worst_mistakes
+from advisor.report import (
+    WHAT,
+    after_head,
+    confusion_matrix,
+    near_copies_told,
+    wilson_interval,
+    worst_mistakes,
+)
 from advisor.storage import replacing
 from advisor.svg import BLUE, GREY, ORANGE, Series, safe
 
@@ -275,6 +282,7 @@ def _result(run: Run) -> str:
         f"(95 % interval {low:.1%} to {high:.1%})</p>",
         f"<p>{safe(run.recipe)}: macro F1 {test['macro_f1']:.3f}, log-loss {test['log_loss']:.3f}, "
         f"validation accuracy {run.metrics['validation']['accuracy']:.1%}; finished in {seconds}.</p>",
+        *(f"<p>{line}.</p>" for line in near_copies_told(run.metrics)),
         table(("Class", "Precision", "Recall", "F1", "Images"), rows, numbers=(1, 2, 3, 4)),
         f'<p class="quiet">The {MOST_ROWS} classes with the lowest F1; {more:,} more.</p>' if more else "",
     )

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from advisor import plan
-from advisor.report import WHAT, printable, wilson_interval
+from advisor.report import WHAT, near_copies_told, printable, wilson_interval
 from advisor.storage import replacing
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def text(run: Run, advice: dict[str, Any], command: str) -> str:
         for label, row in shown
     )
     more = len(test["per_class"]) - len(shown)
+    copies = "".join(f" {line}." for line in near_copies_told(metrics))
     splits = ", ".join(f"{count:,} {split}" for split, count in metrics["images"].items())
     limits = "\n".join(f"- {limit}" for limit in _limits(run, advice))
     steps = "\n".join(f"- {key}: {_plain(value)}" for key, value in plan.words(advice) if key != "time")
@@ -76,7 +77,7 @@ The model takes RGB pixels 0..255 of {settings["image_size"]} x {settings["image
 
 On {len(run.test_labels):,} test images that neither trained nor chose the model: accuracy \
 **{test["accuracy"]:.1%}** (95 % interval {low:.1%} to {high:.1%}), macro F1 {test["macro_f1"]:.3f}, \
-log-loss {test["log_loss"]:.3f}. Validation accuracy {metrics["validation"]["accuracy"]:.1%}.
+log-loss {test["log_loss"]:.3f}. Validation accuracy {metrics["validation"]["accuracy"]:.1%}.{copies}
 
 | Class | Test images | Precision | Recall | F1 |
 |---|---:|---:|---:|---:|

@@ -149,7 +149,20 @@ def print_run(run: Run) -> None:
         f"Test accuracy {test['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
         f"macro F1 {test['macro_f1']:.3f}, {len(run.test_labels)} images"
     )
+    for line in near_copies_told(run.metrics):
+        out.print(line)
     out.print(f"{run.recipe} took {seconds['total']:.0f} s; model, plots and metrics are in {run.folder}")
+
+
+def near_copies_told(metrics: dict[str, Any]) -> list[str]:
+    """One sentence if test images are nearly the same as images in training, else nothing."""
+    copies = metrics.get("near_copies")
+    if not copies:
+        return []
+    return [
+        f"{copies['test_images']:,} of the test images are nearly the same as images in training; without them the "
+        f"accuracy is {copies['accuracy_without']:.1%}"
+    ]
 
 
 def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor import backbones, dataset, devices, embedding, forward, images
+from advisor import backbones, dataset, devices, embedding, forward, images, near_copies
 from advisor.dataset import Dataset, Skipped
 from advisor.display import Display
 from advisor.errors import InputError
@@ -111,12 +111,13 @@ def run(
     backbone = backbones.load(
         settings.backbone, settings.weights, settings.image_size, random, settings.cut_layer
     )
-    features = None
+    features, copied = None, np.empty(0, np.int64)
     embed_seconds = 0.0
     if not random:
         bar = display.steps("Embedding images")
         embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
         data, features = data.without(embedded.unreadable), embedded.features
+        copied = _copied_to_test(data, near_copies.find(embedded.thumbnails))
         embed_seconds = time.monotonic() - began
     else:
         reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
@@ -147,6 +148,7 @@ def run(
         "recipe": settings.recipe,
         "settings": settings.to_json(),
         "test": score(labels, probabilities, data.class_names),
+        **_without_copies(data, copied, labels, probabilities),
         "validation": score(data.labels[validate_at], trained.validation, data.class_names),
         **({"before_training": {"validation": before}} if before else {}),
         "images": {split: len(data.indices(split)) for split in ("train", "validation", "test")},
@@ -182,6 +184,28 @@ def _before_training(job: Job) -> dict[str, Any]:
     at = job.data.indices("validation")
     probabilities = from_base_labels(job).probabilities(job.features.last()[at])
     return score(job.data.labels[at], probabilities, job.data.class_names)
+
+
+def _copied_to_test(data: Dataset, pairs: np.ndarray) -> np.ndarray:
+    """Test images that are nearly the same as one in another split, int64 positions."""
+    is_test = data.splits == dataset.SPLITS.index("test")
+    across = pairs[is_test[pairs].sum(axis=1) == 1]
+    return np.unique(across[is_test[across]])
+
+
+def _without_copies(
+    data: Dataset, copied: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
+) -> dict[str, Any]:
+    """For metrics.json: how well the model does on test images that training has not nearly seen."""
+    own = ~np.isin(data.indices("test"), copied)
+    if own.all() or not own.any():
+        return {}
+    return {
+        "near_copies": {
+            "test_images": len(copied),
+            "accuracy_without": float((probabilities.argmax(axis=1) == labels)[own].mean()),
+        }
+    }
 
 
 def _neighbours(job: Job) -> outliers.Neighbours:

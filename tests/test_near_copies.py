@@ -88,3 +88,27 @@ def test_a_changed_file_is_measured_anew(capsys, tmp_path: Path):
         tmp_path / "left" / "3.png"
     )
     assert score() != before
+
+
+def test_a_run_tells_its_accuracy_without_copied_test_images(capsys, tmp_path: Path):
+    for split, count, start in (("train", 12, 0), ("test", 5, 100)):
+        for number, name in enumerate(("left", "right")):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture(start + 50 * number + i).save(tmp_path / "data" / split / name / f"{i}.png")
+    picture(3).resize((90, 90)).save(tmp_path / "data" / "test" / "right" / "leaked.png")  # and mislabelled
+    run = tmp_path / "run"
+    command = ["run", str(tmp_path / "data"), "--recipe", "feature_extraction", "--output", str(run)]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--image-size", "64"])
+    assert end.value.code == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 of the test images are nearly the same as images in training; without them the accuracy is" in told
+    )
+    metrics = json.loads((run / "metrics.json").read_text())
+    right = round(metrics["test"]["accuracy"] * 11)
+    assert metrics["near_copies"]["test_images"] == 1
+    assert round(metrics["near_copies"]["accuracy_without"] * 10) in (right, right - 1)
+    assert "nearly the same" in (run / "README.md").read_text()
+    assert "nearly the same" in (run / "report.html").read_text()
