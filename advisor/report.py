@@ -160,8 +160,8 @@ def near_copies_told(metrics: dict[str, Any]) -> list[str]:
     if not copies:
         return []
     return [
-        f"{copies['test_images']:,} of the test images are nearly the same as images in training; without them the "
-        f"accuracy is {copies['accuracy_without']:.1%}"
+        f"{copies['test_images']:,} of the test images are nearly the same as images in training; without "
+        f"them the accuracy is {copies['accuracy_without']:.1%}"
     ]
 
 
