@@ -5,9 +5,10 @@
 
 Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. Frozen is
 the frozen recipe that the probes prefer on the user's images (nothing is chosen by test accuracy), trained
-is the recipe of the quadrant with many images. Prints, for similar and for unlike data, the gain of
-training at each size with its standard error, and the size from which it wins by more than that; then
-whether the number of images, of classes, or of images for each class explains the gain best.
+is the recipe of the quadrant with many images. Tasks that frozen features have solved by their own estimate
+are left out, for there the advice does not ask for the size. Prints, for similar and for unlike data, the
+gain of training at each size with its standard error, and the size from which it wins by more than that;
+then whether the number of images, of classes, or of images for each class explains the gain best.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.quadrant import RECIPE, SIMILAR_FROM_SCORE
+from advisor.quadrant import RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
 from benchmarks.regret import add_measurement, markdown, measure
 
 
@@ -36,6 +37,7 @@ class Gain:
         classes: how many.
         similar: whether the data are like the source domain.
         points: of test accuracy, -100..100.
+        noise: standard error of `points` from the number of test images alone, taken as unpaired.
     """
 
     data: str
@@ -44,17 +46,24 @@ class Gain:
     classes: int
     similar: bool
     points: float
+    noise: float
 
 
 def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
-    """One for each task."""
+    """One for each task that frozen features have not solved."""
     found = []
     for line in lines:
+        frozen = [line["evidence"]["expected_accuracy"], line["evidence"]["linear_probes"][-1]["accuracy"]]
+        if 1 - max(frozen) < SATURATED_ERROR:
+            continue
         similar = line["score"] >= SIMILAR_FROM_SCORE
         trained = RECIPE["large-similar" if similar else "large-dissimilar"]
         test = {recipe: result["test"] for recipe, result in line["recipes"].items()}
-        points = 100 * (test[trained] - test[line["frozen_advice"]])
-        found.append(Gain(line["data"], line["size"], line["images"], line["classes"], similar, points))
+        pair = np.array([test[trained], test[line["frozen_advice"]]])
+        points, noise = 100 * (pair[0] - pair[1]), 100 * np.sqrt((pair * (1 - pair)).sum() / line["tested"])
+        found.append(
+            Gain(line["data"], line["size"], line["images"], line["classes"], similar, points, noise)
+        )
     return found
 
 
@@ -66,7 +75,8 @@ class Step:
         images: median of the tasks.
         tasks: how many.
         points: mean gain.
-        error: standard error of the mean over all tasks; infinite for a single one.
+        error: standard error of the mean: from the scatter of the tasks or, where that is more, from the
+            number of test images.
     """
 
     images: int
@@ -85,7 +95,9 @@ def ladder(found: Sequence[Gain]) -> list[Step]:
     for size in {gain.size for gain in found}:
         at = [gain for gain in found if gain.size == size]
         points = np.array([gain.points for gain in at])
-        error = float(points.std(ddof=1) / np.sqrt(len(points))) if len(points) > 1 else float("inf")
+        scatter = points.std(ddof=1) if len(points) > 1 else 0.0
+        noise = np.sqrt(np.mean([gain.noise**2 for gain in at]))
+        error = float(max(scatter, noise) / np.sqrt(len(points)))
         steps.append(Step(int(np.median([g.images for g in at])), len(at), float(points.mean()), error))
     return sorted(steps, key=lambda step: step.images)
 
@@ -117,7 +129,7 @@ def explained(found: Sequence[Gain]) -> dict[str, float]:
 def report(lines: Sequence[dict[str, Any]]) -> str:
     """All of it as Markdown."""
     parts = []
-    for similar, name in ((True, "similar"), (False, "unlike")):
+    for similar, name in ((True, "Similar to the source domain"), (False, "Unlike the source domain")):
         found = [gain for gain in gains(lines) if gain.similar == similar]
         if not found:
             continue
@@ -127,11 +139,13 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
             for s in steps
         ]
         between = threshold(steps)
-        verdict = f"between {between[0]:,} and {between[1]:,} images" if between else "at no size measured"
+        verdict = (
+            f"from somewhere between {between[0]:,} and {between[1]:,} images" if between else "at no size"
+        )
         parts += [
-            f"Data {name} to the source domain: {', '.join(sorted({gain.data for gain in found}))}",
+            f"{name}: {', '.join(sorted({gain.data for gain in found}))}",
             markdown(["images", "tasks", "gain of training, points", "standard error", "wins"], rows),
-            f"Training the network wins from somewhere {verdict}.",
+            f"Training the network wins {verdict}.",
             "Variance of the gain explained: "
             + ", ".join(f"{share:.0%} by {name}" for name, share in explained(found).items()),
         ]
