@@ -18,7 +18,7 @@ SIZE_WIDTH = math.log(1.5)
 DISTANCE_WIDTH = 0.02
 # Frozen features that are wrong about fewer images than this leave no more than that to gain, which is the
 # regret that we allow ourselves at worst; they are ready in seconds.
-SATURATED_ERROR = 0.02
+SATURATED_ERROR = 0.01
 # Evidence overrules the quadrant only by more than this many standard errors of a paired comparison.
 STANDARD_ERRORS = 1.0
 # Below this probability of the quadrant the advice names its neighbour.

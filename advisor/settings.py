@@ -143,7 +143,7 @@ LEARNING_RATE = {
     "feature_extraction": 1e-3,
     "fine_tuning": 3e-4,
     "shallow_features": 3e-4,
-    "full_training": 1e-3,
+    "full_training": 3e-4,
 }
 RANDOM_INIT_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
@@ -186,6 +186,9 @@ def choose(
     gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
     smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
     training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
+    # On unlike data the lower layers know more: training starts from the head on all depths.
+    all_depths = mode == "all_taps" or (recipe == "full_training" and not random)
+    cut = (last if options.cut_layer else best_cut,)
     settings = Settings(
         recipe=recipe,
         mode=mode,
@@ -194,7 +197,7 @@ def choose(
         init=options.init,
         image_size=image_size,
         training_size=training_size,
-        taps={"all_taps": taps, "cut": (last if options.cut_layer else best_cut,)}.get(mode, (last,)),
+        taps=taps if all_depths else cut if mode == "cut" else (last,),
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",

@@ -7,9 +7,9 @@ from recipes.job import Job, Trained
 
 
 def train(job: Job) -> Trained:
-    """Train all layers at a larger learning rate than fine-tuning has.
+    """Train all layers with all depths under the head, starting from the solution of shallow features.
 
-    Starts from the pre-trained weights, or from random ones where `settings.init` is "random"; only then
-    do batch norm's statistics follow the new data.
+    Starts from random weights where `settings.init` is "random"; only then do batch norm's statistics
+    follow the new data, and the head sees the last layer alone.
     """
     return training.train(job)

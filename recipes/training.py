@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 WARM_UP = 0.1  # of all steps
-# Training stops after this share of all epochs, and at least so many, without a better one. The head's own
-# epoch 0 does not count: with cosine decay the last epochs are the best, and on 1,000 flowers the network
-# needed six to overtake the head. The best has the lowest Brier score on the validation split: bounded, so
-# that it follows the accuracy where the log-loss is ruled by a few images that the model is too sure about.
-PATIENCE_SHARE, LEAST_PATIENCE = 0.5, 5
+# Training stops after this share of all epochs without a better one; the head's own epoch 0 does not count.
+# Few runs are so hopeless: with cosine decay the last epochs are the best, and on 1,000 flowers the network
+# needed six of ten to overtake the head. The best has the lowest Brier score on the validation split:
+# bounded, so that it follows the accuracy where the log-loss is ruled by a few images that the model is too
+# sure about.
+PATIENCE_SHARE = 0.8
 
 
 def train(job: Job) -> Trained:
@@ -187,7 +188,7 @@ class _Keeper:
 
     def __init__(self, model: keras.Model, folder: Path, history: list[Epoch], epochs: int) -> None:
         self.model, self.folder, self.history = model, folder, list(history)
-        self.patience = max(LEAST_PATIENCE, round(PATIENCE_SHARE * epochs))
+        self.patience = max(1, round(PATIENCE_SHARE * epochs))
         self.best = model.get_weights()
         self.out_of_time = False
         folder.mkdir(parents=True, exist_ok=True)
