@@ -6,12 +6,14 @@
 Each task is a data set cut to a size; the advisor sees only what a user of that size would have; all four
 recipes are then trained on it and judged on up to 500 images that were held back. One JSON line is
 written as each task is done; tasks whose line is there already are skipped, so that it can be stopped and
-gone on with. The table compares the advisor with fixed rules on the same tasks.
+gone on with. `--advise-anew` asks the advisor again about those, and trains nothing. The table compares the
+advisor with fixed rules on the same tasks.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from advisor.choices import RECIPES
 from advisor.display import Silent
 from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE
 from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
+from advisor.storage import replacing
 from benchmarks.tasks import Task, cut, train
 
 # What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
@@ -56,39 +59,55 @@ def add_measurement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
+    parser.add_argument("--advise-anew", action="store_true", help="ask again for tasks that are done")
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
 
 
 def measure(arguments: argparse.Namespace) -> None:
+    """Judge the tasks that have no line yet; those that have one are only advised anew, if asked."""
     devices.quiet_tensorflow()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.touch()
     lines = [json.loads(line) for line in arguments.output.read_text().splitlines()]
-    done = {(line["data"], line["size"], line["seed"], line["image_size"]) for line in lines}
-    for size in (None if size == "all" else int(size) for size in arguments.sizes):
-        for source in arguments.data:
-            for seed in arguments.seeds:
-                task = cut(source, size, seed)
-                if task is None or (task.name, size, seed, arguments.image_size) in done:
-                    continue
-                line = judge(task, arguments.image_size, arguments.images_seen)
-                with arguments.output.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                accuracy = " ".join(f"{r}={line['recipes'][r]['test']:.3f}" for r in RECIPES)
-                print(task.name, size, seed, f"advice={line['advice']}", accuracy, flush=True)
+    done = {(line["data"], line["size"], line["seed"], line["image_size"]): line for line in lines}
+    sizes = [None if size == "all" else int(size) for size in arguments.sizes]
+    for size, source, seed in itertools.product(sizes, arguments.data, arguments.seeds):
+        task = cut(source, size, seed)
+        if task is None:
+            continue
+        line = done.get((task.name, size, seed, arguments.image_size))
+        if line is None:
+            line = judge(task, arguments.image_size, arguments.images_seen)
+            with arguments.output.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        elif arguments.advise_anew:
+            line |= advise(task, line["image_size"], line["epochs"])[0]
+            with replacing(arguments.output) as unfinished:
+                unfinished.write_text("".join(json.dumps(line) + "\n" for line in done.values()))
+        accuracy = " ".join(f"{r}={line['recipes'][r]['test']:.3f}" for r in RECIPES)
+        print(task.name, size, seed, f"advice={line['advice']}", accuracy, flush=True)
+
+
+def advise(task: Task, image_size: int, epochs: int) -> tuple[dict[str, Any], recommendation.Recommendation]:
+    """Ask for advice, blind to the judge's images: what of it stands in the line, and all of it."""
+    options = Options(image_size=image_size, epochs=epochs)
+    advice = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
+    frozen, _ = recommendation.prefer_frozen(advice.quadrant, advice.evidence)
+    return {
+        "advice": advice.recipe,
+        "frozen_advice": frozen,
+        "quadrant": advice.quadrant.name,
+        "confidence": advice.quadrant.confidence,
+        "score": advice.similarity.score,
+        "evidence": advice.to_json()["evidence"],
+    }, advice
 
 
 def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
     """Ask for advice, then train all recipes."""
     training = len(task.held.indices("train"))
     epochs = int(np.clip(images_seen // training, FEWEST_EPOCHS, MOST_EPOCHS))
-    options = Options(image_size=image_size, epochs=epochs)
-    advice = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
-    results = {}
-    for recipe in RECIPES:
-        results[recipe] = train(task, advice.settings_for(recipe))
-    told = advice.to_json()
-    frozen, _ = recommendation.prefer_frozen(advice.quadrant, advice.evidence)
+    told, advice = advise(task, image_size, epochs)
     return {
         "data": task.name,
         "size": task.size,
@@ -98,13 +117,8 @@ def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
         "images": len(task.held),
         "classes": len(task.held.class_names),
         "tested": len(task.judged.indices("test")),
-        "advice": advice.recipe,
-        "frozen_advice": frozen,
-        "quadrant": advice.quadrant.name,
-        "confidence": advice.quadrant.confidence,
-        "score": advice.similarity.score,
-        "evidence": told["evidence"],
-        "recipes": results,
+        **told,
+        "recipes": {recipe: train(task, advice.settings_for(recipe)) for recipe in RECIPES},
     }
 
 
