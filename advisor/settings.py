@@ -187,7 +187,8 @@ def choose(
     smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
     training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
     # On unlike data the lower layers know more: training starts from the head on all depths.
-    all_depths = mode == "all_taps" or (recipe == "full_training" and not random)
+    deep_head = random or options.base_labels
+    all_depths = mode == "all_taps" or (recipe == "full_training" and not deep_head)
     cut = (last if options.cut_layer else best_cut,)
     settings = Settings(
         recipe=recipe,

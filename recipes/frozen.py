@@ -35,8 +35,7 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     bar(1, 3)
     tested = linear_head.fit(features[train_at], labels[train_at], job.classes, penalty, weights)
     bar(2, 3)
-    both = np.sort(np.concatenate([train_at, validate_at]))
-    used = linear_head.fit(features[both], labels[both], job.classes, penalty, job.image_weights(both))
+    used = with_validation_images(job, features, penalty)
     bar(3, 3)
     set_head(head, used.kernel, used.bias)
     fitted = linear_head.judge(tested, features[train_at], labels[train_at])
@@ -44,6 +43,13 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     return (head_alone(fitted, judged, time.monotonic() - began),), tested.probabilities(
         features[validate_at]
     )
+
+
+def with_validation_images(job: Job, features: np.ndarray, penalty: float) -> linear_head.LinearHead:
+    """The convex head on training and validation images, once these have judged it."""
+    both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
+    labels = job.data.labels[both]
+    return linear_head.fit(features[both], labels, job.classes, penalty, job.image_weights(both))
 
 
 def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:

@@ -15,10 +15,12 @@ import numpy as np
 
 from advisor import devices, images, linear_head
 from advisor.errors import InputError
+from advisor.linear_head import LinearHead
 from advisor.storage import replacing
 from recipes import augmentation
 from recipes.assembly import assemble, clone, freeze, head_layers, metrics, set_head
 from recipes.base_head import from_base_labels
+from recipes.frozen import with_validation_images
 from recipes.job import Epoch, Job, Trained, head_alone
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def train(job: Job) -> Trained:
         head = head_layers(settings.head, job.classes)
         flexible = settings.training_size != settings.image_size
         model = assemble(backbone, settings, head, None if flexible else settings.image_size)
-        history = _start(job, head, train_at, validate_at)
+        solved = _solve_head(job, train_at)
+        history = _head_alone(job, head, solved, train_at, validate_at) if solved else []
         checkpoints = job.folder / "checkpoints"
         stored = math.ceil(settings.training_size * augmentation.MARGIN)
         training = _pixels(job, train_at, stored, "training images")
@@ -88,24 +91,36 @@ def train(job: Job) -> Trained:
                     "once; start again with --overwrite and a smaller --batch-size or --image-size"
                 ) from None
         keeper.use_best()
-    finished = assemble(job.backbone, settings, head_layers(settings.head, job.classes), settings.image_size)
+    head = head_layers(settings.head, job.classes)
+    finished = assemble(job.backbone, settings, head, settings.image_size)
     finished.set_weights(model.get_weights())
     probabilities = finished.predict(_validation_batches(job, validation, validate_at), verbose=0)
+    if solved and keeper.best_epoch() == 0 and not settings.base_labels:
+        # No step did better than the head alone: then it may learn from the validation images, too.
+        assert job.features is not None
+        used = with_validation_images(job, job.features.together(settings.taps), solved.penalty)
+        set_head(head, used.kernel, used.bias)
     return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time)
 
 
-def _start(job: Job, head: list, train_at: np.ndarray, validate_at: np.ndarray) -> list[Epoch]:
-    """Put the head at the optimum for frozen features; the first row of the history."""
-    if job.features is None or len(head) > 1:
-        return []
-    began = time.monotonic()
-    features = job.features.together(job.settings.taps)
-    labels = job.data.labels
-    weights = job.image_weights(train_at)
+def _solve_head(job: Job, train_at: np.ndarray) -> LinearHead | None:
+    """The optimum for frozen features; None where the head has a hidden layer or the weights are random."""
+    if job.features is None or job.settings.head != "linear":
+        return None
     if job.settings.base_labels:
-        solved = from_base_labels(job)
-    else:
-        solved = linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
+        return from_base_labels(job)
+    features, labels = job.features.together(job.settings.taps), job.data.labels
+    weights = job.image_weights(train_at)
+    return linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
+
+
+def _head_alone(
+    job: Job, head: list, solved: LinearHead, train_at: np.ndarray, validate_at: np.ndarray
+) -> list[Epoch]:
+    """Put the head at the optimum for frozen features; the first row of the history."""
+    assert job.features is not None
+    began = time.monotonic()
+    features, labels = job.features.together(job.settings.taps), job.data.labels
     set_head(head, solved.kernel, solved.bias)
     fitted = linear_head.judge(solved, features[train_at], labels[train_at])
     judged = linear_head.judge(solved, features[validate_at], labels[validate_at])

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from advisor import settings
 from advisor.cli import main
 
 CONTRACT = {
@@ -87,9 +88,9 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
 
     backbone = backbones.load(backbones.BUNDLED)
     taps = backbone.taps
-    settings = choose("fine_tuning", Options(), taps, taps[-1], 32, False, np.ones(2), 100, ())
+    chosen = choose("fine_tuning", Options(), taps, taps[-1], 32, False, np.ones(2), 100, ())
     freeze(backbone, "", batch_norm)
-    model = assemble(backbone, replace(settings, batch_norm=batch_norm), head_layers("linear", 2), 32)
+    model = assemble(backbone, replace(chosen, batch_norm=batch_norm), head_layers("linear", 2), 32)
     model.compile("sgd", "categorical_crossentropy")
     layer = backbone.model.get_layer("stem_bn")
     before = np.array(layer.moving_mean)
@@ -97,6 +98,19 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     model.fit(np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), np.eye(2)[[0, 1] * 4], verbose=0)
     assert np.array_equal(before, layer.moving_mean) != moves
     assert not np.array_equal(convolution, backbone.model.get_layer("stem_conv").kernel)
+
+
+@pytest.mark.slow
+def test_training_that_helps_nothing_ends_as_the_frozen_recipe(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "LEARNING_RATE", dict.fromkeys(settings.LEARNING_RATE, 10.0))  # ruins it
+    arguments = ("sklearn:digits", "--image-size", "32", "--sample", "200", "--epochs", "1")
+    metrics = {
+        recipe: run(capsys, *arguments, "--recipe", recipe, "--output", str(tmp_path / recipe))
+        for recipe in ("full_training", "shallow_features")
+    }
+    trained, frozen = metrics["full_training"], metrics["shallow_features"]
+    assert trained["test"]["accuracy"] == pytest.approx(frozen["test"]["accuracy"])
+    assert trained["test"]["log_loss"] == pytest.approx(frozen["test"]["log_loss"], rel=1e-3)
 
 
 @pytest.mark.slow
