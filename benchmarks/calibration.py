@@ -6,9 +6,10 @@
 Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. Frozen is
 the frozen recipe that the probes prefer on the user's images (nothing is chosen by test accuracy), trained
 is the recipe of the quadrant with many images. Tasks that frozen features have solved by their own estimate
-are left out, for there the advice does not ask for the size. Prints, for similar and for unlike data, the
-gain of training at each size with its standard error, and the size from which it wins by more than that;
-then whether the number of images, of classes, or of images for each class explains the gain best.
+are left out, for there the advice does not ask for the size. Prints, for similar data, for unlike data
+and for both, the gain of training at each size with its standard error, and the size from which it wins by
+more than that; then whether the number of images, of classes, or of images for each class explains the
+gain best.
 """
 
 from __future__ import annotations
@@ -129,8 +130,9 @@ def explained(found: Sequence[Gain]) -> dict[str, float]:
 def report(lines: Sequence[dict[str, Any]]) -> str:
     """All of it as Markdown."""
     parts = []
-    for similar, name in ((True, "Similar to the source domain"), (False, "Unlike the source domain")):
-        found = [gain for gain in gains(lines) if gain.similar == similar]
+    kinds = {"Similar to the source domain": [True], "Unlike it": [False], "Together": [True, False]}
+    for name, levels in kinds.items():
+        found = [gain for gain in gains(lines) if gain.similar in levels]
         if not found:
             continue
         steps = ladder(found)
