@@ -53,7 +53,7 @@ def test_a_gain_within_the_noise_does_not_count():
 
 def test_solved_tasks_do_not_count():
     solved = line(200, 0.1, 0.7)
-    solved["evidence"]["expected_accuracy"] = 0.99
+    solved["evidence"]["expected_accuracy"] = 0.999
     assert len(calibration.gains([solved, line(200, 0.1, 0.7)])) == 1
 
 
