@@ -14,17 +14,15 @@ gain best.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from advisor.quadrant import RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
-from benchmarks.regret import add_measurement, markdown, measure
+from benchmarks.regret import measured
+from benchmarks.results import markdown
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
 
 @dataclass(frozen=True)
 class Step:
-    """One rung of the ladder: mean gain over data sets, each the mean of its seeds.
+    """One rung of the ladder: the mean gain of its tasks.
 
     Attributes:
         images: median of the tasks.
@@ -155,13 +153,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add_measurement(parser)
-    arguments = parser.parse_args()
-    if not arguments.table:
-        measure(arguments)
-    files: list[Path] = arguments.table or [arguments.output]
-    print(report([json.loads(line) for file in files for line in file.read_text().splitlines()]))
+    print(report(measured(__doc__)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import itertools
 from advisor import devices, recommendation
 from advisor.display import Silent
 from advisor.settings import Options
-from benchmarks.regret import markdown
+from benchmarks.results import markdown
 from benchmarks.tasks import cut, train
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from advisor import devices, recommendation
 from advisor.choices import RECIPES
 from advisor.display import Silent
 from advisor.settings import Options
-from benchmarks.regret import markdown
+from benchmarks import results
 from benchmarks.tasks import cut, train
 
 
@@ -39,14 +38,12 @@ def main() -> None:
     file = arguments.table or arguments.output
     if not arguments.table:
         measure(arguments)
-    print(table([json.loads(line) for line in file.read_text().splitlines()]))
+    print(table(results.read(file)))
 
 
 def measure(arguments: argparse.Namespace) -> None:
     devices.quiet_tensorflow()
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.touch()
-    lines = [json.loads(line) for line in arguments.output.read_text().splitlines()]
+    lines = results.read(arguments.output)
     done = {(line["data"], line["size"], line["recipe"], line["seed"]) for line in lines}
     for source, seed in itertools.product(arguments.data, arguments.seeds):
         task = cut(source, arguments.size, seed)
@@ -57,8 +54,8 @@ def measure(arguments: argparse.Namespace) -> None:
                 continue
             result = train(task, advice.settings_for(recipe))
             line = {"data": task.name, "size": arguments.size, "recipe": recipe, "seed": seed, **result}
-            with arguments.output.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            lines.append(line)
+            results.write(arguments.output, lines)
             print(task.name, arguments.size, recipe, seed, f"{result['test']:.3f}", flush=True)
 
 
@@ -79,7 +76,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
                 f"{max(line['seconds'] for line in of_key):.0f} s",
             ]
         )
-    return markdown(["data", "images", "recipe", "test, by seed", "mean", "longest run"], rows)
+    return results.markdown(["data", "images", "recipe", "test, by seed", "mean", "longest run"], rows)
 
 
 if __name__ == "__main__":

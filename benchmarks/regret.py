@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from advisor.choices import RECIPES
 from advisor.display import Silent
 from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE
 from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
-from advisor.storage import replacing
+from benchmarks import results
 from benchmarks.tasks import Task, cut, train
 
 # What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
@@ -42,17 +41,12 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add_measurement(parser)
-    arguments = parser.parse_args()
-    if not arguments.table:
-        measure(arguments)
-    files = arguments.table or [arguments.output]
-    print(table([json.loads(line) for file in files for line in file.read_text().splitlines()]))
+    print(table(measured(__doc__)))
 
 
-def add_measurement(parser: argparse.ArgumentParser) -> None:
-    """The options of `measure`."""
+def measured(description: str) -> list[dict[str, Any]]:
+    """The lines that the command line asks for, measured first if they are not there yet."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="*", help="folders, CSV files, or sklearn:digits")
     parser.add_argument("--sizes", nargs="+", default=["50", "200", "1000", "all"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -61,29 +55,29 @@ def add_measurement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
     parser.add_argument("--advise-anew", action="store_true", help="ask again for tasks that are done")
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        measure(arguments)
+    return [line for file in arguments.table or [arguments.output] for line in results.read(file)]
 
 
 def measure(arguments: argparse.Namespace) -> None:
     """Judge the tasks that have no line yet; those that have one are only advised anew, if asked."""
     devices.quiet_tensorflow()
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.touch()
-    lines = [json.loads(line) for line in arguments.output.read_text().splitlines()]
+    lines = results.read(arguments.output)
     done = {(line["data"], line["size"], line["seed"], line["image_size"]): line for line in lines}
     sizes = [None if size == "all" else int(size) for size in arguments.sizes]
     for size, source, seed in itertools.product(sizes, arguments.data, arguments.seeds):
         task = cut(source, size, seed)
         if task is None:
             continue
-        line = done.get((task.name, size, seed, arguments.image_size))
-        if line is None:
-            line = judge(task, arguments.image_size, arguments.images_seen)
-            with arguments.output.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        key = (task.name, size, seed, arguments.image_size)
+        if key not in done:
+            done[key] = judge(task, arguments.image_size, arguments.images_seen)
         elif arguments.advise_anew:
-            line |= advise(task, line["image_size"], line["epochs"])[0]
-            with replacing(arguments.output) as unfinished:
-                unfinished.write_text("".join(json.dumps(line) + "\n" for line in done.values()))
+            done[key] |= advise(task, arguments.image_size, done[key]["epochs"])[0]
+        line = done[key]
+        results.write(arguments.output, done.values())
         accuracy = " ".join(f"{r}={line['recipes'][r]['test']:.3f}" for r in RECIPES)
         print(task.name, size, seed, f"advice={line['advice']}", accuracy, flush=True)
 
@@ -150,12 +144,11 @@ def table(lines: list[dict[str, Any]]) -> str:
     ]
     by_chance = [np.mean([regret(line, recipe) for recipe in RECIPES]) for line in lines]
     summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}"])
-    return markdown(head, rows) + "\n\n" + markdown(["rule", "mean regret", "worst regret"], summary)
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    return (
+        results.markdown(head, rows)
+        + "\n\n"
+        + results.markdown(["rule", "mean regret", "worst regret"], summary)
+    )
 
 
 if __name__ == "__main__":

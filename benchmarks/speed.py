@@ -28,7 +28,7 @@ import numpy as np
 
 from advisor import backbones, dataset, devices, embedding, images
 from advisor.dataset import Dataset
-from benchmarks.regret import markdown
+from benchmarks.results import markdown
 
 ADVISOR = (sys.executable, "-m", "advisor.cli")
 EMBEDDED_IMAGES = 640

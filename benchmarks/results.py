@@ -1,0 +1,27 @@
+"""Results as JSON lines, one for each thing measured, and as Markdown tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from advisor.storage import replacing
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """All lines; none where there is no file yet."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Replace a file as a whole, so that stopping at any moment loses no line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as unfinished:
+        unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
