@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import calibration, regret
+from benchmarks import calibration, regret, results
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -82,3 +83,18 @@ def test_regret_is_what_the_advice_lost(tmp_path, capsys, monkeypatch):
     rows = {row.split(" | ")[0].strip("| "): row for row in capsys.readouterr().out.splitlines()}
     assert "| 2.50 | 5.0 |" in rows["the advisor"]
     assert "| 2.50 | 5.0 |" in rows["always fine-tuning"]
+
+
+def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monkeypatch):
+    file = tmp_path / "new" / "results.jsonl"
+    tasks = {size: SimpleNamespace(name="made up", size=size) for size in (50, 200)}
+    monkeypatch.setattr(regret, "cut", lambda source, size, seed: tasks[size])
+    monkeypatch.setattr(regret, "judge", lambda task, *_: line(task.size, 0.05, 0.7) | {"epochs": 6})
+    monkeypatch.setattr(regret, "advise", lambda *_: ({"advice": "shallow_features"}, None))
+    monkeypatch.setattr("sys.argv", ["regret", "x", "--sizes", "200", "--output", str(file)])
+    regret.main()
+    anew = ["regret", "x", "--sizes", "50", "200", "--output", str(file), "--advise-anew"]
+    monkeypatch.setattr("sys.argv", anew)
+    regret.main()
+    kept = {one["size"]: one["advice"] for one in results.read(file)}
+    assert kept == {50: "feature_extraction", 200: "shallow_features"}
