@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 THUMBNAIL = 24  # pixels
-# Thumbnails that correlate more than this are one motif. Measured on 1,000 images each of flowers, ants and
-# bees, steel, blood cells, digits and garments: JPEG at quality 50, 60 % of the size or 15 % brighter leave
-# photographs at 0.992 or more; two images that are not copies reached 0.990 (steel and digits).
+# Thumbnails that correlate more than this are one motif. Chosen so that images that are no copies stay below
+# (steel and digits come nearest) and that photographs saved or scaled anew are found: measured with
+# benchmarks/near_copies.py, table in benchmarks/README.md. A copy that was cut is not found.
 CORRELATION = 0.995
 FLATTEST = 2.0  # grey levels of standard deviation; below it there is no motif to compare
-CHUNK = 2048
+CHUNK = 512  # 80 MB at 40,000 images
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:

@@ -393,7 +393,8 @@ def _near_copies(data: Dataset, measured: embedding.Embedded) -> list[str]:
     across = [pair for pair in pairs if (data.splits[pair] == training).sum() == 1]
     shown = " = ".join(data.shown(data.paths[i]) for i in (across or pairs)[0])
     told = [
-        f"{len(pairs):,} pairs of nearly the same image among {len(measured.positions):,}{more}, as {shown}"
+        f"{len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'} of nearly the same image among "
+        f"{len(measured.positions):,}{more}, as {shown}"
         + (
             f"; {len(across):,} with one in training and one not: accuracy will look too good"
             if across
