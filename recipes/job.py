@@ -99,9 +99,11 @@ class Trained:
         validation: probabilities float32 [n, classes] on the validation split, by a model that did not
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
+        precision: Keras' dtype policy while training.
     """
 
     model: keras.Model
     history: tuple[Epoch, ...]
     validation: np.ndarray
     complete: bool = True
+    precision: str = "float32"

@@ -161,7 +161,7 @@ def run(
             "total": round(time.monotonic() - began, 3),
         },
         "device": devices.describe(),
-        "precision": devices.precision() if settings.epochs else "float32",
+        "precision": trained.precision,
         "versions": versions(),
     }
     with replacing(folder / "metrics.json") as unfinished:
@@ -358,16 +358,12 @@ def start(
     """
     state = folder / "checkpoints" / "started.json"
     if resume and state.exists():
-        started = json.loads(state.read_text())
-        if (started["data"], started["seed"]) != (data.fingerprint(), seed):
-            raise InputError(f"{folder} was started with other images or another --seed; give those again")
-        other = [name for name, value in asked.items() if started["asked"].get(name) != value]
-        if other:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+        try:
+            return _settings_of(json.loads(state.read_text()), folder, (data.fingerprint(), seed), asked)
+        except (KeyError, TypeError):
             raise InputError(
-                f"{folder} was started with another {options}; give the same, or --overwrite to start again"
-            )
-        return Settings.from_json(started["settings"])
+                f"{folder} was started by another version of advisor; give --overwrite to start again"
+            ) from None
     state.parent.mkdir(exist_ok=True)
     with replacing(folder / "recommendation.json") as unfinished:
         unfinished.write_text(json.dumps(recommendation, ensure_ascii=False, indent=1) + "\n")
@@ -375,6 +371,21 @@ def start(
         started = {"data": data.fingerprint(), "seed": seed, "settings": settings.to_json(), "asked": asked}
         unfinished.write_text(json.dumps(started))
     return settings
+
+
+def _settings_of(
+    started: dict[str, Any], folder: Path, of: tuple[str, int], asked: dict[str, Any]
+) -> Settings:
+    """The settings in started.json, if it is of the same data and seed and was asked for in the same way."""
+    if (started["data"], started["seed"]) != of:
+        raise InputError(f"{folder} was started with other images or another --seed; give those again")
+    other = [name for name, value in asked.items() if started["asked"].get(name) != value]
+    if other:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+        raise InputError(
+            f"{folder} was started with another {options}; give the same, or --overwrite to start again"
+        )
+    return Settings.from_json(started["settings"])
 
 
 def remove_if_empty(folder: Path) -> None:

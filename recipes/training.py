@@ -59,8 +59,7 @@ def train(job: Job) -> Trained:
         head = head_layers(settings.head, job.classes)
         flexible = settings.training_size != settings.image_size
         model = assemble(backbone, settings, head, None if flexible else settings.image_size)
-        solved = _solve_head(job, train_at)
-        history = _head_alone(job, head, solved, train_at, validate_at) if solved else []
+        history, solved = _start(job, head, train_at, validate_at)
         checkpoints = job.folder / "checkpoints"
         stored = math.ceil(settings.training_size * augmentation.MARGIN)
         training = _pixels(job, train_at, stored, "training images")
@@ -100,31 +99,29 @@ def train(job: Job) -> Trained:
         assert job.features is not None
         used = with_validation_images(job, job.features.together(settings.taps), solved.penalty)
         set_head(head, used.kernel, used.bias)
-    return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time)
+    return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time, precision)
 
 
-def _solve_head(job: Job, train_at: np.ndarray) -> LinearHead | None:
-    """The optimum for frozen features; None where the head has a hidden layer or the weights are random."""
+def _start(
+    job: Job, head: list, train_at: np.ndarray, validate_at: np.ndarray
+) -> tuple[list[Epoch], LinearHead | None]:
+    """Put the head at the optimum for frozen features: the first row of the history, and the optimum.
+
+    Neither where the head has a hidden layer or the weights are random.
+    """
     if job.features is None or job.settings.head != "linear":
-        return None
-    if job.settings.base_labels:
-        return from_base_labels(job)
-    features, labels = job.features.together(job.settings.taps), job.data.labels
-    weights = job.image_weights(train_at)
-    return linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
-
-
-def _head_alone(
-    job: Job, head: list, solved: LinearHead, train_at: np.ndarray, validate_at: np.ndarray
-) -> list[Epoch]:
-    """Put the head at the optimum for frozen features; the first row of the history."""
-    assert job.features is not None
+        return [], None
     began = time.monotonic()
     features, labels = job.features.together(job.settings.taps), job.data.labels
+    weights = job.image_weights(train_at)
+    if job.settings.base_labels:
+        solved = from_base_labels(job)
+    else:
+        solved = linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
     set_head(head, solved.kernel, solved.bias)
     fitted = linear_head.judge(solved, features[train_at], labels[train_at])
     judged = linear_head.judge(solved, features[validate_at], labels[validate_at])
-    return [head_alone(fitted, judged, time.monotonic() - began)]
+    return [head_alone(fitted, judged, time.monotonic() - began)], solved
 
 
 def _pixels(job: Job, positions: np.ndarray, size: int, what: str) -> np.ndarray:

@@ -133,6 +133,19 @@ def test_a_run_is_not_resumed_with_other_options(tmp_path):
         run_folder.start(tmp_path, data, 0, None, {}, now, resume=True)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("lost", ["asked", "settings"])
+def test_a_run_of_another_version_is_not_resumed(tmp_path, lost):
+    from advisor import dataset
+
+    data = dataset.load("sklearn:digits")
+    (tmp_path / "checkpoints").mkdir()
+    started = {"data": data.fingerprint(), "seed": 0, "settings": {"unknown": 1}, "asked": {}}
+    del started[lost]
+    (tmp_path / "checkpoints" / "started.json").write_text(json.dumps(started))
+    with pytest.raises(InputError, match="another version of advisor; give --overwrite"):
+        run_folder.start(tmp_path, data, 0, None, {}, {}, resume=True)  # type: ignore[arg-type]
+
+
 def test_output_is_a_file(data, tmp_path, refused):
     (file := tmp_path / "file").touch()
     message = refused("run", str(data), "--auto", "--output", str(file))
