@@ -86,7 +86,7 @@ def precision() -> str:
     """Keras' dtype policy to train with: half precision where the GPUs compute faster in it, else float32.
 
     bfloat16 from compute capability 8 (Ampere), float16 from 7 (Volta), as NVIDIA's "Train with mixed
-    precision" says. On a CPU, with AMX too, a step in bfloat16 took 1.3 times as long as in float32.
+    precision" says.
     """
     if not gpus():
         return "float32"

@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import backbones, dataset, devices, embedding, images, recommendation
+from advisor import dataset, devices, recommendation
 from advisor.display import Silent
 from advisor.probe import Evidence
 from advisor.quadrant import Quadrant
 from advisor.recommendation import Factor
 from advisor.settings import Options
+from benchmarks.speed import embedding_speed
 from benchmarks.tasks import cut, train
 
 Decide = Callable[[Quadrant, Evidence], tuple[str, tuple[Factor, ...]]]
@@ -117,25 +117,8 @@ def check_regret(source: str, size: int, bound: float, decide: Decide) -> Check:
 
 def check_speed(source: str, bound: float) -> Check:
     """Images a second of our embedding over those of `keras.Model.predict`, decoding included."""
-    data = dataset.load(source)
-    backbone = backbones.load(backbones.BUNDLED)
-    paths = list(data.paths[:320])
-    model = backbone.features(backbone.taps)
-    run = embedding._runner(backbone, 224)
-
-    def ours() -> None:
-        for _, pixels in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
-            run(pixels)
-
-    def keras_predict() -> None:
-        model.predict(np.stack([images.load_square(path, 224) for path in paths]), batch_size=32, verbose=0)
-
-    seconds = {}
-    for work in (ours, keras_predict, ours, keras_predict):  # twice: the first time warms up
-        began = time.monotonic()
-        work()
-        seconds[work] = time.monotonic() - began
-    ratio = seconds[keras_predict] / seconds[ours]
+    rates = embedding_speed(dataset.load(source), count=320)
+    ratio = rates["our embedding, images/s"] / rates["keras predict, images/s"]
     return Check("embedding over keras predict, speed", f"{ratio:.2f} x", f">= {bound}", ratio >= bound)
 
 

@@ -31,7 +31,6 @@ from advisor.dataset import Dataset
 from benchmarks.results import markdown
 
 ADVISOR = (sys.executable, "-m", "advisor.cli")
-EMBEDDED_IMAGES = 640
 TUTORIAL_EPOCHS, TUTORIAL_SIZE, TUTORIAL_LAYER = 5, 128, 129
 
 
@@ -112,9 +111,9 @@ def peak_memory(small: str, large: str) -> dict[str, float]:
     return measured
 
 
-def embedding_speed(data: Dataset) -> dict[str, float]:
-    """Images a second, each the better of two passes in turn."""
-    paths = list(data.paths[:EMBEDDED_IMAGES])
+def embedding_speed(data: Dataset, count: int = 640) -> dict[str, float]:
+    """Images a second over the first `count` images, each way the better of two passes in turn."""
+    paths = list(data.paths[:count])
     backbone = backbones.load(backbones.BUNDLED)
     model, run = backbone.features(backbone.taps), embedding._runner(backbone, 224)
 

@@ -38,7 +38,7 @@ def main() -> None:
             continue
         options = Options(image_size=arguments.image_size, epochs=arguments.epochs)
         settings = choose(
-            "full_training",
+            "fine_tuning",
             options,
             taps=backbone.taps,
             best_cut=backbone.taps[-1],
