@@ -141,7 +141,8 @@ def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "training",
                 f"{settings['epochs']} epochs at {settings['training_size']} px, "
-                f"batches of {settings['batch_size']}, best epoch kept",
+                f"batches of {settings['batch_size']}, best epoch kept"
+                + (", averaged with the start" if _is_averaged(settings) else ""),
             ),
             (
                 "optimizer",
@@ -159,6 +160,10 @@ def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _is_convex(settings: Mapping[str, Any]) -> bool:
     return not settings["epochs"] and settings["head"] == "linear"
+
+
+def _is_averaged(settings: Mapping[str, Any]) -> bool:
+    return settings["init"] == "pretrained" and settings["head"] == "linear"
 
 
 def duration(seconds: float) -> str:

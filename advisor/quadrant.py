@@ -21,8 +21,6 @@ DISTANCE_WIDTH = 0.02
 # The estimate is 1.1 points too good on average (benchmarks/expectation.py), so that about 2 points are at
 # stake, the regret that we allow ourselves at worst.
 SATURATED_ERROR = 0.01
-# Evidence overrules the quadrant only by more than this many standard errors of a paired comparison.
-STANDARD_ERRORS = 1.0
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
 

@@ -322,18 +322,20 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
 
 def prefer_frozen(place: Quadrant, evidence: Evidence) -> tuple[str, Factor]:
     """The better of the two frozen recipes: the deepest layer alone is feature extraction, all depths
-    together are shallow features. Where they differ by no more than their noise: the quadrant's.
+    together are shallow features.
+
+    Both are as cheap, so that nothing speaks for either but the probes: the sign of the difference decides,
+    however small it is, and the quadrant where there is none. To ask for more than the noise before leaving
+    the quadrant's choice lost more, see benchmarks/README.md.
     """
     gain, error = evidence.gain_of_all_depths()
-    noise = quadrant.STANDARD_ERRORS * error
-    clear = abs(gain) > noise
-    deep = gain < 0 if clear else place.similarity == "high"
+    deep = gain < 0 or (gain == 0 and place.similarity == "high")
     best, last = max(evidence.depth, key=lambda p: p.accuracy), evidence.depth[-2]
     return "feature_extraction" if deep else "shallow_features", Factor(
         "Depth",
-        f"all depths {gain:+.1%}",
-        f"± {noise:.1%}",
-        ("last layer" if gain < 0 else "all depths") if clear else "no clear difference",
+        f"all depths {gain:+.1%} (± {error:.1%})",
+        "0.0%",
+        "no difference" if gain == 0 else "last layer" if deep else "all depths",
         f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}",
     )
 

@@ -100,6 +100,8 @@ class Trained:
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
         precision: Keras' dtype policy while training.
+        share: of the trained weights in the model's, 0..1, see `recipes.averaging`; None without gradient
+            steps through the backbone.
     """
 
     model: keras.Model
@@ -107,3 +109,4 @@ class Trained:
     validation: np.ndarray
     complete: bool = True
     precision: str = "float32"
+    share: float | None = None

@@ -154,6 +154,7 @@ def run(
         "images": {split: len(data.indices(split)) for split in ("train", "validation", "test")},
         "parameters": counted,
         "complete": trained.complete,
+        **({} if trained.share is None else {"trained_share": trained.share}),
         "seed": seed,
         "seconds": {
             "embed": round(embed_seconds, 3),

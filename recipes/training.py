@@ -19,6 +19,7 @@ from advisor.linear_head import LinearHead
 from advisor.storage import replacing
 from recipes import augmentation
 from recipes.assembly import assemble, clone, freeze, head_layers, metrics, set_head
+from recipes.averaging import use_best_average
 from recipes.base_head import from_base_labels
 from recipes.frozen import with_validation_images
 from recipes.job import Epoch, Job, Trained, head_alone
@@ -37,7 +38,7 @@ PATIENCE_SHARE = 0.8
 
 
 def train(job: Job) -> Trained:
-    """Head first, then gradient steps, the best epoch kept.
+    """Head first, then gradient steps; the best epoch, averaged with the start, is kept.
 
     The head starts at the optimum of the convex problem on frozen features (epoch 0), so that the first
     gradients do not tear the backbone apart (Kumar et al., Fine-tuning can distort pretrained features,
@@ -89,17 +90,23 @@ def train(job: Job) -> Trained:
                     f"out of memory with {settings.batch_size} images of {settings.training_size} pixels at "
                     "once; start again with --overwrite and a smaller --batch-size or --image-size"
                 ) from None
-        keeper.use_best()
+        if solved and keeper.best_epoch():
+            batches = _validation_batches(job, validation, validate_at)
+            bar = job.display.steps("Averaging with the start")
+            share = use_best_average(model, keeper.start, keeper.best, batches, bar)
+        else:
+            share = float(keeper.best_epoch() > 0)
+            model.set_weights(keeper.best)
     head = head_layers(settings.head, job.classes)
     finished = assemble(job.backbone, settings, head, settings.image_size)
     finished.set_weights(model.get_weights())
     probabilities = finished.predict(_validation_batches(job, validation, validate_at), verbose=0)
-    if solved and keeper.best_epoch() == 0 and not settings.base_labels:
+    if solved and share == 0 and not settings.base_labels:
         # No step did better than the head alone: then it may learn from the validation images, too.
         assert job.features is not None
         used = with_validation_images(job, job.features.together(settings.taps), solved.penalty)
         set_head(head, used.kernel, used.bias)
-    return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time, precision)
+    return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time, precision, share)
 
 
 def _start(
@@ -201,7 +208,7 @@ class _Keeper:
     def __init__(self, model: keras.Model, folder: Path, history: list[Epoch], epochs: int) -> None:
         self.model, self.folder, self.history = model, folder, list(history)
         self.patience = max(1, round(PATIENCE_SHARE * epochs))
-        self.best = model.get_weights()
+        self.start = self.best = model.get_weights()
         self.out_of_time = False
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -209,21 +216,17 @@ class _Keeper:
         return sum(row.epoch > 0 for row in self.history)
 
     def best_epoch(self) -> int:
-        return min(self.history, key=lambda row: row.validation_brier).epoch
+        """Among those that were trained; 0 if none was."""
+        trained = [row for row in self.history if row.epoch > 0]
+        return min(trained, key=lambda row: row.validation_brier).epoch if trained else 0
 
     def is_patience_over(self) -> bool:
-        trained = [row for row in self.history if row.epoch > 0]
-        if not trained:
-            return False
-        best = min(trained, key=lambda row: row.validation_brier)
-        return trained[-1].epoch - best.epoch >= self.patience
+        return bool(self.history) and self.history[-1].epoch - self.best_epoch() >= self.patience
 
     def add(self, row: Epoch) -> None:
         self.history.append(row)
         if self.best_epoch() == row.epoch:
             self.best = self.model.get_weights()
-            self._save("best", self.best)
-        elif not (self.folder / "best.npz").exists():
             self._save("best", self.best)
         number = row.epoch
         optimizer = [np.asarray(variable) for variable in self.model.optimizer.variables]
@@ -253,9 +256,6 @@ class _Keeper:
         for variable, value in zip(self.model.optimizer.variables, last[count:], strict=True):
             variable.assign(value)
         self.history, self.best = history, best
-
-    def use_best(self) -> None:
-        self.model.set_weights(self.best)
 
 
 def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbacks.Callback:

@@ -100,6 +100,31 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     assert not np.array_equal(convolution, backbone.model.get_layer("stem_conv").kernel)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "share"),
+    [(0.3, 0.55, 0.8), (0.2, 0.5, 1.0), (0.5, 0.9, 0.0), (0.5, np.nan, 0.0), (0.5, np.inf, 0.0)],
+)
+def test_the_best_average_of_the_weights_is_found(before, after, share):
+    """A model of one weight, the border between two classes, where 0.5 is right."""
+    import keras
+    import tensorflow as tf
+
+    from recipes.averaging import use_best_average
+
+    x = keras.Input((1,))
+    border = keras.layers.Dense(2, "softmax")
+    model = keras.Model(x, border(x))
+    model.compile(loss="categorical_crossentropy", metrics=[keras.metrics.MeanSquaredError("brier")])
+    slope = np.array([[-20.0, 20.0]])
+    weights = [[slope, np.array([20.0, -20.0]) * at] for at in (before, after)]
+    images = tf.data.Dataset.from_tensors((np.linspace(0, 1, 41)[:, None], np.eye(2)[[0] * 20 + [1] * 21]))
+    seen = []
+    assert use_best_average(model, *weights, images, lambda done, of: seen.append((done, of))) == share
+    assert seen[-1] == (6, 6)
+    expected = before + share * (after - before) if share else before
+    np.testing.assert_allclose(border.get_weights()[1], np.array([20.0, -20.0]) * expected, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_training_that_helps_nothing_ends_as_the_frozen_recipe(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "LEARNING_RATE", dict.fromkeys(settings.LEARNING_RATE, 10.0))  # ruins it

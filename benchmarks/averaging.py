@@ -1,0 +1,77 @@
+"""What it brings to average the weights before and after training, see recipes/averaging.py.
+
+    python -m benchmarks.averaging DATA... --sizes 200 1000 --seeds 0 1
+
+Trains the whole network once for each task and looks at the test images twice: with the best epoch, or the
+start where that has the lower Brier score, and with the best average of the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from typing import Any
+
+import numpy as np
+
+from advisor import devices, recommendation
+from advisor.display import Silent
+from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
+from benchmarks.results import markdown
+from benchmarks.tasks import Task, cut, train
+from recipes import averaging, run_folder, training
+
+IMAGES_SEEN = 8000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--recipe", default="full_training", choices=("fine_tuning", "full_training"))
+    arguments = parser.parse_args()
+    devices.quiet_tensorflow()
+    rows = []
+    for source, size, seed in itertools.product(arguments.data, arguments.sizes, arguments.seeds):
+        task = cut(source, size, seed)
+        if task is None:
+            continue
+        plain, averaged, share = compare(task, arguments.recipe, arguments.image_size)
+        rows.append([task.name, str(size), str(seed), f"{plain:.3f}", f"{averaged:.3f}", f"{share:.1f}"])
+        print(*rows[-1], flush=True)
+    print(markdown(["data", "images", "seed", "best epoch or start", "best average", "share"], rows))
+    gain = 100 * np.mean([float(row[4]) - float(row[3]) for row in rows])
+    print(f"\nThe average is {gain:+.2f} points better on average.")
+
+
+def compare(task: Task, recipe: str, image_size: int) -> tuple[float, float, float]:
+    """Test accuracy without and with averaging, and the share of the trained weights."""
+    epochs = int(np.clip(IMAGES_SEEN // len(task.held.indices("train")), FEWEST_EPOCHS, MOST_EPOCHS))
+    options = Options(image_size=image_size, epochs=epochs)
+    settings = recommendation.recommend(task.held, options, Silent(), seed=task.seed).settings_for(recipe)
+    test_at = task.judged.indices("test")
+    paths = tuple(task.judged.paths[i] for i in test_at)
+    found: list[tuple[float, float]] = []
+
+    def watched(*arguments: Any) -> float:
+        share = 0.0
+        for averaging.SHARES in ((0.0, 1.0), every):
+            share = original(*arguments)
+            right = run_folder.predict(arguments[0], paths, image_size, lambda *_: None)[1].argmax(axis=1)
+            found.append((float((right == task.judged.labels[test_at]).mean()), share))
+        return share
+
+    every, original = averaging.SHARES, training.use_best_average
+    training.use_best_average = watched
+    try:
+        train(task, settings)
+    finally:
+        training.use_best_average = original
+    (plain, _), (averaged, share) = found
+    return plain, averaged, share
+
+
+if __name__ == "__main__":
+    main()
