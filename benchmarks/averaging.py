@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -55,20 +56,16 @@ def compare(task: Task, recipe: str, image_size: int) -> tuple[float, float, flo
     paths = tuple(task.judged.paths[i] for i in test_at)
     found: list[tuple[float, float]] = []
 
-    def watched(*arguments: Any) -> float:
+    def watched(model: Any, *arguments: Any) -> float:
         share = 0.0
-        for averaging.SHARES in ((0.0, 1.0), every):
-            share = original(*arguments)
-            right = run_folder.predict(arguments[0], paths, image_size, lambda *_: None)[1].argmax(axis=1)
+        for shares in ((0.0, 1.0), averaging.SHARES):
+            share = averaging.use_best_average(model, *arguments, shares)
+            right = run_folder.predict(model, paths, image_size, lambda *_: None)[1].argmax(axis=1)
             found.append((float((right == task.judged.labels[test_at]).mean()), share))
         return share
 
-    every, original = averaging.SHARES, training.use_best_average
-    training.use_best_average = watched
-    try:
+    with mock.patch.object(training, "use_best_average", watched):
         train(task, settings)
-    finally:
-        training.use_best_average = original
     (plain, _), (averaged, share) = found
     return plain, averaged, share
 

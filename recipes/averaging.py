@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ def use_best_average(
     after: list[np.ndarray],
     validation: tf.data.Dataset,
     progress: Callable[[int, int], None],
+    shares: Sequence[float] = SHARES,
 ) -> float:
     """Give a model the best average of its weights before and after fine-tuning.
 
@@ -33,6 +34,7 @@ def use_best_average(
         after: the same, of the best epoch.
         validation: batches of (pixels, one-hot labels).
         progress: called with steps done and all steps.
+        shares: of `after` that are tried.
 
     Returns:
         The share of `after`, 0..1.
@@ -44,10 +46,10 @@ def use_best_average(
         model.set_weights([old + share * (new - old) if share else old for old, new in pairs])
 
     briers = []
-    for step, share in enumerate(SHARES, 1):
+    for step, share in enumerate(shares, 1):
         use(share)
         briers.append(model.evaluate(validation, verbose=0, return_dict=True)["brier"])
-        progress(step, len(SHARES))
-    best = SHARES[int(np.nanargmin(briers))]
+        progress(step, len(shares))
+    best = shares[int(np.nanargmin(briers))]
     use(best)
     return best
