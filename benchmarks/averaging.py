@@ -59,7 +59,7 @@ def compare(task: Task, recipe: str, image_size: int) -> tuple[float, float, flo
     def watched(model: Any, *arguments: Any) -> float:
         share = 0.0
         for shares in ((0.0, 1.0), averaging.SHARES):
-            share = averaging.use_best_average(model, *arguments, shares)
+            share = averaging.use_best_average(model, *arguments, shares=shares)
             right = run_folder.predict(model, paths, image_size, lambda *_: None)[1].argmax(axis=1)
             found.append((float((right == task.judged.labels[test_at]).mean()), share))
         return share
