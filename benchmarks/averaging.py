@@ -56,10 +56,10 @@ def compare(task: Task, recipe: str, image_size: int) -> tuple[float, float, flo
     paths = tuple(task.judged.paths[i] for i in test_at)
     found: list[tuple[float, float]] = []
 
-    def watched(model: Any, *arguments: Any) -> float:
+    def watched(model: Any, before: Any, after: Any, validation: Any, progress: Any) -> float:
         share = 0.0
         for shares in ((0.0, 1.0), averaging.SHARES):
-            share = averaging.use_best_average(model, *arguments, shares=shares)
+            share = averaging.use_best_average(model, before, after, validation, progress, shares)
             right = run_folder.predict(model, paths, image_size, lambda *_: None)[1].argmax(axis=1)
             found.append((float((right == task.judged.labels[test_at]).mean()), share))
         return share
