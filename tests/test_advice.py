@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from advisor import quadrant, similarity
+from advisor import probe, quadrant, recommendation, similarity
 from advisor.cli import main
 
 
@@ -96,3 +96,35 @@ def test_size_and_similarity_make_the_quadrant():
     assert at(10015, 0.3).name == "large-dissimilar"
     assert at(200, 0.08).confidence > at(900, 0.15).confidence
     assert at(quadrant.LARGE_FROM_IMAGES, 0.05).neighbour() == "small-similar"
+
+
+def place_of(name: str) -> quadrant.Quadrant:
+    size, level = name.split("-")
+    likely = dict.fromkeys(quadrant.RECIPE, 0.0) | {name: 1.0}
+    return quadrant.Quadrant(name, size, "high" if level == "similar" else "low", likely)
+
+
+def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
+    """Probes of which the last layer's and that of all taps are right about so many images of 200."""
+    right = {"shallow": of // 2, "last": last, probe.ALL_TAPS: together}
+    depth = tuple(probe.DepthProbe(tap, n / of, np.arange(of) < n) for tap, n in right.items())
+    return probe.Evidence(depth, (probe.CurvePoint(of, last / of),), last / of, (0.0, 1.0), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "together", "recipe"),
+    [
+        ("small-similar", 160, 161, "shallow_features"),
+        ("small-similar", 160, 160, "feature_extraction"),
+        ("small-dissimilar", 160, 160, "shallow_features"),
+        ("small-dissimilar", 160, 159, "feature_extraction"),
+        ("large-similar", 160, 170, "fine_tuning"),
+        ("large-dissimilar", 160, 150, "full_training"),
+        ("large-similar", 200, 199, "feature_extraction"),
+        ("large-dissimilar", 199, 200, "shallow_features"),
+    ],
+)
+def test_the_probes_decide_between_frozen_recipes_and_where_all_is_solved(name, last, together, recipe):
+    advised, reasons = recommendation.decide(place_of(name), evidence_of(last, together))
+    assert advised == recipe
+    assert ("Evidence" in [row.factor for row in reasons]) == (recipe != quadrant.RECIPE[name])
