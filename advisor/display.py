@@ -29,7 +29,12 @@ class Silent:
 
 
 class Bars:
-    """One rich bar at a time; a plain line for each long stage where stderr is no terminal."""
+    """One rich bar at a time; where stderr is no terminal, a plain line now and then."""
+
+    FIRST_LINE, NEXT_LINE = (
+        2.0,
+        60.0,
+    )  # seconds into a stage, for short ones need no words; and from line to line
 
     def __enter__(self) -> Bars:
         from rich.console import Console
@@ -48,6 +53,7 @@ class Bars:
             redirect_stderr=False,
         )
         self.task: Any = None
+        self.noted = ""
         self.live = self.console.is_terminal
         return self
 
@@ -61,23 +67,29 @@ class Bars:
 
     def steps(self, what: str) -> Callable[[int, int], None]:
         """Start the next bar; call the result with steps done and steps in all."""
-        began = time.monotonic()
         if not self.live:
-            said = [False]
-
-            def say(done: int, total: int) -> None:
-                if not said[0] and time.monotonic() - began > 2:  # short stages need no words
-                    print(f"{what} ({total:,}) ...", file=sys.stderr, flush=True)
-                    said[0] = True
-
-            return say
+            return self._lines(what)
         self.progress.start()
         if self.task is not None:
             self.progress.remove_task(self.task)
         task = self.task = self.progress.add_task(what, total=None, note="")
         return lambda done, total: self.progress.update(task, completed=done, total=total)
 
+    def _lines(self, what: str) -> Callable[[int, int], None]:
+        due, first, self.noted = time.monotonic() + self.FIRST_LINE, True, ""
+
+        def say(done: int, total: int) -> None:
+            nonlocal due, first
+            if time.monotonic() < due:
+                return
+            reached = f"({total:,}) ..." if first else f"{done:,} of {total:,}  {self.noted}"
+            print(f"{what} {reached}".rstrip(), file=sys.stderr, flush=True)
+            due, first = time.monotonic() + self.NEXT_LINE, False
+
+        return say
+
     def note(self, text: str) -> None:
         """Change what stands behind the bar."""
+        self.noted = text
         if self.live and self.task is not None:
             self.progress.update(self.task, note=text)

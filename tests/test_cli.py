@@ -103,3 +103,24 @@ def test_backbones_as_table_and_json(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2 : 2 + len(rows)]] == [row["name"] for row in rows]
     assert next(line for line in lines if line.startswith("Ready offline: efficientnet_lite0"))
+
+
+def test_a_long_stage_says_now_and_then_how_far_it_is_where_there_is_no_terminal(capsys, monkeypatch):
+    from advisor import display
+
+    now = [0.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    with display.Bars() as bars:
+        step = bars.steps("Training")
+        for second in range(0, 140):
+            now[0] = float(second)
+            bars.note(f"epoch {second // 10}")
+            step(10 * second, 1400)
+        step = bars.steps("Testing")
+        step(1, 2)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "Training (1,400) ...",
+        "Training 620 of 1,400  epoch 6",
+        "Training 1,220 of 1,400  epoch 12",
+    ]
