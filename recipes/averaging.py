@@ -53,6 +53,7 @@ def use_best_average(
         progress(step + 1, len(SHARES))
     best = int(np.nanargmin(brier.mean(axis=1)))
     gain = brier[0] - brier[best]
-    share = SHARES[best] if gain.mean() > gain.std() / np.sqrt(len(gain)) else 0.0
+    is_clear = len(gain) > 1 and gain.mean() > gain.std() / np.sqrt(len(gain))
+    share = SHARES[best] if is_clear else 0.0
     use(share)
     return share
