@@ -239,6 +239,7 @@ def recommend(
             counts=data.counts(),
             training_images=training,
             flips=("flip",) if harmless else (),
+            all_depths_help=prefer_frozen(place, evidence)[0] == "shallow_features",
         )
 
     settings = settings_for(recipe or advised)

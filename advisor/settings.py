@@ -165,6 +165,7 @@ def choose(
     counts: np.ndarray,
     training_images: int,
     flips: tuple[str, ...],
+    all_depths_help: bool,
 ) -> Settings:
     """The settings of a recipe for a data set.
 
@@ -178,6 +179,7 @@ def choose(
         counts: images of each class, int64 [classes].
         training_images: size of the training split.
         flips: the flips that do not change what an image is, of "flip" and "vertical flip".
+        all_depths_help: whether a frozen head is better on all depths than on the last layer.
     """
     options.check(recipe)
     mode = options.mode or _mode(recipe, options)
@@ -186,9 +188,9 @@ def choose(
     gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
     smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
     training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
-    # On unlike data the lower layers know more: training starts from the head on all depths.
-    deep_head = random or options.base_labels
-    all_depths = mode == "all_taps" or (recipe == "full_training" and not deep_head)
+    # Training starts from the better frozen head. On unlike data the lower layers know more.
+    starts_deep = recipe == "full_training" or (recipe == "fine_tuning" and all_depths_help)
+    all_depths = starts_deep and mode == "everything" and not (random or options.base_labels)
     cut = (last if options.cut_layer else best_cut,)
     settings = Settings(
         recipe=recipe,
@@ -198,7 +200,7 @@ def choose(
         init=options.init,
         image_size=image_size,
         training_size=training_size,
-        taps=taps if all_depths else cut if mode == "cut" else (last,),
+        taps=taps if all_depths or mode == "all_taps" else cut if mode == "cut" else (last,),
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",

@@ -47,6 +47,7 @@ def main() -> None:
             counts=np.ones(2),
             training_images=len(task.held.indices("train")),
             flips=("flip",),
+            all_depths_help=False,
         )
         head = train(task, replace(settings, train_from=None, epochs=0, recipe="feature_extraction"))
         print(

@@ -88,7 +88,7 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
 
     backbone = backbones.load(backbones.BUNDLED)
     taps = backbone.taps
-    chosen = choose("fine_tuning", Options(), taps, taps[-1], 32, False, np.ones(2), 100, ())
+    chosen = choose("fine_tuning", Options(), taps, taps[-1], 32, False, np.ones(2), 100, (), False)
     freeze(backbone, "", batch_norm)
     model = assemble(backbone, replace(chosen, batch_norm=batch_norm), head_layers("linear", 2), 32)
     model.compile("sgd", "categorical_crossentropy")
@@ -98,6 +98,26 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     model.fit(np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), np.eye(2)[[0, 1] * 4], verbose=0)
     assert np.array_equal(before, layer.moving_mean) != moves
     assert not np.array_equal(convolution, backbone.model.get_layer("stem_conv").kernel)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "extra", "help_", "taps"),
+    [
+        ("fine_tuning", {}, True, ("low", "high")),
+        ("fine_tuning", {}, False, ("high",)),
+        ("fine_tuning", {"train_from": "high"}, True, ("high",)),
+        ("full_training", {}, False, ("low", "high")),
+        ("full_training", {"init": "random"}, True, ("high",)),
+        ("feature_extraction", {}, True, ("high",)),
+        ("shallow_features", {}, False, ("low", "high")),
+    ],
+)
+def test_training_starts_from_the_better_frozen_head(recipe, extra, help_, taps):
+    from advisor.settings import Options, choose
+
+    options = Options(**extra)
+    chosen = choose(recipe, options, ("low", "high"), "low", 224, False, np.ones(2), 100, (), help_)
+    assert chosen.taps == taps
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_hostile_names_and_a_thousand_classes_print(advice: Recommendation) -> N
 def test_parameters_trained(recipe: str, options: Options, trained: int | None) -> None:
     widths = {"shallow": 2, "deep": 7}
     settings = choose(
-        recipe, options, ("shallow", "deep"), "shallow", 224, False, np.array([9, 9, 9]), 20, ()
+        recipe, options, ("shallow", "deep"), "shallow", 224, False, np.array([9, 9, 9]), 20, (), False
     )
     assert plan.make(settings, widths, 3, 27, 20, on_gpu=False).parameters_trained == trained
 
@@ -140,7 +140,7 @@ def test_parameters_trained(recipe: str, options: Options, trained: int | None) 
 def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu() -> None:
     def seconds(recipe: str, images: int, on_gpu: bool = False, **options: object) -> float | None:
         settings = choose(
-            recipe, Options(**options), ("deep",), "deep", 224, False, np.array([9, 9]), images, ()
+            recipe, Options(**options), ("deep",), "deep", 224, False, np.array([9, 9]), images, (), False
         )
         return plan.make(settings, {"deep": 7}, 2, images, images, on_gpu).seconds_estimated
 
