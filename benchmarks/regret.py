@@ -23,7 +23,7 @@ import numpy as np
 from advisor import devices, recommendation
 from advisor.choices import RECIPES
 from advisor.display import Silent
-from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE
+from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
 from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
 from benchmarks import results
 from benchmarks.tasks import Task, cut, train
@@ -36,6 +36,8 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "always shallow features": lambda line: "shallow_features",
     "always full training": lambda line: "full_training",
     "quadrant alone": lambda line: RECIPE[line["quadrant"]],
+    "frozen, by the probes": lambda line: line["frozen_advice"],
+    "frozen, by the quadrant unless the probes are clear": lambda line: frozen_if_clear(line),
     "size alone": lambda line: "feature_extraction" if line["images"] < LARGE_FROM_IMAGES else "fine_tuning",
 }
 
@@ -120,6 +122,13 @@ def regret(line: dict[str, Any], recipe: str) -> float:
     """Points of test accuracy lost against the best recipe of this task."""
     accuracy = {name: result["test"] for name, result in line["recipes"].items()}
     return 100 * (max(accuracy.values()) - accuracy[recipe])
+
+
+def frozen_if_clear(line: dict[str, Any]) -> str:
+    """The quadrant's frozen recipe, unless the probes prefer the other by more than one standard error."""
+    gain, error = line["evidence"]["gain_of_all_depths"]
+    deep = gain < 0 if abs(gain) > error else line["score"] >= SIMILAR_FROM_SCORE
+    return "feature_extraction" if deep else "shallow_features"
 
 
 def table(lines: list[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made 
         "data": data, "size": size, "seed": seed, "image_size": 128, "images": size, "classes": 4,
         "score": score, "quadrant": "small-similar", "advice": "feature_extraction",
         "frozen_advice": "feature_extraction", "tested": 500,
-        "evidence": {"expected_accuracy": 0.8, "linear_probes": [{"accuracy": 0.8}]},
+        "evidence": {"expected_accuracy": 0.8, "linear_probes": [{"accuracy": 0.8}], "gain_of_all_depths": [0, 0]},
         "recipes": {recipe: {"test": accuracy} for recipe, accuracy in test.items()},
     }  # fmt: skip
 
@@ -98,3 +98,13 @@ def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monk
     regret.main()
     kept = {one["size"]: one["advice"] for one in results.read(file)}
     assert kept == {50: "feature_extraction", 200: "shallow_features"}
+
+
+@pytest.mark.parametrize(
+    ("gain", "score", "recipe"),
+    [(0.01, 0.7, "feature_extraction"), (0.03, 0.7, "shallow_features"), (-0.03, 0.3, "feature_extraction")],
+)
+def test_the_quadrants_frozen_recipe_is_left_only_where_the_probes_are_clear(gain, score, recipe):
+    assert (
+        regret.frozen_if_clear({"evidence": {"gain_of_all_depths": [gain, 0.02]}, "score": score}) == recipe
+    )
