@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from advisor import similarity
 
-# Few or many: with 1,000 images or more training gained on every task that frozen features had not solved,
-# with 500 it lost on some (benchmarks/calibration.py, table in benchmarks/README.md); this is the geometric
-# middle. It costs little on either side: training falls back to frozen features where it shows no gain.
+# Few or many: with 1,000 images training beats frozen features by more than the noise, with 500 it does not
+# (benchmarks/calibration.py, table in benchmarks/README.md); this is their geometric middle. It costs little
+# on either side, for training falls back to frozen features where it shows no gain.
 # It agrees with the source documents, which call 341 images few, 4,242 and 10,015 many.
 LARGE_FROM_IMAGES = 700
 # Similar or unlike: the score is defined so that this is 0.5, see advisor/similarity.py.

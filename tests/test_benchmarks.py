@@ -22,7 +22,9 @@ def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made 
         "data": data, "size": size, "seed": seed, "image_size": 128, "images": size, "classes": 4,
         "score": score, "quadrant": "small-similar", "advice": "feature_extraction",
         "frozen_advice": "feature_extraction", "tested": 500,
-        "evidence": {"expected_accuracy": 0.8, "linear_probes": [{"accuracy": 0.8}], "gain_of_all_depths": [0, 0]},
+        "evidence": {
+            "expected_accuracy": 0.8, "linear_probes": [{"accuracy": 0.8}], "gain_of_all_depths": [0, 0],
+        },
         "recipes": {recipe: {"test": accuracy} for recipe, accuracy in test.items()},
     }  # fmt: skip
 
