@@ -151,6 +151,8 @@ def print_run(run: Run) -> None:
     )
     for line in near_copies_told(run.metrics):
         out.print(line)
+    if run.metrics.get("trained_share") == 0:
+        out.print("Training brought no clear gain on the validation images: the frozen model was kept.")
     out.print(f"{run.recipe} took {seconds['total']:.0f} s; model, plots and metrics are in {run.folder}")
 
 
