@@ -31,10 +31,8 @@ class Silent:
 class Bars:
     """One rich bar at a time; where stderr is no terminal, a plain line now and then."""
 
-    FIRST_LINE, NEXT_LINE = (
-        2.0,
-        60.0,
-    )  # seconds into a stage, for short ones need no words; and from line to line
+    FIRST_LINE = 2.0  # seconds into a stage: short ones need no words
+    NEXT_LINE = 60.0  # seconds from line to line
 
     def __enter__(self) -> Bars:
         from rich.console import Console

@@ -189,8 +189,8 @@ def choose(
     smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
     training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
     # Training starts from the better frozen head. On unlike data the lower layers know more.
-    starts_deep = recipe == "full_training" or (recipe == "fine_tuning" and all_depths_help)
-    all_depths = starts_deep and mode == "everything" and not (random or options.base_labels)
+    starts_deep = mode == "everything" and (recipe == "full_training" or all_depths_help)
+    all_depths = mode == "all_taps" or (starts_deep and not random and not options.base_labels)
     cut = (last if options.cut_layer else best_cut,)
     settings = Settings(
         recipe=recipe,
@@ -200,7 +200,7 @@ def choose(
         init=options.init,
         image_size=image_size,
         training_size=training_size,
-        taps=taps if all_depths or mode == "all_taps" else cut if mode == "cut" else (last,),
+        taps=taps if all_depths else cut if mode == "cut" else (last,),
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",

@@ -15,9 +15,8 @@ from unittest import mock
 
 import numpy as np
 
-from advisor import devices, recommendation
-from advisor.display import Silent
-from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
+from advisor import devices
+from benchmarks.regret import advise, epochs_of
 from benchmarks.results import markdown
 from benchmarks.tasks import Task, cut, train
 from recipes import averaging, run_folder, training
@@ -49,9 +48,7 @@ def main() -> None:
 
 def compare(task: Task, recipe: str, image_size: int) -> tuple[float, float, float]:
     """Test accuracy of the best epoch and of what is kept, and the share of the trained weights in that."""
-    epochs = int(np.clip(IMAGES_SEEN // len(task.held.indices("train")), FEWEST_EPOCHS, MOST_EPOCHS))
-    options = Options(image_size=image_size, epochs=epochs)
-    settings = recommendation.recommend(task.held, options, Silent(), seed=task.seed).settings_for(recipe)
+    settings = advise(task, image_size, epochs_of(task, IMAGES_SEEN))[1].settings_for(recipe)
     test_at = task.judged.indices("test")
     paths = tuple(task.judged.paths[i] for i in test_at)
     found: list[float] = []

@@ -4,8 +4,8 @@
 
 Of each data set up to 1,000 images are compared with each other, and 100 of them are copied: saved as JPEG
 with quality 50, shrunk to 60 % of the size, 15 % brighter, and cut by 5 % at each side. Shown are the pairs
-that are named though nothing was copied (some data sets do hold copies: look at the pair with the highest
-correlation) and the share of the copies that is found.
+that are named though nothing was copied (some data sets do hold copies) and the share of the copies that
+is found.
 """
 
 from __future__ import annotations

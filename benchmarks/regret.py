@@ -28,6 +28,14 @@ from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
 from benchmarks import results
 from benchmarks.tasks import Task, cut, train
 
+
+def frozen_if_clear(line: dict[str, Any]) -> str:
+    """The quadrant's frozen recipe, unless the probes prefer the other by more than one standard error."""
+    gain, error = line["evidence"]["gain_of_all_depths"]
+    deep = gain < 0 if abs(gain) > error else line["score"] >= SIMILAR_FROM_SCORE
+    return "feature_extraction" if deep else "shallow_features"
+
+
 # What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
 RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "the advisor": lambda line: line["advice"],
@@ -37,7 +45,7 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "always full training": lambda line: "full_training",
     "quadrant alone": lambda line: RECIPE[line["quadrant"]],
     "frozen, by the probes": lambda line: line["frozen_advice"],
-    "frozen, by the quadrant unless the probes are clear": lambda line: frozen_if_clear(line),
+    "frozen, by the quadrant unless the probes are clear": frozen_if_clear,
     "size alone": lambda line: "feature_extraction" if line["images"] < LARGE_FROM_IMAGES else "fine_tuning",
 }
 
@@ -99,10 +107,14 @@ def advise(task: Task, image_size: int, epochs: int) -> tuple[dict[str, Any], re
     }, advice
 
 
+def epochs_of(task: Task, images_seen: int) -> int:
+    """How often training sees each image, so that it sees `images_seen` in all, within the usual bounds."""
+    return int(np.clip(images_seen // len(task.held.indices("train")), FEWEST_EPOCHS, MOST_EPOCHS))
+
+
 def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
     """Ask for advice, then train all recipes."""
-    training = len(task.held.indices("train"))
-    epochs = int(np.clip(images_seen // training, FEWEST_EPOCHS, MOST_EPOCHS))
+    epochs = epochs_of(task, images_seen)
     told, advice = advise(task, image_size, epochs)
     return {
         "data": task.name,
@@ -122,13 +134,6 @@ def regret(line: dict[str, Any], recipe: str) -> float:
     """Points of test accuracy lost against the best recipe of this task."""
     accuracy = {name: result["test"] for name, result in line["recipes"].items()}
     return 100 * (max(accuracy.values()) - accuracy[recipe])
-
-
-def frozen_if_clear(line: dict[str, Any]) -> str:
-    """The quadrant's frozen recipe, unless the probes prefer the other by more than one standard error."""
-    gain, error = line["evidence"]["gain_of_all_depths"]
-    deep = gain < 0 if abs(gain) > error else line["score"] >= SIMILAR_FROM_SCORE
-    return "feature_extraction" if deep else "shallow_features"
 
 
 def table(lines: list[dict[str, Any]]) -> str:

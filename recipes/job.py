@@ -100,8 +100,8 @@ class Trained:
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
         precision: Keras' dtype policy while training.
-        share: of the trained weights in the model's, 0..1, see `recipes.averaging`; None without gradient
-            steps through the backbone.
+        share: of the trained weights in the model's, 0..1, see `recipes.averaging`; None where only
+            features were trained on.
     """
 
     model: keras.Model
