@@ -162,9 +162,14 @@ def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None
 def split(data: Dataset, seed: int) -> Dataset:
     """Draw the splits that the user did not make, stratified, and keep copies out of the test split.
 
+    Splits that were drawn before are drawn anew.
+
     Raises:
         InputError: a split comes out empty.
     """
+    given = [SPLITS.index(name) for name in data.given_splits]
+    kept = np.where(np.isin(data.splits, given), data.splits, SPLITS.index("train"))
+    data = replace(data, splits=kept)
     copies = _copies(data)
     splits = _draw_missing_splits(data, copies, seed)
     data = replace(data, splits=splits, warnings=_suspicious_classes(data))

@@ -66,6 +66,10 @@ class Settings:
     def trains_backbone(self) -> bool:
         return self.train_from is not None
 
+    def trains_as(self, other: Settings) -> bool:
+        """Whether both train the same network in the same way, whatever their recipes are called."""
+        return replace(self, recipe=other.recipe) == other
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -1,69 +1,81 @@
 """What it brings to average the weights before and after training, see recipes/averaging.py.
 
-    python -m benchmarks.averaging DATA... --sizes 200 1000 --seeds 0 1
+    python -m benchmarks.averaging DATA... --sizes 50 200 1000 --seeds 0 1 --output results.jsonl
+    python -m benchmarks.averaging --table benchmarks/results/regret.jsonl
 
-Trains the whole network once for each task and looks at the test images twice: with the best epoch, and with
-the model that is kept in the end.
+Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. For
+`full_training`: test accuracy of the frozen recipe that training started from, of the best epoch, of the best
+average of both, and of the model that is kept in the end. Then: what would have been kept, had a clear gain
+been one of another number of standard errors.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
-from advisor import devices
-from benchmarks.regret import advise, epochs_of
-from benchmarks.results import markdown
-from benchmarks.tasks import Task, cut, train
-from recipes import averaging, run_folder, training
+from benchmarks import results
+from benchmarks.regret import measured
 
-IMAGES_SEEN = 8000
+CLEAR_GAINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, np.inf)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", nargs="+")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--recipe", default="full_training", choices=("fine_tuning", "full_training"))
-    arguments = parser.parse_args()
-    devices.quiet_tensorflow()
+    print(table([line for line in measured(__doc__) if "averaging" in line["recipes"]["full_training"]]))
+
+
+def table(lines: Sequence[dict[str, Any]]) -> str:
+    """The tasks, and beneath them what each bound on a clear gain would keep, as Markdown."""
     rows = []
-    for source, size, seed in itertools.product(arguments.data, arguments.sizes, arguments.seeds):
-        task = cut(source, size, seed)
-        if task is None:
-            continue
-        best_epoch, kept, share = compare(task, arguments.recipe, arguments.image_size)
-        rows.append([task.name, str(size), str(seed), f"{best_epoch:.3f}", f"{kept:.3f}", f"{share:.1f}"])
-        print(*rows[-1], flush=True)
-    print(markdown(["data", "images", "seed", "best epoch", "kept", "share of it"], rows))
-    gain = 100 * np.mean([float(row[4]) - float(row[3]) for row in rows])
-    print(f"\nWhat is kept is {gain:+.2f} points better on average.")
+    for line in lines:
+        seen = line["recipes"]["full_training"]["averaging"]
+        numbers = [_frozen(line), seen["best epoch"], seen["best average"]]
+        numbers.append(line["recipes"]["full_training"]["test"])
+        key = [line["data"], str(line["images"]), str(line["seed"]), str(len(seen["gains"]))]
+        rows.append(
+            [*key, f"{_errors(line):.1f}", f"{seen['share']:.1f}", *(f"{number:.3f}" for number in numbers)]
+        )
+    sizes = sorted({line["size"] for line in lines if line["size"]})
+    groups = {f"{size:,} images": [line for line in lines if line["size"] == size] for size in sizes}
+    groups["all tasks"] = list(lines)
+    bounds = [
+        [
+            "never" if bound == np.inf else f"{bound:.1f}",
+            *(f"{_mean(_gain(line, bound) for line in group):+.2f}" for group in groups.values()),
+            f"{min(_gain(line, bound) for line in lines):+.1f}",
+        ]
+        for bound in CLEAR_GAINS
+    ]
+    head = ["data", "images", "seed", "validated on", "gain", "share"]
+    head += ["frozen", "best epoch", "best average", "kept"]
+    return (
+        results.markdown(head, rows)
+        + "\n\nPoints of test accuracy over frozen, if the best average were kept from that gain on:\n\n"
+        + results.markdown(["standard errors", *groups, "worst task"], bounds)
+    )
 
 
-def compare(task: Task, recipe: str, image_size: int) -> tuple[float, float, float]:
-    """Test accuracy of the best epoch and of what is kept, and the share of the trained weights in that."""
-    settings = advise(task, image_size, epochs_of(task, IMAGES_SEEN))[1].settings_for(recipe)
-    test_at = task.judged.indices("test")
-    paths = tuple(task.judged.paths[i] for i in test_at)
-    found: list[float] = []
+def _frozen(line: dict[str, Any]) -> float:
+    return line["recipes"]["shallow_features"]["test"]
 
-    def watched(model: Any, before: Any, after: Any, validation: Any, progress: Any) -> float:
-        model.set_weights(after)
-        told = run_folder.predict(model, paths, image_size, lambda *_: None)[1].argmax(axis=1)
-        share = averaging.use_best_average(model, before, after, validation, progress)
-        found.extend([float((told == task.judged.labels[test_at]).mean()), share])
-        return share
 
-    with mock.patch.object(training, "use_best_average", watched):
-        kept = train(task, settings)["test"]
-    best_epoch, share = found
-    return best_epoch, kept, share
+def _errors(line: dict[str, Any]) -> float:
+    """Gain of the best average on the validation images, in standard errors."""
+    gains = np.array(line["recipes"]["full_training"]["averaging"]["gains"])
+    error = gains.std() / np.sqrt(len(gains))
+    return float(gains.mean() / error) if error > 0 else 0.0
+
+
+def _gain(line: dict[str, Any], bound: float) -> float:
+    """Points over the frozen recipe, if the best average were kept only where its gain is over a bound."""
+    average = line["recipes"]["full_training"]["averaging"]["best average"]
+    return 100 * (average - _frozen(line)) if _errors(line) > bound else 0.0
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m benchmarks.training_choices DATA... --size 1000 --image-size 128 --epochs 8
 
-Trains the whole network from the pre-trained weights with each combination on one task for each DATA and
-prints a line as each is done: test accuracy, accuracy of the head alone, seconds.
+Trains the whole network from the pre-trained weights, all depths under the head, with each combination on one
+task for each DATA and SEED and prints a line as each is done: test accuracy of what is kept, accuracy of the
+head alone, seconds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
             continue
         options = Options(image_size=arguments.image_size, epochs=arguments.epochs)
         settings = choose(
-            "fine_tuning",
+            "full_training",
             options,
             taps=backbone.taps,
             best_cut=backbone.taps[-1],
@@ -47,9 +48,10 @@ def main() -> None:
             counts=np.ones(2),
             training_images=len(task.held.indices("train")),
             flips=("flip",),
-            all_depths_help=False,
+            all_depths_help=True,
         )
-        head = train(task, replace(settings, train_from=None, epochs=0, recipe="feature_extraction"))
+        frozen = replace(settings, recipe="shallow_features", mode="all_taps", train_from=None, epochs=0)
+        head = train(task, frozen)
         print(
             f"| {task.name} | {arguments.size} | {seed} | head alone | | {head['test']:.3f} | |", flush=True
         )

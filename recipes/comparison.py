@@ -26,7 +26,9 @@ class Row:
 
     Attributes:
         name: of the recipe, or `BASELINE`.
-        status: "finished", "out of time" (the best epoch so far is judged), or "not run".
+        status: "finished", "out of time" (the best epoch so far is judged), "not run", or "as" with the name
+            of the recipe that trains the very same network on these data: it was trained once, and both rows
+            tell of it.
         accuracy: on the test split, 0..1.
         interval: 95 % Wilson interval of it.
         macro_f1: 0..1.
@@ -90,12 +92,15 @@ def compare(
     if baseline:
         jobs[BASELINE] = _plain_network(full, len(advice.data.indices("train")))
     # The quick ones first: what they leave of their share is left to the others.
-    order = sorted(jobs, key=lambda name: (jobs[name].epochs > 0, name == BASELINE))
+    order = sorted(jobs, key=lambda name: (jobs[name].epochs > 0, name == BASELINE, name != advice.recipe))
+    trained_as = {name: next(other for other in order if jobs[other].trains_as(jobs[name])) for name in order}
+    different = [name for name in order if trained_as[name] == name]
     deadline = time.monotonic() + 60 * minutes
-    rows = []
-    for number, name in enumerate(order):
-        share = (deadline - time.monotonic()) / (len(order) - number)
-        rows.append(_row(name, jobs[name], advice, folder / name, share, seed, display))
+    trained = {}
+    for number, name in enumerate(different):
+        share = (deadline - time.monotonic()) / (len(different) - number)
+        trained[name] = _row(name, jobs[name], advice, folder / name, share, seed, display)
+    rows = [_named(name, trained[trained_as[name]]) for name in order]
     rows.sort(key=lambda row: -1.0 if row.accuracy is None else row.accuracy, reverse=True)
     accuracy = {row.name: row.accuracy for row in rows if row.accuracy is not None}
     advised = accuracy.get(advice.recipe)
@@ -155,6 +160,14 @@ def _row(
         parameters=finished.metrics["parameters"]["trained"],
         advised=advised,
     )
+
+
+def _named(name: str, row: Row) -> Row:
+    """The row of a recipe that trains what another one has trained."""
+    if name == row.name:
+        return row
+    status = f"as {row.name}" if row.status == "finished" else row.status
+    return replace(row, name=name, status=status, advised=False)
 
 
 def check_minutes(minutes: float) -> None:

@@ -93,7 +93,9 @@ def train(job: Job) -> Trained:
         if solved and keeper.best_epoch():
             batches = _validation_batches(job, validation, validate_at)
             bar = job.display.steps("Averaging with the start")
-            share = use_best_average(model, keeper.start, keeper.best, batches, bar)
+            labels = data.labels[validate_at]
+            average = use_best_average(model, keeper.start, keeper.best, batches, labels, bar)
+            share = average.share if average.is_clear else 0.0
         else:
             share = float(keeper.best_epoch() > 0)
             model.set_weights(keeper.best)

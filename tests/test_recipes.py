@@ -147,12 +147,23 @@ def test_the_best_average_of_the_weights_is_found(before, after, share):
     at = np.linspace(0, 1, 100)
     is_right = at > 0.5
     is_right[[40, 47, 52, 59]] ^= True  # some noise in the labels
-    images = tf.data.Dataset.from_tensor_slices((at[:, None], np.eye(2)[is_right.astype(int)])).batch(32)
+    images = tf.data.Dataset.from_tensor_slices(at[:, None]).batch(32)
     seen = []
-    assert use_best_average(model, *weights, images, lambda done, of: seen.append((done, of))) == share
+    average = use_best_average(
+        model, *weights, images, is_right.astype(int), lambda done, of: seen.append((done, of))
+    )
+    assert average.is_clear == (share > 0)
+    assert average.share == share or not share
     assert seen[-1] == (6, 6)
     expected = before + share * (after - before) if share else before
     np.testing.assert_allclose(border.get_weights()[1], np.array([20.0, -20.0]) * expected, rtol=1e-6)
+
+
+def test_a_few_validation_images_show_no_gain():
+    from recipes.averaging import Average
+
+    assert Average(0.6, np.full(40, 0.1)).is_clear
+    assert not Average(0.6, np.full(10, 0.1)).is_clear
 
 
 @pytest.mark.slow
