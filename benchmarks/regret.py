@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,23 @@ def regret(line: dict[str, Any], recipe: str) -> float:
     return 100 * (max(accuracy.values()) - accuracy[recipe])
 
 
+def regret_over_seeds(lines: Sequence[dict[str, Any]], rule: Callable[[dict[str, Any]], str]) -> list[float]:
+    """Points lost for each data set and size against the recipe that is best there on average over the seeds.
+
+    With a few hundred test images, the best recipe of a single task is in part the luckiest. Less than
+    nothing is lost by a rule that takes the right recipe seed by seed.
+    """
+    groups: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault((line["data"], line["size"]), []).append(line)
+    lost = []
+    for group in groups.values():
+        mean = {name: np.mean([line["recipes"][name]["test"] for line in group]) for name in RECIPES}
+        taken = np.mean([line["recipes"][rule(line)]["test"] for line in group])
+        lost.append(100 * float(max(mean.values()) - taken))
+    return lost
+
+
 def table(lines: list[dict[str, Any]]) -> str:
     """The tasks, and beneath them each rule with its mean and its worst regret, as Markdown."""
     head = ["data", "images", "seed", "quadrant", *RECIPES, "advice", "regret"]
@@ -157,17 +174,21 @@ def table(lines: list[dict[str, Any]]) -> str:
         for line in lines
     ]
     summary = [
-        [name, f"{np.mean(lost):.2f}", f"{max(lost):.1f}"]
+        [
+            name,
+            f"{np.mean(lost):.2f}",
+            f"{max(lost):.1f}",
+            f"{np.mean(over_seeds):.2f}",
+            f"{max(over_seeds):.1f}",
+        ]
         for name, rule in RULES.items()
         for lost in [[regret(line, rule(line)) for line in lines]]
+        for over_seeds in [regret_over_seeds(lines, rule)]
     ]
     by_chance = [np.mean([regret(line, recipe) for recipe in RECIPES]) for line in lines]
-    summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}"])
-    return (
-        results.markdown(head, rows)
-        + "\n\n"
-        + results.markdown(["rule", "mean regret", "worst regret"], summary)
-    )
+    summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}", "", ""])
+    rules = ["rule", "mean regret", "worst regret", "mean, seeds averaged", "worst, seeds averaged"]
+    return results.markdown(head, rows) + "\n\n" + results.markdown(rules, summary)
 
 
 if __name__ == "__main__":

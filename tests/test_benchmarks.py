@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import calibration, regret, results
+from advisor.dataset import SPLITS
+from benchmarks import averaging, calibration, ci, regret, results, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -85,6 +86,39 @@ def test_regret_is_what_the_advice_lost(tmp_path, capsys, monkeypatch):
     rows = {row.split(" | ")[0].strip("| "): row for row in capsys.readouterr().out.splitlines()}
     assert "| 2.50 | 5.0 |" in rows["the advisor"]
     assert "| 2.50 | 5.0 |" in rows["always fine-tuning"]
+
+
+def test_over_seeds_the_luckiest_recipe_of_each_task_is_not_the_best():
+    lines = [line(200, 0.05, 0.7), line(200, -0.05, 0.7, seed=1)]  # training gains and loses by chance
+    assert regret.regret_over_seeds(lines, lambda line: "fine_tuning") == pytest.approx([0])
+    clever = {0: "fine_tuning", 1: "feature_extraction"}
+    assert regret.regret_over_seeds(lines, lambda line: clever[line["seed"]]) == pytest.approx([-2.5])
+
+
+def test_a_task_is_split_as_a_users_data_would_be(tmp_path):
+    source = str(ci.textures(tmp_path / "textures", images_of_each=80))
+    task = tasks.cut(source, 100, seed=0)
+    assert task is not None
+    sizes = [len(task.held.indices(split)) for split in SPLITS]
+    assert sizes == [80, 10, 10]
+    assert len(task.judged.indices("train")) == 80
+    judges = {task.judged.paths[i] for i in task.judged.indices("test")}
+    assert not judges & set(task.held.paths)
+
+
+def test_what_another_bound_on_a_clear_gain_would_keep():
+    def trained(gains: list[float], accuracy: float) -> dict:
+        one = line(200, 0.0, 0.3)
+        seen = {"best epoch": 0.7, "best average": accuracy, "share": 0.4, "gains": gains}
+        one["recipes"]["full_training"]["averaging"] = seen
+        return one
+
+    sure, unsure = trained([0.1, 0.11, 0.09, 0.1], 0.84), trained([0.2, -0.1, 0.1, -0.1], 0.75)
+    rows = [row.strip("| ").split(" | ") for row in averaging.table([sure, unsure]).splitlines()]
+    bounds = {row[0]: row[1:] for row in rows if len(row) == 4}
+    assert bounds["0.0"] == ["+0.50", "+0.50", "-4.0"]
+    assert bounds["1.0"] == ["+2.50", "+2.50", "+0.0"]
+    assert bounds["never"] == ["+0.00", "+0.00", "+0.0"]
 
 
 def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monkeypatch):

@@ -79,7 +79,8 @@ def test_regret_is_counted_against_the_best_recipe():
         }
         recipes = {name: {"test": value} for name, value in accuracy.items()}
         return {
-            "data": "made up", "images": 300, "seed": 0, "quadrant": "small-similar", "advice": advice,
+            "data": "made up", "size": 300, "images": 300, "seed": 0, "quadrant": "small-similar",
+            "advice": advice,
             "frozen_advice": "shallow_features", "score": 0.7,
             "evidence": {"gain_of_all_depths": [0.01, 0.02]},
             "recipes": recipes,
