@@ -19,7 +19,7 @@ def columns(row: dict[str, Any]) -> list[str]:
         f"{row['macro_f1']:.3f}" if measured else "-",
         f"{row['seconds']:.0f}",
         f"{row['parameters']:,}" if measured else "-",
-        row["status"],
+        "trained once" if row["status"].startswith("as ") else row["status"],
     ]
 
 
@@ -27,7 +27,15 @@ HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
 
 
 def verdict(compared: dict[str, Any]) -> str:
-    """What the advice cost, in one sentence."""
+    """What the advice cost, and which recipes were one and the same training."""
+    same = [
+        f"{row['name']} {row['status']}" for row in compared["leaderboard"] if row["status"].startswith("as ")
+    ]
+    once = f" On these data {same[0]}: one training, told of in both rows." if same else ""
+    return _cost(compared) + once
+
+
+def _cost(compared: dict[str, Any]) -> str:
     if compared["regret"] is None:
         return f"* The advised recipe, {compared['advised']}, did not come to run: give a larger --budget."
     best = compared["leaderboard"][0]["name"]
