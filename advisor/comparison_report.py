@@ -28,10 +28,10 @@ HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
 
 def verdict(compared: dict[str, Any]) -> str:
     """What the advice cost, and which recipes were one and the same training."""
-    same = [
-        f"{row['name']} {row['status']}" for row in compared["leaderboard"] if row["status"].startswith("as ")
-    ]
-    once = f" On these data {same[0]}: one training, told of in both rows." if same else ""
+    twins = [row for row in compared["leaderboard"] if row["status"].startswith("as ")]
+    once = "".join(
+        f" On these data {row['name']} is the same training {row['status']}, done once." for row in twins
+    )
     return _cost(compared) + once
 
 

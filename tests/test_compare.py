@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from advisor import comparison_report
 from advisor.cli import main
 from advisor.quadrant import Quadrant
 from benchmarks import ci, regret
@@ -59,6 +60,18 @@ def test_what_did_not_finish_is_shown(capsys, tmp_path):
     assert len(statuses) == 4
     assert "finished" in statuses.values()
     assert {statuses["fine_tuning"], statuses["full_training"]} <= {"not run", "out of time"}
+
+
+def test_recipes_that_are_one_training_are_told_as_such(capsys):
+    row = {
+        "name": "fine_tuning", "status": "finished", "accuracy": 0.9, "interval": (0.8, 0.95), "macro_f1": 0.9,
+        "seconds": 60.0, "parameters": 3_338_020, "advised": True,
+    }  # fmt: skip
+    twin = {**row, "name": "full_training", "status": "as fine_tuning", "advised": False}
+    comparison_report.print_comparison({"advised": "fine_tuning", "regret": 0.0, "leaderboard": [row, twin]})
+    told = " ".join(capsys.readouterr().out.split())
+    assert "full_training 90.0% 80.0%-95.0% 0.900 60 3,338,020 trained once" in told
+    assert "full_training is the same training as fine_tuning" in told
 
 
 def test_a_budget_of_zero_is_refused(capsys, tmp_path):
