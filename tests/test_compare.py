@@ -64,8 +64,8 @@ def test_what_did_not_finish_is_shown(capsys, tmp_path):
 
 def test_recipes_that_are_one_training_are_told_as_such(capsys):
     row = {
-        "name": "fine_tuning", "status": "finished", "accuracy": 0.9, "interval": (0.8, 0.95), "macro_f1": 0.9,
-        "seconds": 60.0, "parameters": 3_338_020, "advised": True,
+        "name": "fine_tuning", "status": "finished", "accuracy": 0.9, "interval": (0.8, 0.95),
+        "macro_f1": 0.9, "seconds": 60.0, "parameters": 3_338_020, "advised": True,
     }  # fmt: skip
     twin = {**row, "name": "full_training", "status": "as fine_tuning", "advised": False}
     comparison_report.print_comparison({"advised": "fine_tuning", "regret": 0.0, "leaderboard": [row, twin]})
