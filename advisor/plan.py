@@ -141,8 +141,8 @@ def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "training",
                 f"{settings['epochs']} epochs at {settings['training_size']} px, "
-                f"batches of {settings['batch_size']}, best epoch kept"
-                + (", averaged with the start" if _is_averaged(settings) else ""),
+                f"batches of {settings['batch_size']}, "
+                + ("averaged with the start" if _is_averaged(settings) else "best epoch kept"),
             ),
             (
                 "optimizer",

@@ -4,9 +4,9 @@
     python -m benchmarks.averaging --table benchmarks/results/regret.jsonl
 
 Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. For
-`full_training`: test accuracy of the frozen recipe that training started from, of the best epoch, of the best
-average of both, and of the model that is kept in the end. Then: what would have been kept, had a clear gain
-been one of another number of standard errors.
+`full_training`: test accuracy of the frozen recipe that training started from, of what training ended with, of
+the best average of both, and of the model that is kept in the end. Then: what would have been kept, had a
+clear gain been one of another number of standard errors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     rows = []
     for line in lines:
         seen = line["recipes"]["full_training"]["averaging"]
-        numbers = [_frozen(line), seen["best epoch"], seen["best average"]]
+        numbers = [_frozen(line), seen["trained"], seen["best average"]]
         numbers.append(line["recipes"]["full_training"]["test"])
         key = [line["data"], str(line["images"]), str(line["seed"]), str(len(seen["gains"]))]
         rows.append(
@@ -49,7 +49,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         for bound in CLEAR_GAINS
     ]
     head = ["data", "images", "seed", "validated on", "gain", "share"]
-    head += ["frozen", "best epoch", "best average", "kept"]
+    head += ["frozen", "trained", "best average", "kept"]
     return (
         results.markdown(head, rows)
         + "\n\nPoints of test accuracy over frozen, if the best average were kept from that gain on:\n\n"

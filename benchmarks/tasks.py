@@ -65,8 +65,8 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
 
     Returns:
         Test and validation accuracy in 0..1 and seconds; with gradient steps from a solved head also
-        "averaging": test accuracy of the best epoch and of the best average with the start, its share of
-        the former, and by how much it lowered the squared error on each validation image.
+        "averaging": test accuracy of the trained weights and of their best average with the start, its
+        share of the former, and by how much it lowered the squared error on each validation image.
     """
     import keras
 
@@ -83,13 +83,13 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
 
     def watched(model: Any, before: Any, after: Any, *others: Any) -> averaging.Average:
         model.set_weights(after)
-        best_epoch = accuracy(model)
+        trained = accuracy(model)
         average = averaging.use_best_average(model, before, after, *others)
         kept = model.get_weights()
         pairs = zip(before, after, strict=True)
         model.set_weights([old + average.share * (new - old) if average.share else old for old, new in pairs])
         seen["averaging"] = {
-            "best epoch": best_epoch,
+            "trained": trained,
             "best average": accuracy(model),
             "share": average.share,
             "gains": [round(float(gain), 4) for gain in average.gains],

@@ -60,7 +60,7 @@ def use_best_average(
     Args:
         model: changed in place.
         before: of `model.get_weights()`, before the first step.
-        after: the same, of the best epoch.
+        after: the same, when training has ended.
         validation: batches with the pixels of n images.
         labels: of those, int64 [n].
         progress: called with steps done and all steps.

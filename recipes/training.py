@@ -30,15 +30,18 @@ if TYPE_CHECKING:
 
 WARM_UP = 0.1  # of all steps
 # Training stops after this share of all epochs without a better one; the head's own epoch 0 does not count.
-# Few runs are so hopeless: with cosine decay the last epochs are the best, and on 1,000 flowers the network
-# needed six of ten to overtake the head. The best has the lowest Brier score on the validation split:
-# bounded, so that it follows the accuracy where the log-loss is ruled by a few images that the model is too
-# sure about.
+# Few runs are so hopeless: on 1,000 flowers the network needed six epochs of ten to overtake the head. The
+# best has the lowest Brier score on the validation split: bounded, so that it follows the accuracy where the
+# log-loss is ruled by a few images that the model is too sure about.
 PATIENCE_SHARE = 0.8
 
 
 def train(job: Job) -> Trained:
-    """Head first, then gradient steps; the best epoch, averaged with the start, is kept.
+    """Head first, then gradient steps; the end of them, averaged with the start, is kept.
+
+    That is the last epoch, where the learning rate has come down to nothing, not the one that was best on a
+    small validation split: on 400 training images of flowers that was the tenth of twenty, at a high learning
+    rate and four points of test accuracy below the last. Of a run that ended early it is the best epoch.
 
     The head starts at the optimum of the convex problem on frozen features (epoch 0), so that the first
     gradients do not tear the backbone apart (Kumar et al., Fine-tuning can distort pretrained features,
@@ -91,10 +94,11 @@ def train(job: Job) -> Trained:
                     "once; start again with --overwrite and a smaller --batch-size or --image-size"
                 ) from None
         if solved and keeper.best_epoch():
+            after = model.get_weights() if keeper.epochs_done() == settings.epochs else keeper.best
             batches = _validation_batches(job, validation, validate_at)
             bar = job.display.steps("Averaging with the start")
             labels = data.labels[validate_at]
-            average = use_best_average(model, keeper.start, keeper.best, batches, labels, bar)
+            average = use_best_average(model, keeper.start, after, batches, labels, bar)
             share = average.share if average.is_clear else 0.0
         else:
             share = float(keeper.best_epoch() > 0)
