@@ -4,8 +4,8 @@
     python -m benchmarks.averaging --table benchmarks/results/regret.jsonl
 
 Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. For
-`full_training`: test accuracy of the frozen recipe that training started from, of what training ended with, of
-the best average of both, and of the model that is kept in the end. Then: what would have been kept, had a
+`full_training`: test accuracy of the frozen recipe that training started from, of what training ended with,
+of the best average of both, and of the model that is kept in the end. Then: what would have been kept, had a
 clear gain been one of another number of standard errors.
 """
 
