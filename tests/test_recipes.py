@@ -13,6 +13,7 @@ import pytest
 
 from advisor import settings
 from advisor.cli import main
+from benchmarks import ci
 
 CONTRACT = {
     "model.keras", "labels.json", "recommendation.json", "metrics.json", "history.csv", "curves.png",
@@ -164,6 +165,27 @@ def test_a_few_validation_images_show_no_gain():
 
     assert Average(0.6, np.full(40, 0.1)).is_clear
     assert not Average(0.6, np.full(10, 0.1)).is_clear
+
+
+def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_best(
+    capsys, tmp_path, monkeypatch
+):
+    from recipes import averaging, training
+
+    data = ci.textures(tmp_path / "textures", images_of_each=15)
+    seen = []
+
+    def watched(model, before, after, *others):
+        seen.extend([model.get_weights(), after])
+        return averaging.use_best_average(model, before, after, *others)
+
+    monkeypatch.setattr(training, "use_best_average", watched)
+    monkeypatch.setattr(training._Keeper, "best_epoch", lambda keeper: min(1, keeper.epochs_done()))
+    arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2")
+    run(capsys, str(data), *arguments, "--output", str(tmp_path / "out"))
+    last, after = seen
+    for expected, found in zip(last, after, strict=True):
+        np.testing.assert_array_equal(expected, found)
 
 
 @pytest.mark.slow
