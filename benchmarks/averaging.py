@@ -11,13 +11,14 @@ clear gain been one of another number of standard errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks import results
 from benchmarks.regret import measured
+from recipes.averaging import Average
 
 CLEAR_GAINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, np.inf)
 
@@ -43,7 +44,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     bounds = [
         [
             "never" if bound == np.inf else f"{bound:.1f}",
-            *(f"{_mean(_gain(line, bound) for line in group):+.2f}" for group in groups.values()),
+            *(f"{np.mean([_gain(line, bound) for line in group]):+.2f}" for group in groups.values()),
             f"{min(_gain(line, bound) for line in lines):+.1f}",
         ]
         for bound in CLEAR_GAINS
@@ -63,19 +64,14 @@ def _frozen(line: dict[str, Any]) -> float:
 
 def _errors(line: dict[str, Any]) -> float:
     """Gain of the best average on the validation images, in standard errors."""
-    gains = np.array(line["recipes"]["full_training"]["averaging"]["gains"])
-    error = gains.std() / np.sqrt(len(gains))
-    return float(gains.mean() / error) if error > 0 else 0.0
+    seen = line["recipes"]["full_training"]["averaging"]
+    return Average(seen["share"], np.array(seen["gains"])).standard_errors
 
 
 def _gain(line: dict[str, Any], bound: float) -> float:
     """Points over the frozen recipe, if the best average were kept only where its gain is over a bound."""
     average = line["recipes"]["full_training"]["averaging"]["best average"]
     return 100 * (average - _frozen(line)) if _errors(line) > bound else 0.0
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
 
 
 if __name__ == "__main__":

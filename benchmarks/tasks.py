@@ -15,7 +15,7 @@ from advisor import dataset
 from advisor.dataset import SPLITS, Dataset
 from advisor.display import Silent
 from advisor.settings import Settings
-from recipes import averaging, run_folder
+from recipes import averaging, run_folder, training
 
 MOST_TEST_IMAGES = 500
 
@@ -70,31 +70,25 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
     """
     import keras
 
-    from recipes import training
-
     keras.backend.clear_session()  # else the graphs of all earlier trainings stay in memory
     test_at = task.judged.indices("test")
     paths = tuple(task.judged.paths[i] for i in test_at)
     seen: dict[str, Any] = {}
 
-    def accuracy(model: Any) -> float:
-        told = run_folder.predict(model, paths, settings.image_size, lambda *_: None)[1].argmax(axis=1)
-        return float((told == task.judged.labels[test_at]).mean())
-
     def watched(model: Any, before: Any, after: Any, *others: Any) -> averaging.Average:
-        model.set_weights(after)
-        trained = accuracy(model)
         average = averaging.use_best_average(model, before, after, *others)
-        kept = model.get_weights()
-        pairs = zip(before, after, strict=True)
-        model.set_weights([old + average.share * (new - old) if average.share else old for old, new in pairs])
+        kept, accuracy = model.get_weights(), {}
+        for share in {1.0, average.share}:
+            model.set_weights(averaging.mix(before, after, share))
+            told = run_folder.predict(model, paths, settings.image_size, lambda *_: None)[1].argmax(axis=1)
+            accuracy[share] = float((told == task.judged.labels[test_at]).mean())
+        model.set_weights(kept)
         seen["averaging"] = {
-            "trained": trained,
-            "best average": accuracy(model),
+            "trained": accuracy[1.0],
+            "best average": accuracy[average.share],
             "share": average.share,
             "gains": [round(float(gain), 4) for gain in average.gains],
         }
-        model.set_weights(kept)
         return average
 
     began = time.monotonic()

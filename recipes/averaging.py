@@ -33,12 +33,21 @@ class Average:
     gains: np.ndarray
 
     @property
+    def standard_errors(self) -> float:
+        """The mean gain, in standard errors; 0 where there is none."""
+        mean, error = self.gains.mean(), self.gains.std() / np.sqrt(len(self.gains))
+        return float(mean / error) if error > 0 else np.inf if mean > 0 else 0.0
+
+    @property
     def is_clear(self) -> bool:
         """Whether training has shown to be better than none."""
-        if len(self.gains) < FEWEST_IMAGES:
-            return False
-        error = self.gains.std() / np.sqrt(len(self.gains))
-        return bool(self.gains.mean() > CLEAR_GAIN * error)
+        return len(self.gains) >= FEWEST_IMAGES and self.standard_errors > CLEAR_GAIN
+
+
+def mix(before: list[np.ndarray], after: list[np.ndarray], share: float) -> list[np.ndarray]:
+    """Weights with a share of 0..1 of those after training."""
+    # Not computed where it is nothing: training may have ended in infinities.
+    return [old + share * (new - old) if share else old for old, new in zip(before, after, strict=True)]
 
 
 def use_best_average(
@@ -65,19 +74,13 @@ def use_best_average(
         labels: of those, int64 [n].
         progress: called with steps done and all steps.
     """
-
-    def use(share: float) -> None:
-        pairs = zip(before, after, strict=True)
-        # Not computed where it is nothing: training may have ended in infinities.
-        model.set_weights([old + share * (new - old) if share else old for old, new in pairs])
-
     brier = np.empty((len(SHARES), len(labels)))
     for step, share in enumerate(SHARES):
-        use(share)
+        model.set_weights(mix(before, after, share))
         probabilities = model.predict(validation, verbose=0)
         brier[step] = ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
         progress(step + 1, len(SHARES))
     best = int(np.nanargmin(brier.mean(axis=1)))
     average = Average(SHARES[best], brier[0] - brier[best])
-    use(average.share if average.is_clear else 0.0)
+    model.set_weights(mix(before, after, average.share if average.is_clear else 0.0))
     return average
