@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import platform
 import sys
@@ -17,9 +18,11 @@ _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Window
 
 
 def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up messages off standard error; call it before the first import."""
+    """Keep TensorFlow's messages off standard error; call it before the first import."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # It warns of tracing one model after another, which is what a comparison does.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def load_tensorflow() -> None:

@@ -5,24 +5,27 @@
 
 Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. Frozen is
 the frozen recipe that the probes prefer on the user's images (nothing is chosen by test accuracy), trained
-is the recipe of the quadrant with many images. Tasks that frozen features have solved by their own estimate
-are left out, for there the advice does not ask for the size. Prints, for similar data, for unlike data
-and for both, the gain of training at each size with its standard error, and the size from which it wins by
-more than that; then whether the number of images, of classes, or of images for each class explains the
-gain best.
+is the recipe of the quadrant with many images. Prints, for similar data, for unlike data and for both, the
+gain of training at each size with its standard error, and the size from which it wins by more than that; then
+whether the number of images, of classes, or of images for each class explains the gain best. Tasks that
+frozen features have solved by their own estimate are left out there, for the advice does not ask for their
+size. Last, for tasks with many images, the gain by that estimate: where it is too small to train for.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from advisor.quadrant import RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
+from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
 from benchmarks.regret import measured
 from benchmarks.results import markdown
+
+ERRORS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Gain:
         images: how many those are.
         classes: how many.
         similar: whether the data are like the source domain.
+        expected_error: of frozen features on this task, as the advice tells it before training, 0..1.
+        frozen_error: what the frozen recipe then showed on the test images, 0..1.
         points: of test accuracy, -100..100.
         noise: standard error of `points` from the number of test images alone, taken as unpaired.
     """
@@ -44,26 +49,44 @@ class Gain:
     images: int
     classes: int
     similar: bool
+    expected_error: float
+    frozen_error: float
     points: float
     noise: float
 
+    @property
+    def is_solved(self) -> bool:
+        """Whether the advice stays with frozen features, however many images there are."""
+        return self.expected_error < SATURATED_ERROR
+
 
 def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
-    """One for each task that frozen features have not solved."""
+    """One for each task."""
     found = []
     for line in lines:
-        frozen = [line["evidence"]["expected_accuracy"], line["evidence"]["linear_probes"][-1]["accuracy"]]
-        if 1 - max(frozen) < SATURATED_ERROR:
-            continue
         similar = line["score"] >= SIMILAR_FROM_SCORE
         trained = RECIPE["large-similar" if similar else "large-dissimilar"]
         test = {recipe: result["test"] for recipe, result in line["recipes"].items()}
         pair = np.array([test[trained], test[line["frozen_advice"]]])
-        points, noise = 100 * (pair[0] - pair[1]), 100 * np.sqrt((pair * (1 - pair)).sum() / line["tested"])
         found.append(
-            Gain(line["data"], line["size"], line["images"], line["classes"], similar, points, noise)
+            Gain(
+                data=line["data"],
+                size=line["size"],
+                images=line["images"],
+                classes=line["classes"],
+                similar=similar,
+                expected_error=1 - frozen_accuracy(line["evidence"]),
+                frozen_error=1 - pair[1],
+                points=100 * (pair[0] - pair[1]),
+                noise=100 * np.sqrt((pair * (1 - pair)).sum() / line["tested"]),
+            )
         )
     return found
+
+
+def frozen_accuracy(evidence: dict[str, Any]) -> float:
+    """What the table calls so, 0..1, from the evidence as it stands in a line."""
+    return max(evidence["expected_accuracy"], evidence["linear_probes"][-1]["accuracy"])
 
 
 @dataclass(frozen=True)
@@ -93,12 +116,39 @@ def ladder(found: Sequence[Gain]) -> list[Step]:
     steps = []
     for size in {gain.size for gain in found}:
         at = [gain for gain in found if gain.size == size]
-        points = np.array([gain.points for gain in at])
-        scatter = points.std(ddof=1) if len(points) > 1 else 0.0
-        noise = np.sqrt(np.mean([gain.noise**2 for gain in at]))
-        error = float(max(scatter, noise) / np.sqrt(len(points)))
-        steps.append(Step(int(np.median([g.images for g in at])), len(at), float(points.mean()), error))
+        steps.append(Step(int(np.median([gain.images for gain in at])), len(at), *_mean(at)))
     return sorted(steps, key=lambda step: step.images)
+
+
+def _mean(found: Sequence[Gain]) -> tuple[float, float]:
+    """Mean gain in points and its standard error, as in `Step`."""
+    points = np.array([gain.points for gain in found])
+    scatter = points.std(ddof=1) if len(points) > 1 else 0.0
+    noise = np.sqrt(np.mean([gain.noise**2 for gain in found]))
+    return float(points.mean()), float(max(scatter, noise) / np.sqrt(len(points)))
+
+
+def by_expected_error(found: Sequence[Gain]) -> str:
+    """The gain of tasks with many images by what frozen features were expected to leave, as Markdown."""
+    rows = []
+    for low, high in itertools.pairwise(ERRORS):
+        at = [g for g in found if g.images >= LARGE_FROM_IMAGES and low <= g.expected_error < high]
+        if at:
+            points, error = _mean(at)
+            frozen = np.mean([gain.frozen_error for gain in at])
+            most = max(gain.points for gain in at)
+            rows.append(
+                [
+                    f"{low:.0%} to {high:.0%}",
+                    str(len(at)),
+                    f"{frozen:.1%}",
+                    f"{points:+.2f}",
+                    f"{error:.2f}",
+                    f"{most:+.1f}",
+                ]
+            )
+    head = ["expected error of frozen features", "tasks", "their error", "gain of training, points"]
+    return markdown([*head, "standard error", "largest gain"], rows)
 
 
 def threshold(steps: Sequence[Step]) -> tuple[int, int] | None:
@@ -130,7 +180,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     parts = []
     kinds = {"Similar to the source domain": [True], "Unlike it": [False], "Together": [True, False]}
     for name, levels in kinds.items():
-        found = [gain for gain in gains(lines) if gain.similar in levels]
+        found = [gain for gain in gains(lines) if gain.similar in levels and not gain.is_solved]
         if not found:
             continue
         steps = ladder(found)
@@ -149,6 +199,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
             "Variance of the gain explained: "
             + ", ".join(f"{share:.0%} by {name}" for name, share in explained(found).items()),
         ]
+    parts += [f"With {LARGE_FROM_IMAGES} images and more:", by_expected_error(gains(lines))]
     return "\n\n".join(parts)
 
 
