@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor import images, report
+from advisor import images, report, scores
 from advisor.dataset import legible
 from advisor.storage import replacing
 
@@ -69,21 +69,20 @@ def write(evaluation: Evaluation, metrics: dict[str, Any], folder: Path) -> None
 
 def draw_reliability(evaluation: Evaluation, error: float, file: Path) -> None:
     """Share that is right against probability, and how many images have which probability."""
-    from recipes.evaluation import BINS, reliability
-
-    count, confidence, accuracy = reliability(evaluation.run.test_labels, evaluation.run.test_probabilities)
+    run = evaluation.run
+    count, confidence, accuracy = scores.reliability(run.test_labels, run.test_probabilities)
     held = count > 0
     figure = report.empty_figure(5, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color="grey", linestyle="--", linewidth=1, label="perfectly calibrated")
-    edges = np.arange(BINS) / BINS
-    upper.bar(edges[held], accuracy[held], 1 / BINS, align="edge", alpha=0.35, edgecolor="tab:blue")
+    edges = np.arange(scores.BINS) / scores.BINS
+    upper.bar(edges[held], accuracy[held], 1 / scores.BINS, align="edge", alpha=0.35, edgecolor="tab:blue")
     upper.plot(confidence[held], accuracy[held], "o", color="tab:blue", label="share that is right")
     upper.set_ylabel("share that is right")
     upper.set_ylim(0, 1.02)
     upper.set_title(f"expected calibration error {error:.3f}")
     upper.legend(loc="upper left")
-    lower.bar(edges, count, 1 / BINS, align="edge", color="tab:grey")
+    lower.bar(edges, count, 1 / scores.BINS, align="edge", color="tab:grey")
     lower.set_xlabel("probability of the predicted class")
     lower.set_ylabel("images")
     lower.set_xlim(0, 1)
@@ -94,10 +93,8 @@ def draw_reliability(evaluation: Evaluation, error: float, file: Path) -> None:
 
 def draw_mistakes(evaluation: Evaluation, file: Path) -> None:
     """A contact sheet of the mistakes that gave the truth the least probability."""
-    from recipes.evaluation import WORST
-
     run = evaluation.run
-    worst = report.worst_mistakes(run, WORST)
+    worst = scores.worst_mistakes(run, scores.WORST)
     columns = min(5, len(worst))
     rows = math.ceil(len(worst) / columns)
     figure = report.empty_figure(2.2 * columns, 2.85 * rows)

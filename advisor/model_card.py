@@ -10,7 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from advisor import plan
-from advisor.report import WHAT, near_copies_told, printable, wilson_interval
+from advisor.report import WHAT, near_copies_told, printable
+from advisor.scores import wilson_interval
 from advisor.storage import replacing
 
 if TYPE_CHECKING:

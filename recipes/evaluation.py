@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from advisor import dataset, report
+from advisor import dataset, scores
 from advisor.errors import InputError
+from recipes import run_folder
 from recipes.prediction import FinishedRun, predict
 from recipes.run_folder import Run, score
-
-BINS = 15
-WORST = 20  # mistakes that are shown
 
 
 @dataclass(frozen=True)
@@ -48,19 +44,19 @@ class Evaluation:
     def metrics(self) -> dict[str, Any]:
         """One object as `advisor evaluate --json` prints it."""
         names, labels, probabilities = self.run.class_names, self.run.test_labels, self.run.test_probabilities
-        scores = self.run.metrics["test"]
+        test = self.run.metrics["test"]
         return {
             "schema": 1,
             "run": str(self.run.folder),
             "source": self.source,
             "used": self.used,
             "images": len(labels),
-            "accuracy": scores["accuracy"],
-            "accuracy_interval": list(report.wilson_interval(scores["accuracy"], len(labels))),
-            "macro_f1": scores["macro_f1"],
-            "log_loss": scores["log_loss"],
-            "calibration_error": calibration_error(labels, probabilities),
-            "per_class": scores["per_class"],
+            "accuracy": test["accuracy"],
+            "accuracy_interval": list(scores.wilson_interval(test["accuracy"], len(labels))),
+            "macro_f1": test["macro_f1"],
+            "log_loss": test["log_loss"],
+            "calibration_error": scores.calibration_error(labels, probabilities),
+            "per_class": test["per_class"],
             "unlike": None if self.unlike is None else int(self.unlike.sum()),
             "worst_mistakes": [
                 {
@@ -69,7 +65,7 @@ class Evaluation:
                     "predicted": names[self.predicted[i]],
                     "probability": float(probabilities[i].max()),
                 }
-                for i in report.worst_mistakes(self.run, WORST)
+                for i in scores.worst_mistakes(self.run, scores.WORST)
             ],
             "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
             "warnings": list(self.warnings),
@@ -77,10 +73,10 @@ class Evaluation:
 
 
 def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
-    """Predict every labelled image.
+    """Predict labelled images that the run was neither trained nor validated on.
 
-    Where the data are those that the run was trained on, only its test split is used: on the others the
-    model would be asked what it was told.
+    On the others the model would be asked what it was told. Images are known by their content, whatever
+    their names and folders are.
 
     Args:
         run: from `recipes.prediction.load`.
@@ -88,9 +84,9 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
         display: an `advisor.display.Display`.
 
     Raises:
-        InputError: nothing to read, or classes that the run does not know.
+        InputError: nothing to read, nothing that the run has not seen, or classes that it does not know.
     """
-    data, used, warnings = _choose(run, source, display.steps("Looking at files"))
+    data = dataset.load_test(source, display.steps("Looking at files"))
     unknown = [name for name in data.class_names if name not in run.class_names]
     if unknown:
         raise InputError(
@@ -98,6 +94,7 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
             f"{' ...' if len(unknown) > 5 else ''}; it knows {', '.join(run.class_names[:10])}"
             f"{' ...' if len(run.class_names) > 10 else ''}"
         )
+    data, used, warnings = _choose(run, data)
     to_run = np.array([run.class_names.index(name) for name in data.class_names])
     reasons: dict[str, str] = {}
     bar = display.steps("Classifying")
@@ -129,53 +126,51 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
     )
 
 
-def _choose(
-    run: FinishedRun, source: str, progress: Callable[[int, int], None]
-) -> tuple[dataset.Dataset, str, tuple[str, ...]]:
-    """The images to use, which those are in words, and what to say about them."""
-    if _same(source, run.source):
-        data = dataset.load(source, run.metrics["seed"], progress)
-        test = data.take(data.indices("test"))
-        if len(test) == run.metrics["images"]["test"]:
-            return test, "the run's own test split", ()
+def _choose(run: FinishedRun, data: dataset.Dataset) -> tuple[dataset.Dataset, str, tuple[str, ...]]:
+    """The images to use, which those are in words, and what to say about them.
+
+    The run's own test images if there are any, for then the numbers compare with the run's; else those
+    that it has not seen.
+    """
+    used = "its test split" if data.given_splits else "all images"
+    known = run_folder.read_splits(run.folder)
+    if known is None:
         warning = (
-            "the run was trained on images of these data, which have changed since; the numbers are too good"
+            "the run is of an older version and does not say which images it was trained on; "
+            "if some of these are among them, the numbers are too good"
         )
-        return dataset.load_test(source, progress), "all images", (warning,)
-    data = dataset.load_test(source, progress)
-    return data, "its test split" if data.given_splits else "all images", ()
-
-
-def _same(source: str, other: str) -> bool:
-    if ":" in source or ":" in other:
-        return source == other
-    return Path(source).expanduser().resolve() == Path(other).expanduser().resolve()
-
-
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images by the probability of their predicted class, in `BINS` bins of equal width.
-
-    Returns:
-        Images in each bin, int64 [15]; their mean probability and their accuracy, float64 [15], 0 where
-        there are none.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
-    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    images = np.bincount(place, minlength=BINS)
-    many = np.maximum(images, 1)
-    return (
-        images,
-        np.bincount(place, confidence, BINS) / many,
-        np.bincount(place, right, BINS) / many,
+        return data, used, (warning,)
+    split_of = {image.content: image.split for image in known}
+    contents = [run_folder.content(path) for path in data.paths]
+    splits = np.array([split_of.get(content, "") for content in contents])
+    tested, unseen = np.flatnonzero(splits == "test"), np.flatnonzero(splits == "")
+    if len(unseen) == len(data):
+        return data, used, ()
+    if not len(tested):
+        if not len(unseen):
+            raise InputError(
+                f"the run was trained or validated on all images of {data.source}; "
+                "give images that it has not seen"
+            )
+        left_out = len(data) - len(unseen)
+        warning = f"images left out, for the run was trained or validated on them: {left_out:,}"
+        return data.take(unseen), "the images that the run has not seen", (warning,)
+    own, given = [image for image in known if image.split == "test"], set(contents)
+    lost = [image.path for image in own if image.content not in given]
+    warnings = []
+    if lost:
+        warnings.append(
+            f"test images of the run that are not among these, or have changed: {len(lost):,}; "
+            f"the first: {lost[0]}"
+        )
+    if len(unseen):
+        warnings.append(
+            f"images left out, for they are new or have changed since the run: {len(unseen):,}; "
+            f"the first: {data.shown(data.paths[unseen[0]])}; to evaluate on new ones, give them alone"
+        )
+    used = (
+        f"{len(own) - len(lost):,} of the run's {len(own):,} test images"
+        if lost
+        else "the run's own test split"
     )
-
-
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error: how far the probabilities are from the share that is right, 0..1.
-
-    Reference:
-        Guo et al., On calibration of modern neural networks, ICML 2017.
-    """
-    images, confidence, accuracy = reliability(labels, probabilities)
-    return float((images * np.abs(confidence - accuracy)).sum() / images.sum())
+    return data.take(tested), used, tuple(warnings)

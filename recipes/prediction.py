@@ -29,7 +29,6 @@ class FinishedRun:
         class_names: in the order of the model's outputs.
         image_size: pixels of the model's square input.
         metrics: as in metrics.json.
-        source: the data that it was trained on, as the user named them.
         neighbours: training images to compare new ones with; None in a folder of an older version.
     """
 
@@ -37,7 +36,6 @@ class FinishedRun:
     class_names: tuple[str, ...]
     image_size: int
     metrics: dict[str, Any]
-    source: str
     neighbours: outliers.Neighbours | None
 
 
@@ -79,14 +77,13 @@ def load(folder: str | Path) -> FinishedRun:
         raise InputError(f"{folder} {what}; give the folder that advisor run wrote")
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        advice = json.loads((folder / "recommendation.json").read_text(encoding="utf-8"))
         names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        size, source = int(metrics["settings"]["image_size"]), str(advice["dataset"]["source"])
+        size = int(metrics["settings"]["image_size"])
         if not (folder / "model.keras").is_file():
             raise FileNotFoundError("model.keras is missing")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} is damaged ({error}); run advisor run again") from error
-    return FinishedRun(folder, tuple(names), size, metrics, source, outliers.load(folder))
+    return FinishedRun(folder, tuple(names), size, metrics, outliers.load(folder))
 
 
 def load_model(folder: Path) -> keras.Model:

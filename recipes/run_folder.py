@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
 import platform
@@ -35,6 +37,7 @@ FILES = (
     "labels.json",
     "recommendation.json",
     "metrics.json",
+    "splits.csv",
     "history.csv",
     "curves.png",
     "confusion_matrix.png",
@@ -48,6 +51,7 @@ FILES = (
     "logs",
     "checkpoints",
 )
+SPLITS_COLUMNS = ("path", "split", "sha256")
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def run(
     resume: bool = False,
     seconds: float | None = None,
 ) -> Run:
-    """Build and train a model and write model.keras, labels.json, history.csv and metrics.json.
+    """Build and train a model; write splits.csv, model.keras, labels.json, history.csv and metrics.json.
 
     metrics.json comes last: a folder that has it is finished.
 
@@ -122,6 +126,7 @@ def run(
     else:
         reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
         data = data.without([Skipped(data.paths[i], reason) for i, reason in reasons.items()])
+    write_splits(data, folder)
     job = Job(data, backbone, features, settings, folder, seed, resume, seconds, display)
     started = time.monotonic()
     before = _before_training(job) if settings.base_labels else None
@@ -177,6 +182,57 @@ def run(
         test_probabilities=probabilities,
         metrics=metrics,
     )
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image of a run.
+
+    Attributes:
+        path: as the user knew it.
+        split: one of `dataset.SPLITS`.
+        content: see `content`.
+    """
+
+    path: str
+    split: str
+    content: str
+
+
+def content(path: str) -> str:
+    """What an image is known by, under whatever name in whatever folder: SHA-256, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def write_splits(data: Dataset, folder: Path) -> None:
+    """Write splits.csv: what a model has seen, so that nobody takes it for new."""
+    with (
+        replacing(folder / "splits.csv") as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(SPLITS_COLUMNS)
+        for path, split in zip(data.paths, data.splits, strict=True):
+            table.writerow((data.shown(path), dataset.SPLITS[split], content(path)))
+
+
+def read_splits(folder: Path) -> tuple[Known, ...] | None:
+    """What `write_splits` wrote; None where the folder has no such file, being of an older version.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = folder / "splits.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            columns, *rows = csv.reader(file)
+            if tuple(columns) != SPLITS_COLUMNS:
+                raise ValueError("other columns")
+            return tuple(Known(*row) for row in rows)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged ({error}); run again, or remove it") from error
 
 
 def _before_training(job: Job) -> dict[str, Any]:

@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from advisor import scores
 from advisor.cli import main
-from recipes import evaluation
+from recipes import run_folder
 
 
 def leave(*arguments: object) -> int:
     with pytest.raises(SystemExit) as left:
         main([str(argument) for argument in arguments])
     return left.value.code
+
+
+def mirror(source: Path, folder: Path) -> None:
+    """Make images that the run has not seen from some that it has."""
+    folder.mkdir(parents=True)
+    for path in source.iterdir():
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / path.name)
+
+
+def of_split(run: Path, split: str) -> list[str]:
+    known = run_folder.read_splits(run)
+    assert known is not None
+    return [image.path for image in known if image.split == split]
+
+
+@pytest.fixture
+def answer(finished_run, tmp_path, capsys):
+    """What `advisor evaluate --json` says."""
+
+    def evaluate(data: Path | str, run: Path = finished_run) -> dict:
+        assert leave("evaluate", run, data, "--json", "--output", tmp_path / "out") == 0
+        return json.loads(capsys.readouterr().out)
+
+    return evaluate
+
+
+@pytest.fixture
+def moved(finished_run, tmp_path):
+    """The run's own data in another folder."""
+    return shutil.copytree(finished_run.parent / "images", tmp_path / "moved")
 
 
 def test_own_data_give_the_test_split_of_the_run(finished_run, tmp_path, capsys):
@@ -33,7 +66,7 @@ def test_own_data_give_the_test_split_of_the_run(finished_run, tmp_path, capsys)
 def test_new_data_with_some_of_the_classes_and_mistakes(finished_run, tmp_path, capsys):
     images, data = finished_run.parent / "images", tmp_path / "new"
     for name, source in (("red", "red"), ("blue", "green")):
-        shutil.copytree(images / source, data / name)
+        mirror(images / source, data / name)
     (data / "red" / "broken.png").write_text("no image")
     assert leave("evaluate", finished_run, data) == 0
     out = capsys.readouterr().out
@@ -54,13 +87,13 @@ def test_new_data_with_some_of_the_classes_and_mistakes(finished_run, tmp_path, 
     shutil.rmtree(folder)
 
 
-def test_a_given_test_split_is_used_alone(finished_run, tmp_path, capsys):
+def test_a_given_test_split_is_used_alone(finished_run, tmp_path, answer):
     images = finished_run.parent / "images"
     for split, name, source in (("train", "red", "blue"), ("test", "red", "red")):
-        shutil.copytree(images / source, tmp_path / "data" / split / name)
-    assert leave("evaluate", finished_run, tmp_path / "data", "--json", "--output", tmp_path / "out") == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert (answer["images"], answer["accuracy"], answer["used"]) == (20, 1.0, "its test split")
+        mirror(images / source, tmp_path / "data" / split / name)
+    found = answer(tmp_path / "data")
+    assert (found["images"], found["accuracy"], found["used"]) == (20, 1.0, "its test split")
+    assert found["warnings"] == []
     assert not (tmp_path / "out" / "mistakes.png").exists()
 
 
@@ -73,23 +106,86 @@ def test_unknown_classes_are_named(finished_run, tmp_path, capsys):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("at", ["moved", "images"])
+def test_own_data_are_known_in_any_folder(finished_run, moved, monkeypatch, answer, at):
+    monkeypatch.chdir(moved.parent if at == "moved" else finished_run.parent)
+    found = answer(at)
+    recorded = json.loads((finished_run / "metrics.json").read_text())
+    assert (found["images"], found["used"]) == (recorded["images"]["test"], "the run's own test split")
+    assert found["accuracy"] == recorded["test"]["accuracy"]
+    assert found["warnings"] == []
+
+
+def test_a_new_image_among_the_own_data_changes_nothing(finished_run, moved, monkeypatch, answer):
+    evaluated = []
+    monkeypatch.setattr("advisor.evaluation_report.write", lambda it, *_: evaluated.append(it))
+    with Image.open(moved / "red" / "0.png") as image:
+        image.rotate(90).save(moved / "red" / "new.png")
+    found = answer(moved)
+    assert found["used"] == "the run's own test split"
+    assert sorted(evaluated[0].shown) == sorted(of_split(finished_run, "test"))
+    assert len(found["warnings"]) == 1
+    assert "1; the first: red/new.png" in found["warnings"][0]
+
+
+def test_a_broken_test_image_among_the_own_data_is_told(finished_run, moved, answer):
+    broken, *rest = of_split(finished_run, "test")
+    content = (moved / broken).read_bytes()
+    (moved / broken).write_bytes(content[: len(content) // 2])
+    found = answer(moved)
+    assert found["images"] == len(rest)
+    assert found["used"] == f"{len(rest)} of the run's {len(rest) + 1} test images"
+    assert f"not among these, or have changed: 1; the first: {broken}" in found["warnings"][0]
+
+
+def test_what_the_run_was_trained_on_is_left_out(finished_run, tmp_path, answer):
+    images, data = finished_run.parent / "images", tmp_path / "data"
+    mirror(images / "red", data / "red")
+    for split in ("train", "validation"):
+        shutil.copy(images / of_split(finished_run, split)[0], data / "red" / f"{split}.png")
+    found = answer(data)
+    assert (found["images"], found["used"]) == (20, "the images that the run has not seen")
+    assert found["warnings"] == ["images left out, for the run was trained or validated on them: 2"]
+
+
+def test_nothing_but_what_the_run_was_trained_on_is_refused(finished_run, moved, refused):
+    for path in of_split(finished_run, "test"):
+        (moved / path).unlink()
+    assert "not seen" in refused("evaluate", str(finished_run), str(moved))
+
+
+def test_a_run_of_an_older_version_uses_all_and_says_so(finished_run, moved, tmp_path, answer):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "splits.csv").unlink()
+    found = answer(moved, run)
+    assert (found["images"], found["used"]) == (60, "all images")
+    assert "older version" in found["warnings"][0]
+
+
+@pytest.mark.parametrize("text", ["", "path,split\n", "path,split,sha256\nred/0.png\n", "\xff\0"])
+def test_damaged_splits_are_one_line(finished_run, moved, tmp_path, refused, text):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "splits.csv").write_text(text, encoding="latin-1")
+    assert "splits.csv is damaged" in refused("evaluate", str(run), str(moved))
+
+
 def test_calibration_error_of_known_cases():
     sure = np.tile(np.float32([0.9, 0.1]), (10, 1))
-    assert evaluation.calibration_error(np.array([0] * 9 + [1]), sure) == pytest.approx(0, abs=1e-6)
-    assert evaluation.calibration_error(np.zeros(10, int), sure) == pytest.approx(0.1, abs=1e-6)
-    assert evaluation.calibration_error(np.ones(10, int), sure) == pytest.approx(0.9, abs=1e-6)
+    assert scores.calibration_error(np.array([0] * 9 + [1]), sure) == pytest.approx(0, abs=1e-6)
+    assert scores.calibration_error(np.zeros(10, int), sure) == pytest.approx(0.1, abs=1e-6)
+    assert scores.calibration_error(np.ones(10, int), sure) == pytest.approx(0.9, abs=1e-6)
     mixed = np.concatenate([sure, np.tile(np.float32([0.4, 0.6]), (10, 1))])
     labels = np.array([0] * 10 + [1] * 5 + [0] * 5)
-    assert evaluation.calibration_error(labels, mixed) == pytest.approx(0.1, abs=1e-6)
+    assert scores.calibration_error(labels, mixed) == pytest.approx(0.1, abs=1e-6)
 
 
 def test_reliability_bins_hold_every_image():
     draw = np.random.default_rng(0)
     probabilities = draw.dirichlet([0.3, 0.3, 0.3], 500)
     probabilities[0] = [1, 0, 0]
-    images, confidence, accuracy = evaluation.reliability(draw.integers(0, 3, 500), probabilities)
+    images, confidence, accuracy = scores.reliability(draw.integers(0, 3, 500), probabilities)
     assert images.sum() == 500
     held = images > 0
-    edges = np.arange(evaluation.BINS + 1) / evaluation.BINS
+    edges = np.arange(scores.BINS + 1) / scores.BINS
     assert ((confidence > edges[:-1]) & (confidence <= edges[1:] + 1e-12))[held].all()
     assert ((accuracy >= 0) & (accuracy <= 1)).all()

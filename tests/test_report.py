@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import advisor
-from advisor import dataset, html_report, model_card, plan, report, reproduction, svg
+from advisor import dataset, html_report, model_card, plan, report, reproduction, scores, svg
 from advisor.recommendation import Recommendation
 from advisor.settings import Options, choose
 from recipes.job import Epoch
@@ -277,7 +277,7 @@ def test_the_page_of_a_run(advice: Recommendation, tmp_path: Path, classes: int,
     assert "advisor run data --auto" in page.text
     assert ("solved in one step" in page.text) == (epochs == 1)
     assert ("Most confused classes" in page.text) == (classes > 30)
-    for i in report.worst_mistakes(run, 20):
+    for i in scores.worst_mistakes(run, 20):
         assert Path(run.test_paths[i]).name in page.text
     assert all(source.startswith("data:image/") for source in page.sources)
     shown = _Page(run._repr_html_())
@@ -290,7 +290,7 @@ def test_the_page_of_a_run(advice: Recommendation, tmp_path: Path, classes: int,
 def test_worst_mistakes_come_first(advice: Recommendation, tmp_path: Path) -> None:
     run = finished(advice, tmp_path)
     run.test_probabilities[5] = np.roll([0.99, 0.01], 1 - run.test_labels[5])
-    worst = report.worst_mistakes(run, 3)
+    worst = scores.worst_mistakes(run, 3)
     assert worst[0] == 5
     assert len(worst) == 3
     assert (run.test_probabilities[worst].argmax(axis=1) != run.test_labels[worst]).all()
@@ -371,8 +371,8 @@ def test_scales_have_round_ticks() -> None:
 
 def test_wilson_interval() -> None:
     # Newcombe, Statistics in Medicine 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    assert report.wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert report.wilson_interval(1.0, 10)[1] == 1.0
+    assert scores.wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert scores.wilson_interval(1.0, 10)[1] == 1.0
 
 
 @pytest.mark.slow
