@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from recipes.prediction import Prediction
 
 FORMATS = ("saved_model", "tflite", "onnx")
+FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -84,6 +87,7 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "epochs": click.option("--epochs", type=int, metavar="N", help="Most passes over the images."),
         "batch_size": click.option("--batch-size", type=int, metavar="N", help="Images for each step."),
         "output": click.option("--output", metavar="DIR", help="Folder to write to."),
+        "resume": click.option("--resume", is_flag=True, help="Go on with what is unfinished in --output."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an older run in --output."),
     }
 
@@ -133,21 +137,23 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     Example: advisor recommend ./flowers
     """
     _check_data(data)
-    from advisor import face, report
+    folder = _advice_folder(output) if output else None
+    from advisor import face, html_report, report
     from advisor.display import Bars
+    from recipes import run_folder
 
-    with Bars() as display:
-        advice = face.recommend(data, display=display, **options)
-    if as_json:
-        click.echo(json.dumps(advice.to_json(), ensure_ascii=False))
-    else:
-        report.print_recommendation(advice.to_json())
-    if output:
-        from advisor import html_report
-
-        folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
-        html_report.write_recommendation(advice, folder)
+    try:
+        with Bars() as display:
+            advice = face.recommend(data, display=display, **options)
+        if as_json:
+            click.echo(json.dumps(advice.to_json(), ensure_ascii=False))
+        else:
+            report.print_recommendation(advice.to_json())
+        if folder:
+            html_report.write_recommendation(advice, folder)
+    finally:
+        if folder:
+            run_folder.remove_if_empty(folder)
 
 
 @command_line.command()
@@ -157,7 +163,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
 @click.option(
     "--mode",
     type=click.Choice(list(dict.fromkeys(itertools.chain(*MODES.values())))),
-    help="How the recipe works; see the README.",
+    help="How the recipe works; see docs/recipes.md.",
 )
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
 @click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear or mlp:N.")
@@ -183,8 +189,8 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     "json",
     "output",
     "overwrite",
+    "resume",
 )
-@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --output.")
 def run(
     data: str,
     auto: bool,
@@ -210,30 +216,24 @@ def run(
     from advisor.display import Bars
 
     folder = Path(output) if output else _free_folder(data, recipe or "auto", resume)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with Bars() as display:
+    with _resumable(folder), Bars() as display:
 
-            def show(advice: Recommendation) -> None:
-                if not as_json:
-                    display.hide()
-                    report.print_recommendation(advice.to_json())
+        def show(advice: Recommendation) -> None:
+            if not as_json:
+                display.hide()
+                report.print_recommendation(advice.to_json())
 
-            finished = face.run(
-                data,
-                recipe=recipe,
-                output=folder,
-                resume=resume,
-                overwrite=overwrite,
-                seed=seed,
-                display=display,
-                on_advice=show,
-                **options,
-            )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; what was done is kept: give the same command with --output {folder} --resume"
-        ) from None
+        finished = face.run(
+            data,
+            recipe=recipe,
+            output=folder,
+            resume=resume,
+            overwrite=overwrite,
+            seed=seed,
+            display=display,
+            on_advice=show,
+            **options,
+        )
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **finished.metrics}, ensure_ascii=False))
     else:
@@ -252,7 +252,18 @@ def run(
 )
 @click.option("--baseline", is_flag=True, help="Add a plain network from random weights.")
 @_options(
-    "backbone", "weights", "image_size", "epochs", "batch_size", "sample", "source", "seed", "json", "output"
+    "backbone",
+    "weights",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "sample",
+    "source",
+    "seed",
+    "json",
+    "output",
+    "overwrite",
+    "resume",
 )
 def compare(
     data: str,
@@ -260,13 +271,16 @@ def compare(
     baseline: bool,
     as_json: bool,
     output: str | None,
+    resume: bool,
+    overwrite: bool,
     seed: int,
     **options: Any,
 ) -> None:
     """Run all recipes on one split of DATA; print the leaderboard and the regret.
 
     Each recipe may use an equal share of the budget. One that runs out of time is
-    judged at its best epoch so far, and marked.
+    judged at its best epoch so far, and marked. --resume goes on with those that
+    are not finished, with a new budget.
 
     \b
     Example: advisor compare ./flowers --budget 30
@@ -276,26 +290,32 @@ def compare(
     from recipes import comparison, run_folder
 
     comparison.check_minutes(budget)
-    folder = Path(output) if output else _free_folder(data, "compare", resume=False)
-    run_folder.prepare(folder, resume=False, overwrite=False)
+    folder = Path(output) if output else _free_folder(data, "compare", resume)
+    run_folder.prepare(folder, resume, overwrite)
     from advisor import comparison_report, face, report
     from advisor.display import Bars
 
     try:
-        with Bars() as display:
+        with _resumable(folder), Bars() as display:
             advice = face.recommend(data, seed=seed, display=display, **options)
             if not as_json:
                 display.hide()
                 report.print_recommendation(advice.to_json())
-            compared = comparison.compare(advice, folder, budget, baseline, seed, display).to_json()
+            if overwrite and not resume:
+                comparison.clear(folder)
+            compared = comparison.compare(
+                advice, folder, budget, baseline, seed, display, options, resume
+            ).to_json()
+            comparison_report.write(compared, folder)
     finally:
         run_folder.remove_if_empty(folder)
-    comparison_report.write(compared, folder)
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **compared}, ensure_ascii=False))
     else:
         comparison_report.print_comparison(compared)
         click.echo(f"Runs, report.html and leaderboard.png are in {folder}")
+        if any(row["status"] in ("out of time", "not run") for row in compared["leaderboard"]):
+            click.echo(f"To train on, give the same command with --output {folder} --resume")
 
 
 @command_line.command()
@@ -334,6 +354,9 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
     from advisor.display import Bars, Silent
     from recipes import prediction
 
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
+            stream.reconfigure(errors="surrogateescape")
     finished = prediction.load(run)
     devices.load_tensorflow()
     paths = prediction.find_images(images or ("-",), sys.stdin)
@@ -492,6 +515,28 @@ def _check_data(data: str) -> None:
         raise InputError(f"{data} does not exist; give a folder with one folder of images per class")
 
 
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Say how to go on where Ctrl-C, or a request to end, comes in between."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; what was done is kept: give the same command with --output {folder} --resume"
+        ) from None
+
+
+def _advice_folder(output: str) -> Path:
+    """Where `recommend` may write, made if it does not exist; the report of a run is not replaced."""
+    from recipes import run_folder
+
+    folder = run_folder.prepare(Path(output), resume=False, overwrite=True)
+    if any((folder / name).exists() for name in (*FINISHED, "checkpoints")):
+        raise InputError(f"{folder} holds a run, whose report is kept; choose another --output")
+    return folder
+
+
 def _name_of(data: str) -> str:
     """DATA as part of a folder's name."""
     return Path(data.replace(":", "-")).stem or "data"
@@ -502,7 +547,7 @@ def _free_folder(data: str, recipe: str, resume: bool) -> Path:
     name = f"{_name_of(data)}-{recipe}"
     folder, number = Path("runs") / name, 1
     while True:
-        if resume and folder.exists() and not (folder / "metrics.json").exists():
+        if resume and folder.exists() and not any((folder / name).exists() for name in FINISHED):
             return folder
         try:
             folder.mkdir(parents=True)  # at once, lest a second command takes it, too

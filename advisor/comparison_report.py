@@ -37,7 +37,7 @@ def verdict(compared: dict[str, Any]) -> str:
 
 def _cost(compared: dict[str, Any]) -> str:
     if compared["regret"] is None:
-        return f"* The advised recipe, {compared['advised']}, did not come to run: give a larger --budget."
+        return f"* The advised recipe, {compared['advised']}, did not come to run: give --resume."
     best = compared["leaderboard"][0]["name"]
     if not compared["regret"]:
         return f"* The advice, {compared['advised']}, was the best: regret 0."

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from advisor import backbones, devices, plan
 from advisor.choices import RECIPES
 from advisor.display import Display
 from advisor.errors import InputError
-from advisor.recommendation import Recommendation
-from advisor.report import wilson_interval
-from advisor.settings import Settings
+from advisor.scores import wilson_interval
+from advisor.settings import RANDOM_INIT_LEARNING_RATE, Settings, epochs_for
 from advisor.storage import replacing
 from recipes import run_folder
+
+if TYPE_CHECKING:
+    from advisor.recommendation import Recommendation
 
 BASELINE = "simple_cnn"
 
@@ -32,7 +36,7 @@ class Row:
         accuracy: on the test split, 0..1.
         interval: 95 % Wilson interval of it.
         macro_f1: 0..1.
-        seconds: that it took.
+        seconds: that it took, before an interruption, too.
         parameters: how many were trained.
         advised: whether it is the advised one.
     """
@@ -74,7 +78,14 @@ class Comparison:
 
 
 def compare(
-    advice: Recommendation, folder: Path, minutes: float, baseline: bool, seed: int, display: Display
+    advice: Recommendation,
+    folder: Path,
+    minutes: float,
+    baseline: bool,
+    seed: int,
+    display: Display,
+    options: dict[str, Any],
+    resume: bool = False,
 ) -> Comparison:
     """Train all recipes, each into its own run folder below `folder`, and write compare.json.
 
@@ -85,36 +96,59 @@ def compare(
         baseline: add a plain convolutional network from random weights.
         seed: of everything random.
         display: where progress is shown.
+        options: what else the user asked for, in JSON; a resumed comparison must be asked for the same.
+        resume: go on with what is not finished in `folder`; what is finished is read back.
+
+    Raises:
+        InputError: the comparison to resume is of other images, another seed, or was asked for otherwise.
+        KeyboardInterrupt: after Ctrl-C; what was done is in `folder`, for `resume`.
     """
+    asked = {**options, "baseline": baseline}
+    run_folder.start(folder, advice.data, seed, advice.settings, advice.to_json(), asked, resume)
     jobs = {name: advice.settings_for(name) for name in RECIPES if name != "full_training"}
     full = advice.settings_for("full_training")
     jobs["full_training"] = full
     if baseline:
-        jobs[BASELINE] = _plain_network(full, len(advice.data.indices("train")))
+        jobs[BASELINE] = _plain_network(full, len(advice.data.indices("train")), options.get("epochs"))
     # The quick ones first: what they leave of their share is left to the others.
-    order = sorted(jobs, key=lambda name: (jobs[name].epochs > 0, name == BASELINE, name != advice.recipe))
+    order = sorted(
+        jobs, key=lambda name: (jobs[name].trains_on_images, name == BASELINE, name != advice.recipe)
+    )
     trained_as = {name: next(other for other in order if jobs[other].trains_as(jobs[name])) for name in order}
     different = [name for name in order if trained_as[name] == name]
     deadline = time.monotonic() + 60 * minutes
-    trained = {}
-    for number, name in enumerate(different):
-        share = (deadline - time.monotonic()) / (len(different) - number)
-        trained[name] = _row(name, jobs[name], advice, folder / name, share, seed, display)
+    trained = {name: _row(folder / name, advice.recipe) for name in different}
+    unfinished = [name for name in different if trained[name].status != "finished"]
+    for number, name in enumerate(unfinished):
+        share = (deadline - time.monotonic()) / (len(unfinished) - number)
+        if share > 0:
+            display.note(name)
+            _train(jobs[name], advice, folder / name, share, seed, display, resume)
+            trained[name] = _row(folder / name, advice.recipe)
     rows = [_named(name, trained[trained_as[name]]) for name in order]
     rows.sort(key=lambda row: -1.0 if row.accuracy is None else row.accuracy, reverse=True)
     accuracy = {row.name: row.accuracy for row in rows if row.accuracy is not None}
     advised = accuracy.get(advice.recipe)
     regret = None if advised is None else max(accuracy[name] for name in accuracy) - advised
     compared = Comparison(advice, tuple(rows), regret)
-    with replacing(folder / "compare.json") as unfinished:
-        unfinished.write_text(json.dumps(compared.to_json(), ensure_ascii=False, indent=1) + "\n")
+    with replacing(folder / "compare.json") as written:
+        written.write_text(json.dumps(compared.to_json(), ensure_ascii=False, indent=1) + "\n")
     return compared
 
 
-def _plain_network(full: Settings, training_images: int) -> Settings:
-    """The baseline of the source documents: a small convolutional network from random weights."""
-    from advisor import backbones, settings
+def clear(folder: Path) -> None:
+    """Remove what a comparison writes, and nothing else."""
+    for name in (*RECIPES, BASELINE):
+        run_folder.clear(folder / name)
+        run_folder.remove_if_empty(folder / name)
+    run_folder.clear(folder)
+    for name in ("compare.json", "leaderboard.png"):
+        (folder / name).unlink(missing_ok=True)
 
+
+def _plain_network(full: Settings, training_images: int, epochs: int | None) -> Settings:
+    """The baseline of the source documents: a small convolutional network from random weights."""
+    devices.load_tensorflow()
     network = backbones.load(BASELINE)
     size = min(full.image_size, network.image_size)
     return replace(
@@ -125,40 +159,68 @@ def _plain_network(full: Settings, training_images: int) -> Settings:
         image_size=size,
         training_size=size,
         taps=(network.taps[-1],),
-        epochs=settings.epochs_for(training_images, random=True),
-        learning_rate=settings.RANDOM_INIT_LEARNING_RATE,
+        epochs=epochs or epochs_for(training_images, random=True),
+        learning_rate=RANDOM_INIT_LEARNING_RATE,
         batch_norm="adapt",
     )
 
 
-def _row(
-    name: str,
+def _train(
     settings: Settings,
     advice: Recommendation,
     folder: Path,
     seconds: float,
     seed: int,
     display: Display,
-) -> Row:
-    advised = name == advice.recipe
-    if seconds <= 0:
-        return Row(name, "not run", None, None, None, 0.0, None, advised)
-    began = time.monotonic()
-    display.note(name)
-    run_folder.prepare(folder, resume=False, overwrite=False)
-    run_folder.start(folder, advice.data, seed, settings, advice.to_json(), {}, resume=False)
-    finished = run_folder.run(advice.data, settings, folder, seed, display, seconds=seconds)
-    run_folder.finish(folder)
-    test = finished.metrics["test"]
+    resume: bool,
+) -> None:
+    """A run folder for one recipe; where time was over it keeps its checkpoints, to be gone on with."""
+    folder.mkdir(exist_ok=True)
+    told = _advice_on(settings, advice)
+    settings = run_folder.start(folder, advice.data, seed, settings, told, {}, resume)
+    run = run_folder.run(advice.data, settings, folder, seed, display, resume, seconds)
+    if run.metrics["complete"]:
+        run_folder.finish(folder)
+
+
+def _advice_on(settings: Settings, advice: Recommendation) -> dict[str, Any]:
+    """For recommendation.json: the advice, with the settings and the plan of a recipe that need not be it."""
+    random = settings.init == "random"
+    backbone = backbones.load(
+        settings.backbone, settings.weights, settings.image_size, random, settings.cut_layer
+    )
+    data = advice.data
+    planned = plan.make(
+        settings,
+        {tap: backbone.model.get_layer(tap).output.shape[-1] for tap in settings.taps},
+        len(data.class_names),
+        len(data),
+        len(data.indices("train")),
+        bool(devices.gpus()),
+    )
+    return {**advice.to_json(), "settings": settings.to_json(), "plan": vars(planned)}
+
+
+def _row(folder: Path, advised: str) -> Row:
+    """What a run folder, named after its recipe, tells: the same today as when it was trained."""
+    name = folder.name
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except FileNotFoundError:
+        return Row(name, "not run", None, None, None, 0.0, None, name == advised)
+    with (folder / "history.csv").open(newline="") as stream:
+        in_epochs = sum(float(epoch["seconds"]) for epoch in csv.DictReader(stream))
+    test, seconds = metrics["test"], metrics["seconds"]
     return Row(
         name=name,
-        status="finished" if finished.metrics["complete"] else "out of time",
+        status="finished" if metrics["complete"] else "out of time",
         accuracy=test["accuracy"],
-        interval=wilson_interval(test["accuracy"], len(finished.test_labels)),
+        interval=wilson_interval(test["accuracy"], metrics["images"]["test"]),
         macro_f1=test["macro_f1"],
-        seconds=time.monotonic() - began,
-        parameters=finished.metrics["parameters"]["trained"],
-        advised=advised,
+        # The clock of a resumed run started anew; the history has its earlier epochs, too.
+        seconds=seconds["total"] - seconds["train"] + max(seconds["train"], in_epochs),
+        parameters=metrics["parameters"]["trained"],
+        advised=name == advised,
     )
 
 

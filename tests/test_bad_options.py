@@ -170,3 +170,24 @@ def test_output_that_cannot_be_written(refused):
         if root:
             os.setresuid(0, 0, 0)
         shutil.rmtree(locked)
+
+
+def test_recommend_does_not_replace_a_report_of_a_run(data, tmp_path, refused):
+    """Said before anything is measured."""
+    for name in ("metrics.json", "compare.json", "checkpoints/started.json"):
+        folder = tmp_path / "runs" / name.partition(".")[0]
+        for file in ("report.html", name):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text("{}")
+        message = refused("recommend", "sklearn:digits", "--output", str(folder))
+        assert "holds a run, whose report is kept; choose another --output" in message
+        assert (folder / "report.html").read_text() == "{}"
+    (tmp_path / "notes.txt").touch()
+    message = refused("recommend", str(data), "--output", str(tmp_path / "notes.txt"))
+    assert "is a file; give a folder with --output" in message
+    assert "its content is kept" in refused("recommend", str(data), "--output", str(tmp_path))
+
+
+def test_recommend_leaves_no_empty_folder_behind(data, tmp_path, refused):
+    refused("recommend", str(data), "--sample", "0", "--output", str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()

@@ -105,6 +105,16 @@ def test_backbones_as_table_and_json(capsys):
     assert next(line for line in lines if line.startswith("Ready offline: efficientnet_lite0"))
 
 
+def test_recommend_writes_to_a_new_folder_to_an_empty_one_and_to_its_own(finished_run, tmp_path, capsys):
+    images = str(finished_run.parent / "images")
+    for folder in (tmp_path / "new" / "inner", tmp_path / "new" / "inner", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        assert leave(["recommend", images, "--json", "--output", str(folder)]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert json.loads((folder / "recommendation.json").read_text()) == told
+        assert (folder / "report.html").exists()
+
+
 def test_a_long_stage_says_now_and_then_how_far_it_is_where_there_is_no_terminal(capsys, monkeypatch):
     from advisor import display
 

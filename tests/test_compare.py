@@ -2,22 +2,78 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from advisor import comparison_report
 from advisor.cli import main
 from advisor.quadrant import Quadrant
+from advisor.settings import Settings
 from benchmarks import ci, regret
+from recipes import run_folder
+
+
+def leave(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a comparison."""
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "--json", *arguments])
+    return end.value.code, *capsys.readouterr()
 
 
 def compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
-    with pytest.raises(SystemExit) as end:
-        main(["compare", "--json", *arguments])
-    captured = capsys.readouterr()
-    assert end.value.code == 0, captured.err
-    return json.loads(captured.out)
+    code, out, err = leave(capsys, *arguments)
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ci.textures(tmp_path_factory.mktemp("data") / "textures", images_of_each=15)
+
+
+class Trainer:
+    """In the place of `run_folder.run`: writes what a comparison reads, and trains nothing.
+
+    Attributes:
+        complete: whether the recipes come to their end in time.
+        interrupted: the recipe at which Ctrl-C is pressed.
+        trained: the settings that it was called with, by recipe, and whether it was to resume.
+    """
+
+    def __init__(self) -> None:
+        self.complete, self.interrupted = True, ""
+        self.trained: dict[str, tuple[Settings, bool]] = {}
+
+    def __call__(self, data, settings, folder, seed, display, resume, seconds) -> SimpleNamespace:
+        self.trained[folder.name] = settings, resume
+        if folder.name == self.interrupted:
+            raise KeyboardInterrupt
+        right = 0.5 + 0.1 * len(self.trained)
+        metrics = {
+            "test": {"accuracy": right, "macro_f1": right - 0.01},
+            "images": {"test": 10},
+            "complete": self.complete,
+            "parameters": {"trained": 100 + len(self.trained)},
+            "seconds": {"total": 9.5, "train": 4.0},
+        }
+        (folder / "history.csv").write_text("epoch,seconds\n1,1.5\n2,3.5\n")
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        return SimpleNamespace(metrics=metrics)
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    trainer = Trainer()
+    monkeypatch.setattr(run_folder, "run", trainer)
+    return trainer
 
 
 @pytest.mark.slow
@@ -60,6 +116,118 @@ def test_what_did_not_finish_is_shown(capsys, tmp_path):
     assert len(statuses) == 4
     assert "finished" in statuses.values()
     assert {statuses["fine_tuning"], statuses["full_training"]} <= {"not run", "out of time"}
+
+
+def test_an_interrupted_comparison_goes_on_where_it_was(capsys, tmp_path, textures, trainer, refused):
+    out = tmp_path / "out"
+    arguments = (str(textures), "--image-size", "32", "--epochs", "2", "--baseline", "--output", str(out))
+    trainer.interrupted = "simple_cnn"
+    code, printed, said = leave(capsys, *arguments)
+    assert (code, printed) == (130, "")
+    assert said.endswith(f"give the same command with --output {out} --resume\n")
+    assert "add --resume or --overwrite" in refused("compare", *arguments)
+    for other in (["--epochs", "3"], ["--sample", "50"], ["--seed", "1"]):
+        assert f"another {other[0]}" in refused("compare", "--json", *arguments, *other, "--resume")
+
+    trainer.interrupted = ""
+    trainer.trained.clear()
+    resumed = compare(capsys, *arguments, "--resume")
+    assert list(trainer.trained) == ["simple_cnn"]
+    for row in resumed["leaderboard"]:
+        if row["status"] == "finished":
+            metrics = json.loads((out / row["name"] / "metrics.json").read_text())
+            assert row["accuracy"] == metrics["test"]["accuracy"]
+            assert row["macro_f1"] == metrics["test"]["macro_f1"]
+            assert row["parameters"] == metrics["parameters"]["trained"]
+            assert row["seconds"] == 9.5 - 4 + 1.5 + 3.5  # of a resumed run metrics.json has the rest only
+            assert not (out / row["name"] / "checkpoints").exists()
+    trainer.trained.clear()
+    assert compare(capsys, *arguments, "--resume", "--budget", "1e-9") == resumed  # nothing is left to do
+    assert not trainer.trained
+
+
+def test_what_ran_out_of_time_is_gone_on_with(capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--output", str(tmp_path / "out"))
+    trainer.complete = False
+    before = compare(capsys, *arguments)["leaderboard"]
+    assert {row["status"] for row in before} == {"out of time"}
+    first = dict(trainer.trained)
+    assert not any(resume for _, resume in first.values())
+    for name in first:
+        assert (tmp_path / "out" / name / "checkpoints").exists()
+    trainer.trained.clear()
+    assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == before
+    assert not trainer.trained  # no time for it, and nothing is lost
+
+    trainer.complete = True
+    after = compare(capsys, *arguments, "--resume")["leaderboard"]
+    assert trainer.trained == {name: (settings, True) for name, (settings, _) in first.items()}
+    assert all(row["status"] == "finished" or row["status"].startswith("as ") for row in after)
+
+
+def test_each_recipe_is_told_with_its_own_settings(capsys, tmp_path, textures, trainer):
+    out = tmp_path / "out"
+    arguments = ("--image-size", "32", "--epochs", "2", "--baseline", "--output", str(out))
+    compare(capsys, str(textures), *arguments)
+    parameters = {}
+    for name, (settings, _) in trainer.trained.items():
+        told = json.loads((out / name / "recommendation.json").read_text())
+        assert Settings.from_json(told["settings"]) == settings
+        parameters[name] = told["plan"]["parameters_trained"]
+    assert trainer.trained["simple_cnn"][0].epochs == 2
+    assert parameters["feature_extraction"] == 4 * 1281
+    assert parameters["feature_extraction"] < parameters["shallow_features"]
+
+
+def test_overwrite_removes_only_what_a_comparison_writes(capsys, tmp_path, textures, trainer):
+    out = tmp_path / "out"
+    arguments = (str(textures), "--image-size", "32", "--output", str(out))
+    compare(capsys, *arguments, "--baseline")
+    (out / "fine_tuning").mkdir(exist_ok=True)
+    (out / "fine_tuning" / "notes.txt").touch()
+    trainer.interrupted = next(iter(trainer.trained))
+    assert leave(capsys, *arguments, "--overwrite")[0] == 130
+    kept = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    state = {"recommendation.json", "checkpoints/started.json"}
+    assert kept == {"fine_tuning/notes.txt", *state, *(f"{trainer.interrupted}/{file}" for file in state)}
+
+
+def test_compare_keeps_what_is_no_comparison(tmp_path, refused):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for more in ([], ["--overwrite"], ["--resume"]):
+        message = refused("compare", "sklearn:digits", "--output", str(tmp_path), *more)
+        assert "choose another --output" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.slow
+def test_training_interrupted_in_an_epoch_goes_on_with_the_next(capsys, tmp_path, textures):
+    out = tmp_path / "out"
+    arguments = (str(textures), "--image-size", "32", "--epochs", "3", "--output", str(out))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "advisor.cli", "compare", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (states := list(out.glob("*/checkpoints/state.json"))):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1].splitlines()[-1].endswith(f"--output {out} --resume")
+    assert process.returncode == 130
+    interrupted = states[0].parents[1]
+    before = json.loads(states[0].read_text())
+    finished = [file.parent for file in out.glob("*/metrics.json")]
+    written = [(folder / "model.keras").stat().st_mtime_ns for folder in finished]
+    rows = compare(capsys, *arguments, "--resume")["leaderboard"]
+    assert [(folder / "model.keras").stat().st_mtime_ns for folder in finished] == written
+    with (interrupted / "history.csv").open(newline="") as stream:
+        epochs = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in epochs] == ["0", "1", "2", "3"]
+    assert [float(row["seconds"]) for row in epochs][: len(before)] == [row["seconds"] for row in before]
+    assert all(row["status"] == "finished" or row["status"].startswith("as ") for row in rows)
+    assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == rows
 
 
 def test_recipes_that_are_one_training_are_told_as_such(capsys):
