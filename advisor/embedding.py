@@ -162,7 +162,8 @@ class _Cache:
     def __init__(self, backbone: Backbone, data: Dataset, image_size: int, mirrored: bool) -> None:
         view = f"{image_size} mirrored" if mirrored else str(image_size)
         name = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
-        self.file = cache_folder() / "features" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.npy"
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+        self.file = cache_folder() / "features" / f"{digest[:24]}.npy"
         self.data = data
         self.taps = backbone.taps
         self.columns = (*self.taps, "thumbnail")

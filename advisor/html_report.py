@@ -18,9 +18,8 @@ from advisor.report import (
     after_head,
     confusion_matrix,
     near_copies_told,
-    wilson_interval,
-    worst_mistakes,
 )
+from advisor.scores import wilson_interval, worst_mistakes
 from advisor.storage import replacing
 from advisor.svg import BLUE, GREY, ORANGE, Series, safe
 
@@ -196,18 +195,19 @@ def _rationale(rows: list[dict[str, str]]) -> str:
 
 
 def _advice_sections(advice: dict[str, Any], data: Dataset) -> list[str]:
-    evidence, split = advice["evidence"], advice["dataset"]["splits"]["train"]
+    evidence, splits = advice["evidence"], advice["dataset"]["splits"]
+    fitted = splits["train"] + splits["validation"]
     probes = [(probe["tap"], probe["accuracy"]) for probe in evidence["linear_probes"]]
     best = max(probes, key=lambda probe: probe[1])[0]
     expected, (low, high) = evidence["expected_accuracy"], evidence["expected_interval"]
     measured = [(point["images"], point["accuracy"]) for point in evidence["learning_curve"]]
-    ahead = [(split, expected), (2 * split, expected + evidence["gain_at_double"])]
+    ahead = [(fitted, expected), (2 * fitted, expected + evidence["gain_at_double"])]
     curve = svg.line_chart(
         "Learning curve",
         [Series("measured", measured, BLUE), Series("expected", [measured[-1], *ahead], ORANGE, dashed=True)],
-        ("training images", "accuracy"),
+        ("images", "accuracy"),
         log_x=True,
-        band=(split, low, high),
+        band=(fitted, low, high),
     )
     warnings = "".join(f"<li>{safe(warning)}</li>" for warning in advice["warnings"])
     return [
@@ -226,8 +226,9 @@ def _advice_sections(advice: dict[str, Any], data: Dataset) -> list[str]:
             "</div><div><h3>Learning curve of a frozen model</h3>",
             curve,
             "</div></div>",
-            f'<p class="quiet">A frozen model should reach {svg.percent(expected)} on the test split '
-            f"(90 % interval {svg.percent(low)} to {svg.percent(high)}); twice the training images would add "
+            f'<p class="quiet">With {evidence["frozen_recipe"]} the model should reach '
+            f"{svg.percent(expected)} on the test split "
+            f"(90 % interval {svg.percent(low)} to {svg.percent(high)}); twice the images would add "
             f"about {svg.percent(evidence['gain_at_double'])}.</p>",
         ),
         section("The plan", _pairs(plan.words(advice))),

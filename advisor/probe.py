@@ -50,13 +50,17 @@ class Evidence:
 
     Attributes:
         depth: probes from the shallowest tap to the deepest, then all taps together.
-        curve: accuracy of that head by training images.
-        expected_accuracy: of a frozen model trained on the whole training split, 0..1.
+        frozen_recipe: the better of the two by its probe: "feature_extraction" is the last tap alone,
+            "shallow_features" all of them together.
+        curve: accuracy of a probe on the features of that recipe, by the images it was fitted to.
+        expected_accuracy: that the recipe will reach, once its head has seen all images but those of the
+            test split, 0..1.
         expected_interval: 90 % interval for the accuracy that it will show on the test split.
-        gain_at_double: accuracy that twice the training images would add, 0..1.
+        gain_at_double: accuracy that twice the images would add, 0..1.
     """
 
     depth: tuple[DepthProbe, ...]
+    frozen_recipe: str
     curve: tuple[CurvePoint, ...]
     expected_accuracy: float
     expected_interval: tuple[float, float]
@@ -168,24 +172,45 @@ def flip_is_harmless(
     return plain - linear_head.judge(head, mirrored, labels[rows]).accuracy <= MIRROR_TOLERANCE
 
 
+def better_frozen(depth: tuple[DepthProbe, ...], similar: bool) -> str:
+    """The better of the two frozen recipes by its probe; where they are equal, what the quadrant says.
+
+    Both are as cheap, so that nothing else speaks for either, and the sign of the difference counts,
+    however small it is. To ask for more than the noise before leaving the quadrant's choice lost more, see
+    benchmarks/README.md.
+    """
+    last, together = depth[-2].accuracy, depth[-1].accuracy
+    deep = similar if last == together else last > together
+    return "feature_extraction" if deep else "shallow_features"
+
+
 def gather(
-    features: Features, labels: np.ndarray, classes: int, training_images: int, test_images: int, seed: int
+    features: Features,
+    labels: np.ndarray,
+    classes: int,
+    fitted_images: int,
+    test_images: int,
+    similar: bool,
+    seed: int,
 ) -> Evidence:
     """Everything that the features of a sample say.
 
     Args:
-        features: of the sample.
+        features: of the sample, which holds no test images: what they say chooses the model.
         labels: int64 [n], its labels.
         classes: number of classes.
-        training_images: size of the training split that a frozen model will be fitted to.
+        fitted_images: how many images a frozen model will be fitted to.
         test_images: size of the test split that it will be judged on.
+        similar: whether the images are like those of the source domain.
         seed: of the folds.
     """
     depth = by_depth(features, labels, classes)
-    last = depth[len(features.taps) - 1]
-    curve = learning_curve(features.last(), labels, classes, last, seed)
-    expected = _extrapolate(curve, training_images)
-    doubled = _extrapolate(curve, 2 * training_images)
+    frozen_recipe = better_frozen(depth, similar)
+    deep = frozen_recipe == "feature_extraction"
+    values, whole = (features.last(), depth[-2]) if deep else (features.values, depth[-1])
+    curve = learning_curve(values, labels, classes, whole, seed)
+    expected = _extrapolate(curve, fitted_images)
+    doubled = _extrapolate(curve, 2 * fitted_images)
     # Sampling noise of the test split and of the cross-validation, and the doubt in the extrapolation.
     extrapolated = abs(expected - curve[-1].accuracy)
     spread = np.sqrt(
@@ -194,6 +219,7 @@ def gather(
     )
     return Evidence(
         depth=depth,
+        frozen_recipe=frozen_recipe,
         curve=curve,
         expected_accuracy=expected,
         expected_interval=(max(0.0, expected - 1.645 * spread), min(1.0, expected + 1.645 * spread)),

@@ -21,12 +21,12 @@ from advisor import (
     reproduction,
     similarity,
 )
-from advisor.choices import DEFAULT_SAMPLE, RECIPES
+from advisor.choices import DEFAULT_SAMPLE
 from advisor.dataset import Dataset
 from advisor.display import Display
 from advisor.errors import InputError
 from advisor.plan import Plan
-from advisor.probe import ALL_TAPS, Evidence
+from advisor.probe import Evidence
 from advisor.quadrant import RECIPE, Quadrant
 from advisor.settings import Options, Settings, choose
 from advisor.similarity import Similarity
@@ -140,6 +140,7 @@ class Recommendation:
             "rationale": [vars(row) for row in self.rationale],
             "evidence": {
                 "linear_probes": [{"tap": p.tap, "accuracy": p.accuracy} for p in self.evidence.depth],
+                "frozen_recipe": self.evidence.frozen_recipe,
                 "learning_curve": [vars(point) for point in self.evidence.curve],
                 "expected_accuracy": self.evidence.expected_accuracy,
                 "expected_interval": list(self.evidence.expected_interval),
@@ -194,38 +195,54 @@ def recommend(
         )
     image_size = options.image_size or backbone.image_size
     yardstick = backbones.load(backbones.BUNDLED)
-    positions = dataset.sample(data.labels, sample, seed)
+    # Each split has its share: a sample follows the order that the splits were drawn by.
+    strata = data.labels * len(dataset.SPLITS) + data.splits
+    positions = dataset.sample(strata, sample, seed)
     bar = display.steps("Measuring images")
     measured = embedding.embed(yardstick, data, positions, yardstick.image_size, bar)
+    data.without(measured.unreadable)  # else nothing may be left to measure
     reference, name = similarity.reference_features(), similarity.REFERENCE
     if source is not None:
         chosen = dataset.sample(source.labels, sample, seed)
         bar = display.steps("Measuring the source domain")
         reference = embedding.embed(yardstick, source, chosen, yardstick.image_size, bar).features.last()
+        if len(reference) < 2:
+            raise InputError(f"no two images of --source {source.source} can be read; give others")
         name = source.source
     near = similarity.measure(measured.features.last(), reference, seed, name)
     probed = measured
     own = (backbone.fingerprint, backbone.taps, image_size)
     if options.init == "pretrained" and own != (yardstick.fingerprint, yardstick.taps, yardstick.image_size):
         probed = embedding.embed(backbone, data, positions, image_size, display.steps("Probing the backbone"))
-    seen = data.labels[measured.positions]
+    # What chooses the model must not have seen the test split.
+    probed = _without_test_images(probed, data)
+    judging = _without_test_images(measured, data)
+    seen = data.labels[judging.positions]
     rows = dataset.sample(seen, min(MIRRORED_IMAGES, len(seen) // 3), seed)
     bar = display.steps("Looking at mirror images")
     mirrored = embedding.embed(
-        yardstick, data, measured.positions[rows], yardstick.image_size, bar, mirrored=True
+        yardstick, data, judging.positions[rows], yardstick.image_size, bar, mirrored=True
     )
-    rows = rows[np.isin(measured.positions[rows], mirrored.positions)]  # an image may vanish meanwhile
+    rows = rows[np.isin(judging.positions[rows], mirrored.positions)]  # an image may vanish meanwhile
     harmless = probe.flip_is_harmless(
-        measured.features.last(), seen, mirrored.features.last(), rows, len(data.class_names)
+        judging.features.last(), seen, mirrored.features.last(), rows, len(data.class_names)
     )
 
     labels = data.labels[probed.positions]
     copies = _near_copies(data, measured)
     data = data.without(probed.unreadable)
     training, test = len(data.indices("train")), len(data.indices("test"))
-    display.steps("Probing")(0, 1)
-    evidence = probe.gather(probed.features, labels, len(data.class_names), training, test, seed)
     place = quadrant.place(len(data), near)
+    display.steps("Probing")(0, 1)
+    evidence = probe.gather(
+        probed.features,
+        labels,
+        len(data.class_names),
+        len(data) - test,
+        test,
+        place.similarity == "high",
+        seed,
+    )
     advised, reasons = decide(place, evidence)
 
     def settings_for(name: str) -> Settings:
@@ -238,8 +255,8 @@ def recommend(
             fixed_size=backbone.fixed_size,
             counts=data.counts(),
             training_images=training,
-            flips=("flip",) if harmless else (),
-            all_depths_help=prefer_frozen(place, evidence)[0] == "shallow_features",
+            flip=harmless,
+            all_depths_help=evidence.frozen_recipe == "shallow_features",
         )
 
     settings = settings_for(recipe or advised)
@@ -247,7 +264,7 @@ def recommend(
 
     return Recommendation(
         data=data,
-        sampled=len(labels),
+        sampled=len(measured.positions),
         similarity=near,
         quadrant=place,
         recipe=advised,
@@ -263,7 +280,7 @@ def recommend(
         ),
         rationale=(*_axes(data, near, place), *reasons),
         evidence=evidence,
-        alternatives=_alternatives(place, advised),
+        alternatives=alternatives(place, advised),
         warnings=(
             *data.warnings,
             *_warnings(data, yardstick.image_size),
@@ -296,17 +313,15 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
     1. The quadrant's recipe is the proposal.
     2. Where frozen features already classify nearly every image, training the backbone can gain no more
        than their error: the proposal becomes a frozen recipe.
-    3. Between the two frozen recipes the probes decide, see `prefer_frozen`.
+    3. Between the two frozen recipes the probes decide, see `probe.better_frozen`.
     """
     proposal = RECIPE[place.name]
-    frozen, depth = prefer_frozen(place, evidence)
-    frozen_accuracy = max(evidence.expected_accuracy, evidence.probe(ALL_TAPS).accuracy)
-    saturated = 1 - frozen_accuracy < quadrant.SATURATED_ERROR
+    saturated = 1 - evidence.expected_accuracy < quadrant.SATURATED_ERROR
     trains = proposal in ("fine_tuning", "full_training")
-    recipe = proposal if trains and not saturated else frozen
+    recipe = proposal if trains and not saturated else evidence.frozen_recipe
     room = Factor(
         "Frozen accuracy",
-        f"{frozen_accuracy:.1%} expected",
+        f"{evidence.expected_accuracy:.1%} expected",
         f"{1 - quadrant.SATURATED_ERROR:.0%}",
         "little to gain" if saturated else "room to gain",
         f"linear probes; {evidence.gain_at_double:+.1%} with twice the images",
@@ -318,26 +333,30 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
         recipe,
         "a measurement on these images outweighs the rule of thumb",
     )
-    return recipe, (room, depth, overruled) if recipe != proposal else (room, depth)
+    reasons = (room, _depth(evidence))
+    return recipe, (*reasons, overruled) if recipe != proposal else reasons
 
 
-def prefer_frozen(place: Quadrant, evidence: Evidence) -> tuple[str, Factor]:
-    """The better of the two frozen recipes: the deepest layer alone is feature extraction, all depths
-    together are shallow features.
-
-    Both are as cheap, so that nothing speaks for either but the probes: the sign of the difference decides,
-    however small it is, and the quadrant where there is none. To ask for more than the noise before leaving
-    the quadrant's choice lost more, see benchmarks/README.md.
-    """
+def _depth(evidence: Evidence) -> Factor:
     gain, error = evidence.gain_of_all_depths()
-    deep = gain < 0 or (gain == 0 and place.similarity == "high")
+    deep = evidence.frozen_recipe == "feature_extraction"
     best, last = max(evidence.depth, key=lambda p: p.accuracy), evidence.depth[-2]
-    return "feature_extraction" if deep else "shallow_features", Factor(
+    return Factor(
         "Depth",
         f"all depths {gain:+.1%} (± {error:.1%})",
         "0.0%",
         "no difference" if gain == 0 else "last layer" if deep else "all depths",
         f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}",
+    )
+
+
+def _without_test_images(embedded: embedding.Embedded, data: Dataset) -> embedding.Embedded:
+    rows = np.flatnonzero(data.splits[embedded.positions] != dataset.SPLITS.index("test"))
+    return replace(
+        embedded,
+        positions=embedded.positions[rows],
+        features=embedded.features.take(rows),
+        thumbnails=embedded.thumbnails[rows],
     )
 
 
@@ -363,7 +382,8 @@ def _axes(data: Dataset, near: Similarity, place: Quadrant) -> tuple[Factor, Fac
     )
 
 
-def _alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
+def alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
+    """The other three recipes, that of the most probable quadrant first, and when to take each."""
     others = sorted(RECIPE, key=lambda name: -place.probabilities[name])
     when = {
         "feature_extraction": "if it must be ready in a minute, or images are few",
@@ -374,13 +394,12 @@ def _alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
     found: list[Alternative] = []
     for name in others:
         recipe, probability = RECIPE[name], place.probabilities[name]
-        if recipe != advised and recipe not in [item.recipe for item in found]:
-            near = probability > 1 - quadrant.BORDERLINE
+        if recipe != advised:
+            near = place.confidence < quadrant.BORDERLINE and name == place.neighbour()
             border = (
                 f"{name} has probability {probability:.0%}: run advisor compare" if near else when[recipe]
             )
             found.append(Alternative(recipe, border))
-    assert len(found) == len(RECIPES) - 1
     return tuple(found)
 
 

@@ -75,18 +75,13 @@ def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
                 images=line["images"],
                 classes=line["classes"],
                 similar=similar,
-                expected_error=1 - frozen_accuracy(line["evidence"]),
+                expected_error=1 - line["evidence"]["expected_accuracy"],
                 frozen_error=1 - pair[1],
                 points=100 * (pair[0] - pair[1]),
                 noise=100 * np.sqrt((pair * (1 - pair)).sum() / line["tested"]),
             )
         )
     return found
-
-
-def frozen_accuracy(evidence: dict[str, Any]) -> float:
-    """What the table calls so, 0..1, from the evidence as it stands in a line."""
-    return max(evidence["expected_accuracy"], evidence["linear_probes"][-1]["accuracy"])
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@
 Each task is a data set cut to a size; the advisor sees only what a user of that size would have; all four
 recipes are then trained on it and judged on up to 500 images that were held back. One JSON line is
 written as each task is done; tasks whose line is there already are skipped, so that it can be stopped and
-gone on with. `--advise-anew` asks the advisor again about those, and trains nothing. The table compares the
-advisor with fixed rules on the same tasks.
+gone on with. `--advise-anew` asks the advisor again about those; it trains only where the probes now prefer
+another frozen recipe, for `fine_tuning` starts from that. The table compares the advisor with fixed rules on
+the same tasks.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def measured(description: str) -> list[dict[str, Any]]:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Judge the tasks that have no line yet; those that have one are only advised anew, if asked."""
+    """Judge the tasks that have no line yet, and advise those anew that have one, if asked."""
     devices.quiet_tensorflow()
     lines = results.read(arguments.output)
     done = {(line["data"], line["size"], line["seed"], line["image_size"]): line for line in lines}
@@ -85,7 +86,11 @@ def measure(arguments: argparse.Namespace) -> None:
         if key not in done:
             done[key] = judge(task, arguments.image_size, arguments.images_seen)
         elif arguments.advise_anew:
-            done[key] |= advise(task, arguments.image_size, done[key]["epochs"])[0]
+            told, _ = advise(task, arguments.image_size, done[key]["epochs"])
+            if told["frozen_advice"] == done[key]["frozen_advice"]:
+                done[key] |= told
+            else:
+                done[key] = judge(task, arguments.image_size, arguments.images_seen)
         line = done[key]
         results.write(arguments.output, done.values())
         accuracy = " ".join(f"{r}={line['recipes'][r]['test']:.3f}" for r in RECIPES)
@@ -96,10 +101,9 @@ def advise(task: Task, image_size: int, epochs: int) -> tuple[dict[str, Any], re
     """Ask for advice, blind to the judge's images: what of it stands in the line, and all of it."""
     options = Options(image_size=image_size, epochs=epochs)
     advice = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
-    frozen, _ = recommendation.prefer_frozen(advice.quadrant, advice.evidence)
     return {
         "advice": advice.recipe,
-        "frozen_advice": frozen,
+        "frozen_advice": advice.evidence.frozen_recipe,
         "quadrant": advice.quadrant.name,
         "confidence": advice.quadrant.confidence,
         "score": advice.similarity.score,

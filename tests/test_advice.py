@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
 
 from advisor import probe, quadrant, recommendation, similarity
 from advisor.cli import main
+from benchmarks import ci
 
 
 def recommend(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -104,11 +106,13 @@ def place_of(name: str) -> quadrant.Quadrant:
     return quadrant.Quadrant(name, size, "high" if level == "similar" else "low", likely)
 
 
-def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
+def evidence_of(last: int, together: int, similar: bool, of: int = 200) -> probe.Evidence:
     """Probes of which the last layer's and that of all taps are right about so many images of 200."""
     right = {"shallow": of // 2, "last": last, probe.ALL_TAPS: together}
     depth = tuple(probe.DepthProbe(tap, n / of, np.arange(of) < n) for tap, n in right.items())
-    return probe.Evidence(depth, (probe.CurvePoint(of, last / of),), last / of, (0.0, 1.0), 0.01)
+    expected = max(last, together) / of
+    curve = (probe.CurvePoint(of, expected),)
+    return probe.Evidence(depth, probe.better_frozen(depth, similar), curve, expected, (0.0, 1.0), 0.01)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +129,37 @@ def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
     ],
 )
 def test_the_probes_decide_between_frozen_recipes_and_where_all_is_solved(name, last, together, recipe):
-    advised, reasons = recommendation.decide(place_of(name), evidence_of(last, together))
+    place = place_of(name)
+    advised, reasons = recommendation.decide(place, evidence_of(last, together, place.similarity == "high"))
     assert advised == recipe
     assert ("Evidence" in [row.factor for row in reasons]) == (recipe != quadrant.RECIPE[name])
+
+
+def test_the_labels_of_test_images_choose_nothing(capsys, tmp_path):
+    """With the labels of the test split in the wrong places, evidence and advice are the same."""
+    made = ci.textures(tmp_path / "textures", classes=2, images_of_each=60)
+    told = []
+    for name, order in (("right", (0, 1)), ("wrong", (1, 0))):
+        for label, tested_as in enumerate(order):
+            for number, image in enumerate(sorted((made / f"stripes {label}").iterdir())):
+                test = number >= 40
+                folder = tmp_path / name / f"{'test' if test else 'train'}/{tested_as if test else label}"
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{label}-{image.name}").symlink_to(image)
+        told.append(recommend(capsys, str(tmp_path / name), "--image-size", "64"))
+    assert told[0]["dataset"]["splits"]["test"] == 40
+    for key in ("evidence", "recipe", "settings"):
+        assert told[0][key] == told[1][key]
+
+
+def test_near_a_border_the_next_quadrant_is_named_and_nowhere_else(capsys):
+    def told(images: int, distance: float) -> list[str]:
+        measured = similarity.Similarity(similarity.score(distance), (0.0, 1.0), distance, 0.01, "reference")
+        place = quadrant.place(images, measured)
+        found = recommendation.alternatives(place, quadrant.RECIPE[place.name])
+        return [item.recipe for item in found if "run advisor compare" in item.when]
+
+    border = -similarity.SCALE * math.log(quadrant.SIMILAR_FROM_SCORE)
+    assert told(quadrant.LARGE_FROM_IMAGES, 0.3) == ["shallow_features"]
+    assert len(told(quadrant.LARGE_FROM_IMAGES, border)) == 1
+    assert told(50, 0.3) == []

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from advisor import dataset, images
+from advisor.cli import main
 
 
 def noise(seed: int, size: int = 32, mean: float = 128.0) -> Image.Image:
@@ -232,6 +233,24 @@ def test_names_that_are_no_unicode(data):
     json.dumps([*loaded.class_names, *map(loaded.shown, loaded.paths)]).encode()
     assert len(loaded.fingerprint()) == 16
     assert images.load_square(loaded.paths[-1], 8).shape == (8, 8, 3)
+
+
+def test_a_data_folder_whose_name_is_no_unicode(data, tmp_path, capsys):
+    os.rename(data, os.fsencode(tmp_path) + b"/caf\xe9")
+    with pytest.raises(SystemExit) as end:
+        main(["recommend", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"), "--sample", "16"])
+    assert (end.value.code, "Traceback" in capsys.readouterr().err) == (0, False)
+
+
+def test_headers_alone_are_refused_when_they_are_decoded(data, tmp_path, capsys):
+    """An aborted download: every file begins as it should."""
+    for file in data.glob("*/*.png"):
+        file.write_bytes(truncated(noise(int(file.stem) + len(file.parent.name)), ".png", tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main(["recommend", str(data)])
+    error = capsys.readouterr().err
+    assert end.value.code == 2, error
+    assert "Traceback" not in error
 
 
 def test_clutter_is_no_data(data):

@@ -24,7 +24,7 @@ def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made 
         "score": score, "quadrant": "small-similar", "advice": "feature_extraction",
         "frozen_advice": "feature_extraction", "tested": 500,
         "evidence": {
-            "expected_accuracy": 0.8, "linear_probes": [{"accuracy": 0.8}], "gain_of_all_depths": [0, 0],
+            "expected_accuracy": 0.8, "gain_of_all_depths": [0, 0],
         },
         "recipes": {recipe: {"test": accuracy} for recipe, accuracy in test.items()},
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_gain_is_told_by_what_frozen_features_leave():
     nearly = line(1000, 0.01, 0.3)
     nearly["evidence"]["expected_accuracy"] = 0.97
     few, many = line(200, 0.1, 0.3), line(1000, 0.1, 0.3)
-    many["evidence"] |= {"expected_accuracy": 0.7, "linear_probes": [{"accuracy": 0.75}]}
+    many["evidence"]["expected_accuracy"] = 0.7
     rows = calibration.by_expected_error(calibration.gains([nearly, few, many])).splitlines()[2:]
     assert [row.split(" | ")[0:2] for row in rows] == [["| 2% to 5%", "1"], ["| 20% to 100%", "1"]]
     assert ["+1.00" in rows[0], "+10.00" in rows[1]] == [True, True]
@@ -131,12 +131,21 @@ def test_what_another_bound_on_a_clear_gain_would_keep():
     assert bounds["never"] == ["+0.00", "+0.00", "+0.0"]
 
 
-def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monkeypatch):
-    file = tmp_path / "new" / "results.jsonl"
+@pytest.mark.parametrize(("prefers", "judged"), [("feature_extraction", 2), ("shallow_features", 3)])
+def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monkeypatch, prefers, judged):
+    """Only where another frozen recipe is preferred now, training would start elsewhere and is done again."""
+    file, trained = tmp_path / "new" / "results.jsonl", []
     tasks = {size: SimpleNamespace(name="made up", size=size) for size in (50, 200)}
+
+    def judge(task, *_):
+        trained.append(task.size)
+        advice = {"advice": prefers} if len(trained) == 3 else {}
+        return line(task.size, 0.05, 0.7) | {"epochs": 6} | advice
+
     monkeypatch.setattr(regret, "cut", lambda source, size, seed: tasks[size])
-    monkeypatch.setattr(regret, "judge", lambda task, *_: line(task.size, 0.05, 0.7) | {"epochs": 6})
-    monkeypatch.setattr(regret, "advise", lambda *_: ({"advice": "shallow_features"}, None))
+    monkeypatch.setattr(regret, "judge", judge)
+    told = {"advice": "shallow_features", "frozen_advice": prefers}
+    monkeypatch.setattr(regret, "advise", lambda *_: (told, None))
     monkeypatch.setattr("sys.argv", ["regret", "x", "--sizes", "200", "--output", str(file)])
     regret.main()
     anew = ["regret", "x", "--sizes", "50", "200", "--output", str(file), "--advise-anew"]
@@ -144,6 +153,7 @@ def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monk
     regret.main()
     kept = {one["size"]: one["advice"] for one in results.read(file)}
     assert kept == {50: "feature_extraction", 200: "shallow_features"}
+    assert len(trained) == judged
 
 
 @pytest.mark.parametrize(
