@@ -79,7 +79,7 @@ def _parameters(settings: Settings, widths: Mapping[str, int], classes: int) -> 
 def _seconds(settings: Settings, images: int, training_images: int, gflops: float) -> float:
     slower = REFERENCE_GFLOPS / gflops
     embed = images * EMBED_SECONDS * (settings.image_size / 224) ** 2 * slower
-    if not settings.epochs:
+    if not settings.trains_on_images:
         return START_SECONDS + embed
     step = STEP_SECONDS if settings.trains_backbone else FORWARD_SECONDS
     epoch = training_images * step * (settings.training_size / 224) ** 2 * slower
@@ -137,11 +137,12 @@ def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:
     if plan["parameters_trained"] is not None:
         rows.append(("parameters", f"{plan['parameters_trained']:,} trained"))
     if settings["epochs"]:
+        on_images = f"{settings['epochs']} epochs at {settings['training_size']} px"
         rows += [
             (
                 "training",
-                f"{settings['epochs']} epochs at {settings['training_size']} px, "
-                f"batches of {settings['batch_size']}, "
+                (on_images if settings["augmentation"] else f"up to {settings['epochs']} epochs on features")
+                + f", batches of {settings['batch_size']}, "
                 + ("averaged with the start" if _is_averaged(settings) else "best epoch kept"),
             ),
             (

@@ -12,6 +12,7 @@ import numpy as np
 
 from advisor import plan
 from advisor.quadrant import RECIPE
+from advisor.scores import wilson_interval
 from advisor.storage import replacing
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def print_run(run: Run) -> None:
         out.print(line)
     if run.metrics.get("trained_share") == 0:
         out.print("Training brought no clear gain on the validation images: the frozen model was kept.")
-    out.print(f"{run.recipe} took {seconds['total']:.0f} s; model, plots and metrics are in {run.folder}")
+    place = f"model, plots and metrics are in {run.folder}"
+    out.print(_text(f"{run.recipe} took {seconds['total']:.0f} s; {place}"))
 
 
 def near_copies_told(metrics: dict[str, Any]) -> list[str]:
@@ -167,33 +169,11 @@ def near_copies_told(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % confidence interval of a share (Wilson, JASA 1927).
-
-    Args:
-        accuracy: 0..1.
-        images: that it was measured on.
-        z: quantile of the normal distribution.
-    """
-    if not images:
-        return 0.0, 1.0
-    center = (accuracy + z * z / (2 * images)) / (1 + z * z / images)
-    half = z / (1 + z * z / images) * np.sqrt(accuracy * (1 - accuracy) / images + z * z / (4 * images**2))
-    return float(max(0.0, center - half)), float(min(1.0, center + half))
-
-
 def confusion_matrix(run: Run) -> np.ndarray:
     """Test images by true and predicted class, int64 [classes, classes]."""
     matrix = np.zeros((len(run.class_names),) * 2, dtype=np.int64)
     np.add.at(matrix, (run.test_labels, run.test_probabilities.argmax(axis=1)), 1)
     return matrix
-
-
-def worst_mistakes(run: Run, most: int) -> np.ndarray:
-    """Positions of misclassified test images, those with the least probability for the truth first."""
-    truth = run.test_probabilities[np.arange(len(run.test_labels)), run.test_labels]
-    wrong = np.flatnonzero(run.test_probabilities.argmax(axis=1) != run.test_labels)
-    return wrong[np.argsort(truth[wrong], kind="stable")][:most]
 
 
 def after_head(run: Run) -> str:

@@ -31,9 +31,10 @@ class Settings:
         head: "linear", or "mlp:N" for one hidden layer of N units.
         batch_norm: "frozen" (statistics, scale and offset) or "adapt".
         augmentation: what is done to training images at random.
-        epochs: passes over the training images, 0 where the head is solved without gradient steps.
+        epochs: passes over the training images or, at most, over their features; 0 where the head is solved
+            without gradient steps.
         batch_size: images for each gradient step.
-        learning_rate: the peak, for AdamW with warm-up and cosine decay.
+        learning_rate: the peak, for AdamW with warm-up and cosine decay; constant on features.
         weight_decay: of AdamW.
         label_smoothing: 0..1.
         class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
@@ -65,6 +66,11 @@ class Settings:
     @property
     def trains_backbone(self) -> bool:
         return self.train_from is not None
+
+    @property
+    def trains_on_images(self) -> bool:
+        """Whether gradient steps see images, changed at random, and not features that were computed once."""
+        return bool(self.augmentation)
 
     def trains_as(self, other: Settings) -> bool:
         """Whether both train the same network in the same way, whatever their recipes are called."""
@@ -151,6 +157,8 @@ LEARNING_RATE = {
 }
 RANDOM_INIT_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
+# A head with a hidden layer, on features that were computed once: seconds, and the best epoch is kept.
+MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY = 100, 1e-3, 0.05
 IMAGES_SEEN = 24_000  # training images times epochs
 FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
@@ -168,7 +176,7 @@ def choose(
     fixed_size: bool,
     counts: np.ndarray,
     training_images: int,
-    flips: tuple[str, ...],
+    flip: bool,
     all_depths_help: bool,
 ) -> Settings:
     """The settings of a recipe for a data set.
@@ -182,11 +190,19 @@ def choose(
         fixed_size: whether the backbone takes that size only.
         counts: images of each class, int64 [classes].
         training_images: size of the training split.
-        flips: the flips that do not change what an image is, of "flip" and "vertical flip".
+        flip: whether its mirror image shows the same as an image.
         all_depths_help: whether a frozen head is better on all depths than on the last layer.
+
+    Raises:
+        InputError: options that do not go with each other.
     """
     options.check(recipe)
     mode = options.mode or _mode(recipe, options)
+    if options.base_labels and mode in ("all_taps", "cut"):
+        raise InputError(
+            f"--base-labels starts a head on the last layer, and {recipe} has its head on others; "
+            "give --recipe fine_tuning, or leave out --base-labels"
+        )
     last = taps[-1]
     random = options.init == "random"
     gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
@@ -208,8 +224,8 @@ def choose(
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",
-        augmentation=("crop", *flips, "light") if gradient else (),
-        epochs=_epochs(options, gradient, training_images),
+        augmentation=() if not gradient else ("crop", "flip", "light") if flip else ("crop", "light"),
+        epochs=(options.epochs or epochs_for(training_images, random)) if gradient else 0,
         batch_size=options.batch_size or batch_size_for(training_images, training_size, free_memory()),
         learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
         weight_decay=WEIGHT_DECAY if gradient else 0.0,
@@ -218,6 +234,13 @@ def choose(
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
     )
+    if not gradient and options.head != "linear":
+        settings = replace(
+            settings,
+            epochs=options.epochs or MLP_EPOCHS,
+            learning_rate=MLP_LEARNING_RATE,
+            weight_decay=MLP_WEIGHT_DECAY,
+        )
     if mode == "everything":
         settings = replace(settings, train_from="")
     if mode == "partial":
@@ -244,12 +267,6 @@ def epochs_for(training_images: int, random: bool) -> int:
     if random:
         return RANDOM_INIT_EPOCHS
     return int(np.clip(round(IMAGES_SEEN / training_images), FEWEST_EPOCHS, MOST_EPOCHS))
-
-
-def _epochs(options: Options, gradient: bool, training_images: int) -> int:
-    if gradient:
-        return options.epochs or epochs_for(training_images, options.init == "random")
-    return options.epochs or 0 if options.head != "linear" else 0
 
 
 def _mode(recipe: str, options: Options) -> str:

@@ -47,7 +47,7 @@ def main() -> None:
             fixed_size=False,
             counts=np.ones(2),
             training_images=len(task.held.indices("train")),
-            flips=("flip",),
+            flip=True,
             all_depths_help=True,
         )
         frozen = replace(settings, recipe="shallow_features", mode="all_taps", train_from=None, epochs=0)

@@ -17,7 +17,7 @@ def pipeline(names: tuple[str, ...], size: int, seed: int) -> keras.Model:
     """Keras layers for pixels float [n, s, s, 3] in 0..255, to [n, size, size, 3] in 0..255.
 
     Args:
-        names: any of "crop", "flip", "vertical flip", "light".
+        names: any of "crop", "flip", "light".
         size: pixels of the output's sides.
         seed: of the random choices.
     """
@@ -26,7 +26,6 @@ def pipeline(names: tuple[str, ...], size: int, seed: int) -> keras.Model:
 
     known = {
         "flip": lambda: layers.RandomFlip("horizontal", seed=seed),
-        "vertical flip": lambda: layers.RandomFlip("vertical", seed=seed + 1),
         "light": lambda: _light(seed + 2),
     }
     crop = _random_resized_crop(size, seed + 3) if "crop" in names else layers.Resizing(size, size)

@@ -28,7 +28,7 @@ def from_base_labels(job: Job) -> LinearHead:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the class names in {file} ({error}); give a JSON list") from None
     classifier = job.backbone.classifier
-    if classifier is None or job.settings.taps != (job.backbone.taps[-1],):
+    if classifier is None:
         raise InputError(f"{job.settings.backbone} has no classifier to start from; leave out --base-labels")
     kernel, bias = classifier
     if not isinstance(names, list) or len(names) != len(bias):

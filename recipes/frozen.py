@@ -10,7 +10,7 @@ from advisor import linear_head
 from recipes.assembly import assemble, freeze, head_layers, metrics, set_head
 from recipes.job import Epoch, Job, Trained, head_alone
 
-MLP_EPOCHS, MLP_PATIENCE, MLP_LEARNING_RATE = 100, 10, 1e-3
+MLP_PATIENCE = 10
 
 
 def train(job: Job) -> Trained:
@@ -59,12 +59,13 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     """
     import keras
 
+    settings = job.settings
     labels = np.eye(job.classes, dtype=np.float32)[job.data.labels]
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
     mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
     standard = ((features - mean) / scale).astype(np.float32)
     model = keras.Sequential([keras.Input((features.shape[1],)), *head])
-    optimizer = keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=0.05)
+    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
     model.compile(optimizer, "categorical_crossentropy", metrics=metrics())
     bar = job.display.steps("Training the head")
     record = model.fit(
@@ -72,12 +73,12 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
         labels[train_at],
         sample_weight=job.image_weights(train_at).astype(np.float32),
         validation_data=(standard[validate_at], labels[validate_at]),
-        epochs=job.settings.epochs or MLP_EPOCHS,
-        batch_size=job.settings.batch_size,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
         verbose=0,
         callbacks=[
             keras.callbacks.EarlyStopping("val_loss", patience=MLP_PATIENCE, restore_best_weights=True),
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, MLP_EPOCHS)),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, settings.epochs)),
         ],
     ).history
     validation = model.predict(standard[validate_at], verbose=0)
@@ -85,7 +86,7 @@ def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...],
     head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
     columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
     history = tuple(
-        Epoch(number, "head", *row, MLP_LEARNING_RATE, 0.0)  # type: ignore[call-arg]
+        Epoch(number, "head", *row, settings.learning_rate, 0.0)  # type: ignore[call-arg]
         for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
     )
     return history, validation

@@ -158,8 +158,9 @@ def _batches(job: Job, pixels: np.ndarray, positions: np.ndarray, epoch: int) ->
 
     def fetch(rows: tf.Tensor) -> Any:
         batch = tf.numpy_function(lambda at: pixels[np.sort(at)], [rows], tf.uint8)
-        batch = tf.ensure_shape(batch, (None, size, size, 3))
-        rows = tf.sort(rows)
+        return tf.ensure_shape(batch, (None, size, size, 3)), tf.sort(rows)
+
+    def change(batch: tf.Tensor, rows: tf.Tensor) -> Any:
         batch = augment(tf.cast(batch, tf.float32), training=True)
         return batch, tf.gather(labels, rows), tf.gather(weights, rows)
 
@@ -169,6 +170,7 @@ def _batches(job: Job, pixels: np.ndarray, positions: np.ndarray, epoch: int) ->
         .shuffle(len(positions), seed=seed)
         .batch(settings.batch_size)
         .map(fetch, num_parallel_calls=2)
+        .map(change)  # one at a time: two would race for the random numbers
         .prefetch(2)
     )
 
@@ -197,6 +199,9 @@ def _compile(model: keras.Model, settings: Any, steps: int) -> None:
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    # Else small gradients vanish. Keras does so by itself only where the whole model has this policy.
+    if devices.precision() == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Never XLA on a CPU: it is many times slower there, and "auto" may choose it. On several GPUs: untried.
     model.compile(
         optimizer, loss, metrics=metrics(), weighted_metrics=[], jit_compile=len(devices.gpus()) == 1

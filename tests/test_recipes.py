@@ -232,6 +232,28 @@ def test_the_same_seed_gives_the_same_metrics(capsys, tmp_path):
     assert first["test"]["accuracy"] > 0.8
 
 
+def test_the_same_seed_trains_on_the_same_pixels(capsys, tmp_path):
+    """Augmentation runs beside training: its random numbers must not depend on who comes first."""
+    data = str(ci.textures(tmp_path / "textures", images_of_each=60))
+    arguments = (
+        data,
+        "--recipe",
+        "full_training",
+        "--image-size",
+        "64",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "4",
+    )
+    losses = []
+    for name in "ab":
+        run(capsys, *arguments, "--output", str(tmp_path / name))
+        with (tmp_path / name / "history.csv").open() as file:
+            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_auto_on_photographs_of_insects(capsys, real_data, tmp_path):
     metrics = run(capsys, str(real_data / "hymenoptera"), "--auto", "--output", str(tmp_path / "run"))
     assert metrics["test"]["accuracy"] >= 0.9

@@ -33,7 +33,6 @@ class Backbone:
         taps: names of the layers whose outputs are probed, from shallow to deep; the last one is
             what a plain feature extractor uses.
         image_size: pixels of the square input that fits the weights best.
-        minimum_size: pixels; smaller inputs are refused.
         fixed_size: whether `model` takes `image_size` only. `load` may build it for another.
         source: the domain of the weights, for people, as in "ImageNet-1k"; "none" for random weights.
         fingerprint: changes with architecture and weights.
@@ -47,7 +46,6 @@ class Backbone:
     build: Callable[[], keras.Model]
     taps: tuple[str, ...]
     image_size: int
-    minimum_size: int
     fixed_size: bool
     source: str
     fingerprint: str
@@ -179,7 +177,6 @@ def _bundled(weights: Path | None, image_size: int | None, random: bool) -> Back
         build=whole,
         taps=efficientnet_lite0.TAPS,
         image_size=_size(BUNDLED, image_size, 224, 32),
-        minimum_size=32,
         fixed_size=False,
         source=_source("ImageNet-1k", weights, random),
         fingerprint=efficientnet_lite0.WEIGHTS_SHA256[:16] if published else fingerprint(whole()),
@@ -199,7 +196,6 @@ def _simple_cnn(weights: Path | None, image_size: int | None, random: bool) -> B
         build=lambda: model,
         taps=simple_cnn.TAPS,
         image_size=_size("simple_cnn", image_size, simple_cnn.IMAGE_SIZE, simple_cnn.MINIMUM_SIZE),
-        minimum_size=simple_cnn.MINIMUM_SIZE,
         fixed_size=False,
         source=_source("none", weights, random),
         fingerprint=fingerprint(model),
@@ -226,7 +222,6 @@ def _resnet18(weights: Path | None, image_size: int | None, random: bool) -> Bac
         build=lambda: model,
         taps=resnet18.TAPS,
         image_size=_size("resnet18", image_size, resnet18.IMAGE_SIZE, resnet18.MINIMUM_SIZE),
-        minimum_size=resnet18.MINIMUM_SIZE,
         fixed_size=False,
         source=_source("none", weights, random),
         fingerprint=fingerprint(model),
@@ -246,7 +241,6 @@ def _application(name: str, weights: Path | None, image_size: int | None, random
         build=lambda: model,
         taps=choose_taps(model),
         image_size=size,
-        minimum_size=known.minimum_size,
         fixed_size=True,
         source=_source("ImageNet-1k", weights, random),
         fingerprint=fingerprint(model),
@@ -263,7 +257,6 @@ def _model_file(path: Path, image_size: int | None, random: bool) -> Backbone:
         build=lambda: file.model,
         taps=choose_taps(file.model),
         image_size=file.image_size,
-        minimum_size=file.image_size if file.fixed_size else 32,
         fixed_size=True,
         source=_source(f"the training data of {path.name}", None, random),
         fingerprint=fingerprint(file.model),
