@@ -324,7 +324,7 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
         f"{evidence.expected_accuracy:.1%} expected",
         f"{1 - quadrant.SATURATED_ERROR:.0%}",
         "little to gain" if saturated else "room to gain",
-        f"linear probes; {evidence.gain_at_double:+.1%} with twice the images",
+        f"{evidence.frozen_recipe}, by probes; {evidence.gain_at_double:+.1%} with twice the images",
     )
     overruled = Factor(
         "Evidence",
