@@ -531,7 +531,7 @@ def _advice_folder(output: str) -> Path:
     """Where `recommend` may write, made if it does not exist; the report of a run is not replaced."""
     from recipes import run_folder
 
-    folder = run_folder.prepare(Path(output), resume=False, overwrite=True)
+    folder = run_folder.make(Path(output))
     if any((folder / name).exists() for name in (*FINISHED, "checkpoints")):
         raise InputError(f"{folder} holds a run, whose report is kept; choose another --output")
     return folder

@@ -358,20 +358,28 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> Path:
         InputError: it holds something and neither `resume` nor `overwrite` was asked for, or it cannot
             be written.
     """
+    make(folder)
+    held = any(folder.iterdir())
+    if held and (resume or overwrite) and not any((folder / name).exists() for name in FILES):
+        raise InputError(f"{folder} is not a run folder; its content is kept; choose another --output")
+    if held and resume and (folder / "metrics.json").exists() and not (folder / "checkpoints").exists():
+        raise InputError(f"the run in {folder} is finished; choose another --output, or add --overwrite")
+    if held and not (resume or overwrite):
+        raise InputError(f"{folder} is not empty; choose another --output, or add --resume or --overwrite")
+    return folder
+
+
+def make(folder: Path) -> Path:
+    """Make a folder where there is none.
+
+    Raises:
+        InputError: it is a file, or cannot be written.
+    """
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give a folder with --output")
-        held = folder.is_dir() and any(folder.iterdir())
-        if held and (resume or overwrite) and not any((folder / name).exists() for name in FILES):
-            raise InputError(f"{folder} is not a run folder; its content is kept; choose another --output")
-        if held and resume and (folder / "metrics.json").exists() and not (folder / "checkpoints").exists():
-            raise InputError(f"the run in {folder} is finished; choose another --output, or add --overwrite")
-        if held and not (resume or overwrite):
-            raise InputError(
-                f"{folder} is not empty; choose another --output, or add --resume or --overwrite"
-            )
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
+        if not os.access(folder, os.R_OK | os.W_OK):
             raise InputError(f"cannot write to {folder}; choose another --output")
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error

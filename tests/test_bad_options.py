@@ -185,7 +185,6 @@ def test_recommend_does_not_replace_a_report_of_a_run(data, tmp_path, refused):
     (tmp_path / "notes.txt").touch()
     message = refused("recommend", str(data), "--output", str(tmp_path / "notes.txt"))
     assert "is a file; give a folder with --output" in message
-    assert "its content is kept" in refused("recommend", str(data), "--output", str(tmp_path))
 
 
 def test_recommend_leaves_no_empty_folder_behind(data, tmp_path, refused):
