@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,31 +152,40 @@ def regret_over_seeds(lines: Sequence[dict[str, Any]], rule: Callable[[dict[str,
     With a few hundred test images, the best recipe of a single task is in part the luckiest. Less than
     nothing is lost by a rule that takes the right recipe seed by seed.
     """
-    groups: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
-    for line in lines:
-        groups.setdefault((line["data"], line["size"]), []).append(line)
     lost = []
-    for group in groups.values():
-        mean = {name: np.mean([line["recipes"][name]["test"] for line in group]) for name in RECIPES}
+    for group in _by_seed(lines):
+        mean = {name: _mean_accuracy(group, name) for name in RECIPES}
         taken = np.mean([line["recipes"][rule(line)]["test"] for line in group])
         lost.append(100 * float(max(mean.values()) - taken))
     return lost
 
 
+def _by_seed(lines: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Lines that differ in their seed alone, together."""
+    groups: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault((line["data"], line["size"]), []).append(line)
+    return list(groups.values())
+
+
+def _mean_accuracy(lines: Sequence[dict[str, Any]], recipe: str) -> float:
+    return float(np.mean([line["recipes"][recipe]["test"] for line in lines]))
+
+
 def table(lines: list[dict[str, Any]]) -> str:
-    """The tasks, and beneath them each rule with its mean and its worst regret, as Markdown."""
-    head = ["data", "images", "seed", "quadrant", *RECIPES, "advice", "regret"]
+    """The tasks, seeds averaged, then each rule with its mean and its worst regret, as Markdown."""
+    head = ["data", "images", "seeds", "quadrant", *RECIPES, "advice", "regret"]
     rows = [
         [
-            line["data"],
-            f"{line['images']:,}",
-            str(line["seed"]),
-            line["quadrant"],
-            *(f"{line['recipes'][recipe]['test']:.3f}" for recipe in RECIPES),
-            line["advice"],
-            f"{regret(line, line['advice']):.1f}",
+            group[0]["data"],
+            f"{group[0]['images']:,}",
+            str(len(group)),
+            _counted([line["quadrant"] for line in group]),
+            *(f"{_mean_accuracy(group, recipe):.3f}" for recipe in RECIPES),
+            _counted([line["advice"] for line in group]),
+            f"{np.mean([regret(line, line['advice']) for line in group]):.1f}",
         ]
-        for line in lines
+        for group in _by_seed(lines)
     ]
     summary = [
         [
@@ -193,6 +203,12 @@ def table(lines: list[dict[str, Any]]) -> str:
     summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}", "", ""])
     rules = ["rule", "mean regret", "worst regret", "mean, seeds averaged", "worst, seeds averaged"]
     return results.markdown(head, rows) + "\n\n" + results.markdown(rules, summary)
+
+
+def _counted(names: Sequence[str]) -> str:
+    """As in "fine_tuning" or "fine_tuning 2, shallow_features 1"."""
+    counts = Counter(names).most_common()
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{name} {count}" for name, count in counts)
 
 
 if __name__ == "__main__":
