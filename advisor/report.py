@@ -153,7 +153,8 @@ def print_run(run: Run) -> None:
     for line in near_copies_told(run.metrics):
         out.print(line)
     if run.metrics.get("trained_share") == 0:
-        out.print("Training brought no clear gain on the validation images: the frozen model was kept.")
+        judges = f"{run.metrics['images']['validation']:,} validation images"
+        out.print(f"Training brought no clear gain on the {judges}: the frozen model was kept.")
     place = f"model, plots and metrics are in {run.folder}"
     out.print(_text(f"{run.recipe} took {seconds['total']:.0f} s; {place}"))
 
