@@ -408,9 +408,10 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
 def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
     """Measure the finished run in the folder RUN on the labelled images in DATA.
 
-    The images of DATA's test split are used, all where it has none. Writes
-    evaluation.json, confusion_matrix.png, reliability.png and mistakes.png to
-    --output, or to RUN/evaluation-NAME.
+    The images of DATA's test split are used, all where it has none; of images that
+    the run knows, its own test images alone. Writes evaluation.json,
+    confusion_matrix.png, reliability.png and mistakes.png to --output, or to
+    RUN/evaluation-NAME.
 
     \b
     Example: advisor evaluate runs/flowers-auto ./more-flowers
