@@ -107,9 +107,9 @@ class Step:
 
 
 def ladder(found: Sequence[Gain]) -> list[Step]:
-    """The rungs, from few images to many."""
+    """The rungs, from few images to many; whole data sets, being of all sizes, stand on none."""
     steps = []
-    for size in {gain.size for gain in found}:
+    for size in {gain.size for gain in found if gain.size is not None}:
         at = [gain for gain in found if gain.size == size]
         steps.append(Step(int(np.median([gain.images for gain in at])), len(at), *_mean(at)))
     return sorted(steps, key=lambda step: step.images)
