@@ -13,6 +13,7 @@ import numpy as np
 from advisor import linear_head
 from advisor.dataset import sample
 from advisor.embedding import Features
+from advisor.quadrant import least_gain_of_all_depths
 
 ALL_TAPS = "all taps"
 RIDGES = tuple(float(10.0**e) for e in np.arange(-3, 2.5, 0.5))
@@ -50,7 +51,7 @@ class Evidence:
 
     Attributes:
         depth: probes from the shallowest tap to the deepest, then all taps together.
-        frozen_recipe: the better of the two by its probe: "feature_extraction" is the last tap alone,
+        frozen_recipe: the better of the two, see `better_frozen`: "feature_extraction" is the last tap alone,
             "shallow_features" all of them together.
         curve: accuracy of a probe on the features of that recipe, by the images it was fitted to.
         expected_accuracy: that the recipe will reach, once its head has seen all images but those of the
@@ -71,8 +72,7 @@ class Evidence:
 
     def gain_of_all_depths(self) -> tuple[float, float]:
         """Accuracy that all taps together have over the last one, -1..1, and its standard error (paired)."""
-        difference = self.probe(ALL_TAPS).correct.astype(float) - self.depth[-2].correct
-        return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
+        return _gain_of_all_depths(self.depth)
 
 
 def by_depth(features: Features, labels: np.ndarray, classes: int) -> tuple[DepthProbe, ...]:
@@ -172,16 +172,22 @@ def flip_is_harmless(
     return plain - linear_head.judge(head, mirrored, labels[rows]).accuracy <= MIRROR_TOLERANCE
 
 
-def better_frozen(depth: tuple[DepthProbe, ...], similar: bool) -> str:
-    """The better of the two frozen recipes by its probe; where they are equal, what the quadrant says.
+def better_frozen(depth: tuple[DepthProbe, ...]) -> str:
+    """The better of the two frozen recipes, by what its probe says and what is known from other data.
 
-    Both are as cheap, so that nothing else speaks for either, and the sign of the difference counts,
-    however small it is. To ask for more than the noise before leaving the quadrant's choice lost more, see
+    Both are as cheap, so that nothing else speaks for either. On nearly all data all depths together were
+    better than the last layer alone; a few hundred images that say otherwise are believed only as far as
+    their number goes. The sign of the measured difference alone, and the quadrant alone, lost more, see
     benchmarks/README.md.
     """
-    last, together = depth[-2].accuracy, depth[-1].accuracy
-    deep = similar if last == together else last > together
+    gain, error = _gain_of_all_depths(depth)
+    deep = gain < least_gain_of_all_depths(error)
     return "feature_extraction" if deep else "shallow_features"
+
+
+def _gain_of_all_depths(depth: tuple[DepthProbe, ...]) -> tuple[float, float]:
+    difference = depth[-1].correct.astype(float) - depth[-2].correct
+    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
 def gather(
@@ -190,7 +196,6 @@ def gather(
     classes: int,
     fitted_images: int,
     test_images: int,
-    similar: bool,
     seed: int,
 ) -> Evidence:
     """Everything that the features of a sample say.
@@ -201,11 +206,10 @@ def gather(
         classes: number of classes.
         fitted_images: how many images a frozen model will be fitted to.
         test_images: size of the test split that it will be judged on.
-        similar: whether the images are like those of the source domain.
         seed: of the folds.
     """
     depth = by_depth(features, labels, classes)
-    frozen_recipe = better_frozen(depth, similar)
+    frozen_recipe = better_frozen(depth)
     deep = frozen_recipe == "feature_extraction"
     values, whole = (features.last(), depth[-2]) if deep else (features.values, depth[-1])
     curve = learning_curve(values, labels, classes, whole, seed)

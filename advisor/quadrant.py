@@ -22,6 +22,9 @@ DISTANCE_WIDTH = 0.02
 # The estimate is 1.1 points too good on average (benchmarks/expectation.py), so that about 2 points are at
 # stake, the regret that we allow ourselves at worst.
 SATURATED_ERROR = 0.01
+# What is known of a frozen head on all depths before its images are seen: mean and spread of its gain in
+# accuracy over the last layer alone, on the tasks of benchmarks/regret.py.
+ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.02, 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
 
@@ -57,6 +60,15 @@ class Quadrant:
         """The quadrant that is the next most probable."""
         others = {name: p for name, p in self.probabilities.items() if name != self.name}
         return max(others, key=lambda name: others[name])
+
+
+def least_gain_of_all_depths(error: float) -> float:
+    """The measured gain of all depths over the last layer from which they are the better guess, -1..0.
+
+    The mean of a normal belief with that prior, after a measurement with a standard error of `error`, is
+    positive from there.
+    """
+    return -ALL_DEPTHS_GAIN * (error / ALL_DEPTHS_SPREAD) ** 2
 
 
 def place(images: int, measured: similarity.Similarity) -> Quadrant:

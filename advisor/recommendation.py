@@ -240,7 +240,6 @@ def recommend(
         len(data.class_names),
         len(data) - test,
         test,
-        place.similarity == "high",
         seed,
     )
     advised, reasons = decide(place, evidence)
@@ -344,9 +343,10 @@ def _depth(evidence: Evidence) -> Factor:
     return Factor(
         "Depth",
         f"all depths {gain:+.1%} (± {error:.1%})",
-        "0.0%",
-        "no difference" if gain == 0 else "last layer" if deep else "all depths",
-        f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}",
+        f"{quadrant.least_gain_of_all_depths(error):.1%}",
+        "last layer" if deep else "all depths",
+        f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}; "
+        f"{quadrant.ALL_DEPTHS_GAIN:+.0%} on other data",
     )
 
 

@@ -31,11 +31,8 @@ from benchmarks import results
 from benchmarks.tasks import Task, cut, train
 
 
-def frozen_if_clear(line: dict[str, Any]) -> str:
-    """The quadrant's frozen recipe, unless the probes prefer the other by more than one standard error."""
-    gain, error = line["evidence"]["gain_of_all_depths"]
-    deep = gain < 0 if abs(gain) > error else line["score"] >= SIMILAR_FROM_SCORE
-    return "feature_extraction" if deep else "shallow_features"
+def _frozen(is_deep: bool) -> str:
+    return "feature_extraction" if is_deep else "shallow_features"
 
 
 # What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
@@ -47,7 +44,8 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "always full training": lambda line: "full_training",
     "quadrant alone": lambda line: RECIPE[line["quadrant"]],
     "frozen, by the probes": lambda line: line["frozen_advice"],
-    "frozen, by the quadrant unless the probes are clear": frozen_if_clear,
+    "frozen, by the sign of the probes": lambda line: _frozen(line["evidence"]["gain_of_all_depths"][0] < 0),
+    "frozen, by the quadrant": lambda line: _frozen(line["score"] >= SIMILAR_FROM_SCORE),
     "size alone": lambda line: "feature_extraction" if line["images"] < LARGE_FROM_IMAGES else "fine_tuning",
 }
 

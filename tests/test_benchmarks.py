@@ -154,13 +154,3 @@ def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monk
     kept = {one["size"]: one["advice"] for one in results.read(file)}
     assert kept == {50: "feature_extraction", 200: "shallow_features"}
     assert len(trained) == judged
-
-
-@pytest.mark.parametrize(
-    ("gain", "score", "recipe"),
-    [(0.01, 0.7, "feature_extraction"), (0.03, 0.7, "shallow_features"), (-0.03, 0.3, "feature_extraction")],
-)
-def test_the_quadrants_frozen_recipe_is_left_only_where_the_probes_are_clear(gain, score, recipe):
-    assert (
-        regret.frozen_if_clear({"evidence": {"gain_of_all_depths": [gain, 0.02]}, "score": score}) == recipe
-    )
