@@ -242,7 +242,7 @@ def recommend(
         test,
         seed,
     )
-    advised, reasons = decide(place, evidence)
+    advised, reasons = decide(place, evidence, len(data.indices("validation")))
 
     def settings_for(name: str) -> Settings:
         return choose(
@@ -306,18 +306,22 @@ def recommend(
     )
 
 
-def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]]:
-    """The rule: the quadrant proposes a recipe, the probes may overrule it.
+def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple[str, tuple[Factor, ...]]:
+    """The rule: the quadrant proposes a recipe, measurements may overrule it.
 
     1. The quadrant's recipe is the proposal.
-    2. Where frozen features already classify nearly every image, training the backbone can gain no more
-       than their error: the proposal becomes a frozen recipe.
-    3. Between the two frozen recipes the probes decide, see `probe.better_frozen`.
+    2. Training the network is worth trying, with few images, too, where there are enough validation images to
+       tell whether it helped: it falls back to the frozen recipe where it did not.
+    3. Where frozen features already classify nearly every image, it can gain no more than their error, and a
+       frozen recipe is advised.
+    4. Between the two frozen recipes the probes decide, see `probe.better_frozen`.
     """
     proposal = RECIPE[place.name]
+    training = RECIPE["large-similar" if place.similarity == "high" else "large-dissimilar"]
     saturated = 1 - evidence.expected_accuracy < quadrant.SATURATED_ERROR
-    trains = proposal in ("fine_tuning", "full_training")
-    recipe = proposal if trains and not saturated else evidence.frozen_recipe
+    judgeable = validation_images >= quadrant.FEWEST_VALIDATION_IMAGES
+    trains = judgeable and not saturated
+    recipe = training if trains else evidence.frozen_recipe
     room = Factor(
         "Frozen accuracy",
         f"{evidence.expected_accuracy:.1%} expected",
@@ -325,14 +329,23 @@ def decide(place: Quadrant, evidence: Evidence) -> tuple[str, tuple[Factor, ...]
         "little to gain" if saturated else "room to gain",
         f"{evidence.frozen_recipe}, by probes; {evidence.gain_at_double:+.1%} with twice the images",
     )
+    judges = Factor(
+        "Validation",
+        f"{validation_images:,} images",
+        f"{quadrant.FEWEST_VALIDATION_IMAGES:,}",
+        "can judge" if judgeable else "too few",
+        "training is kept only where they show that it helped",
+    )
     overruled = Factor(
         "Evidence",
         f"quadrant says {proposal}",
-        "probes overrule",
+        "measured",
         recipe,
-        "a measurement on these images outweighs the rule of thumb",
+        "training gains on average with so few images, too, and cannot lose much"
+        if trains
+        else "a measurement on these images outweighs the rule of thumb",
     )
-    reasons = (room, _depth(evidence))
+    reasons = (room, _depth(evidence), judges)
     return recipe, (*reasons, overruled) if recipe != proposal else reasons
 
 

@@ -28,7 +28,7 @@ from advisor.settings import Options
 from benchmarks.speed import embedding_speed
 from benchmarks.tasks import cut, train
 
-Decide = Callable[[Quadrant, Evidence], tuple[str, tuple[Factor, ...]]]
+Decide = Callable[[Quadrant, Evidence, int], tuple[str, tuple[Factor, ...]]]
 
 TOP_LEVEL = {
     "schema", "dataset", "size", "similarity", "quadrant", "confidence", "quadrants", "recipe", "settings",

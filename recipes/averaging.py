@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from advisor.quadrant import FEWEST_VALIDATION_IMAGES
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-CLEAR_GAIN = 1.0  # standard errors
-# With fewer no rule helps: on tasks of fifty images, with 7 to 13 to validate on, gains of one to three
-# standard errors lost four points of test accuracy on average.
-FEWEST_IMAGES = 20
+CLEAR_GAIN = 0.5  # standard errors
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Average:
     @property
     def is_clear(self) -> bool:
         """Whether training has shown to be better than none."""
-        return len(self.gains) >= FEWEST_IMAGES and self.standard_errors > CLEAR_GAIN
+        return len(self.gains) >= FEWEST_VALIDATION_IMAGES and self.standard_errors > CLEAR_GAIN
 
 
 def mix(before: list[np.ndarray], after: list[np.ndarray], share: float) -> list[np.ndarray]:

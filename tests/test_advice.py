@@ -116,22 +116,27 @@ def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
 
 
 @pytest.mark.parametrize(
-    ("name", "last", "together", "recipe"),
+    ("name", "validated_on", "last", "together", "recipe"),
     [
-        ("small-similar", 160, 161, "shallow_features"),
-        ("small-similar", 160, 160, "shallow_features"),
-        ("small-similar", 160, 158, "feature_extraction"),
-        ("small-dissimilar", 160, 160, "shallow_features"),
-        ("small-dissimilar", 160, 159, "feature_extraction"),
-        ("large-similar", 160, 170, "fine_tuning"),
-        ("large-dissimilar", 160, 150, "full_training"),
-        ("large-similar", 200, 199, "feature_extraction"),
-        ("large-dissimilar", 199, 200, "shallow_features"),
+        ("small-similar", 10, 160, 161, "shallow_features"),
+        ("small-similar", 10, 160, 160, "shallow_features"),
+        ("small-similar", 10, 160, 158, "feature_extraction"),
+        ("small-dissimilar", 10, 160, 160, "shallow_features"),
+        ("small-dissimilar", 10, 160, 159, "feature_extraction"),
+        ("small-similar", 20, 160, 170, "fine_tuning"),
+        ("small-dissimilar", 20, 160, 150, "full_training"),
+        ("small-similar", 20, 196, 190, "feature_extraction"),
+        ("large-similar", 100, 160, 170, "fine_tuning"),
+        ("large-dissimilar", 100, 160, 150, "full_training"),
+        ("large-similar", 100, 200, 199, "feature_extraction"),
+        ("large-dissimilar", 100, 199, 200, "shallow_features"),
+        ("large-dissimilar", 5, 160, 170, "shallow_features"),
     ],
 )
-def test_the_probes_decide_between_frozen_recipes_and_where_all_is_solved(name, last, together, recipe):
-    place = place_of(name)
-    advised, reasons = recommendation.decide(place, evidence_of(last, together))
+def test_measurements_decide_where_all_is_solved_or_training_can_be_judged(
+    name, validated_on, last, together, recipe
+):
+    advised, reasons = recommendation.decide(place_of(name), evidence_of(last, together), validated_on)
     assert advised == recipe
     assert ("Evidence" in [row.factor for row in reasons]) == (recipe != quadrant.RECIPE[name])
 

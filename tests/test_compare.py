@@ -275,7 +275,7 @@ def test_regret_is_counted_against_the_best_recipe():
 
 
 def test_the_benchmark_fails_when_the_advice_is_broken():
-    def broken(place: Quadrant, evidence: object) -> tuple:
+    def broken(place: Quadrant, *measured: object) -> tuple:
         return "feature_extraction", ()  # digits need the lower layers
 
     assert ci.main(["--only", "advice"]) == 0
