@@ -383,7 +383,7 @@ def _axes(data: Dataset, near: Similarity, place: Quadrant) -> tuple[Factor, Fac
             f"{quadrant.LARGE_FROM_IMAGES:,}",
             place.size,
             f"{len(data.class_names)} classes, median {per_class:,} images; "
-            + ("too few to train a whole network" if few else "enough to train the whole network"),
+            + ("the rule of thumb freezes the backbone" if few else "enough to train the whole network"),
         ),
         Factor(
             "Similarity",
