@@ -409,10 +409,13 @@ def alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
         recipe, probability = RECIPE[name], place.probabilities[name]
         if recipe != advised:
             near = place.confidence < quadrant.BORDERLINE and name == place.neighbour()
-            border = (
-                f"{name} has probability {probability:.0%}: run advisor compare" if near else when[recipe]
-            )
-            found.append(Alternative(recipe, border))
+            if name == place.name:
+                reason = "by the rule of thumb, without these measurements"
+            elif near:
+                reason = f"{name} has probability {probability:.0%}: run advisor compare"
+            else:
+                reason = when[recipe]
+            found.append(Alternative(recipe, reason))
     return tuple(found)
 
 
