@@ -117,7 +117,7 @@ def test_training_starts_from_the_better_frozen_head(recipe, extra, help_, taps)
     from advisor.settings import Options, choose
 
     options = Options(**extra)
-    chosen = choose(recipe, options, ("low", "high"), "low", 224, False, np.ones(2), 100, (), help_)
+    chosen = choose(recipe, options, ("low", "high"), "low", 224, False, np.ones(2), 100, False, help_)
     assert chosen.taps == taps
 
 
@@ -129,7 +129,7 @@ def test_training_starts_from_the_better_frozen_head(recipe, extra, help_, taps)
         (0.5, 0.9, 0.0),
         (0.5, np.nan, 0.0),
         (0.5, np.inf, 0.0),
-        (0.52, 0.5, 0.0),
+        (0.505, 0.5, 0.0),
     ],
     ids=["between", "trained", "ruined", "nan", "infinite", "better by no more than chance"],
 )
