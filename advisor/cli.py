@@ -55,6 +55,22 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+_OF_TRAINING = (
+    "backbone",
+    "weights",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "sample",
+    "source",
+    "seed",
+    "json",
+    "output",
+    "overwrite",
+    "resume",
+)
+
+
 def _options(*names: str) -> Callable[[Callable], Callable]:
     """Attach shared options to a command, in this order."""
     known = {
@@ -177,20 +193,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="full_training: start from the weights or at random.",
 )
 @click.option("--base-labels", metavar="FILE", help="Class names of the backbone's classifier (JSON).")
-@_options(
-    "backbone",
-    "weights",
-    "image_size",
-    "epochs",
-    "batch_size",
-    "sample",
-    "source",
-    "seed",
-    "json",
-    "output",
-    "overwrite",
-    "resume",
-)
+@_options(*_OF_TRAINING)
 def run(
     data: str,
     auto: bool,
@@ -251,20 +254,7 @@ def run(
     help="For all recipes together.",
 )
 @click.option("--baseline", is_flag=True, help="Add a plain network from random weights.")
-@_options(
-    "backbone",
-    "weights",
-    "image_size",
-    "epochs",
-    "batch_size",
-    "sample",
-    "source",
-    "seed",
-    "json",
-    "output",
-    "overwrite",
-    "resume",
-)
+@_options(*_OF_TRAINING)
 def compare(
     data: str,
     budget: float,

@@ -235,6 +235,11 @@ def load_test(source: str, progress: Callable[[int, int], None] | None = None) -
     )
 
 
+def content(path: str) -> str:
+    """What a file is known by, under whatever name in whatever folder: SHA-256, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Draw a stratified sample: sorted positions, int64 [min(size, len(labels))]."""
     return np.sort(_stratified_order(labels, seed)[:size])
@@ -564,7 +569,7 @@ def _copies(data: Dataset) -> list[np.ndarray]:
     for size, members in by_size.items():
         for i in members if len(members) > 1 else ():
             try:
-                by_content[size, hashlib.sha256(Path(data.paths[i]).read_bytes()).digest()].append(i)
+                by_content[size, content(data.paths[i])].append(i)
             except OSError:
                 continue  # it vanished; decoding will say so
     return [np.array(group) for group in by_content.values() if len(group) > 1]

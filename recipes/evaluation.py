@@ -141,7 +141,7 @@ def _choose(run: FinishedRun, data: dataset.Dataset) -> tuple[dataset.Dataset, s
         )
         return data, used, (warning,)
     split_of = {image.content: image.split for image in known}
-    contents = [run_folder.content(path) for path in data.paths]
+    contents = [dataset.content(path) for path in data.paths]
     splits = np.array([split_of.get(content, "") for content in contents])
     tested, unseen = np.flatnonzero(splits == "test"), np.flatnonzero(splits == "")
     if len(unseen) == len(data):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import platform
@@ -191,17 +190,12 @@ class Known:
     Attributes:
         path: as the user knew it.
         split: one of `dataset.SPLITS`.
-        content: see `content`.
+        content: see `dataset.content`.
     """
 
     path: str
     split: str
     content: str
-
-
-def content(path: str) -> str:
-    """What an image is known by, under whatever name in whatever folder: SHA-256, hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def write_splits(data: Dataset, folder: Path) -> None:
@@ -213,7 +207,7 @@ def write_splits(data: Dataset, folder: Path) -> None:
         table = csv.writer(file)
         table.writerow(SPLITS_COLUMNS)
         for path, split in zip(data.paths, data.splits, strict=True):
-            table.writerow((data.shown(path), dataset.SPLITS[split], content(path)))
+            table.writerow((data.shown(path), dataset.SPLITS[split], dataset.content(path)))
 
 
 def read_splits(folder: Path) -> tuple[Known, ...] | None:
