@@ -199,9 +199,10 @@ def _advice_sections(advice: dict[str, Any], data: Dataset) -> list[str]:
     fitted = splits["train"] + splits["validation"]
     probes = [(probe["tap"], probe["accuracy"]) for probe in evidence["linear_probes"]]
     best = max(probes, key=lambda probe: probe[1])[0]
-    expected, (low, high) = evidence["expected_accuracy"], evidence["expected_interval"]
-    measured = [(point["images"], point["accuracy"]) for point in evidence["learning_curve"]]
-    ahead = [(fitted, expected), (2 * fitted, expected + evidence["gain_at_double"])]
+    frozen = evidence["frozen"][evidence["frozen_recipe"]]
+    expected, (low, high) = frozen["expected_accuracy"], frozen["expected_interval"]
+    measured = [(point["images"], point["accuracy"]) for point in frozen["learning_curve"]]
+    ahead = [(fitted, expected), (2 * fitted, expected + frozen["gain_at_double"])]
     curve = svg.line_chart(
         "Learning curve",
         [Series("measured", measured, BLUE), Series("expected", [measured[-1], *ahead], ORANGE, dashed=True)],
@@ -229,7 +230,7 @@ def _advice_sections(advice: dict[str, Any], data: Dataset) -> list[str]:
             f'<p class="quiet">With {evidence["frozen_recipe"]} the model should reach '
             f"{svg.percent(expected)} on the test split "
             f"(90 % interval {svg.percent(low)} to {svg.percent(high)}); twice the images would add "
-            f"about {svg.percent(evidence['gain_at_double'])}.</p>",
+            f"about {svg.percent(frozen['gain_at_double'])}.</p>",
         ),
         section("The plan", _pairs(plan.words(advice))),
         section(

@@ -141,11 +141,16 @@ class Recommendation:
             "evidence": {
                 "linear_probes": [{"tap": p.tap, "accuracy": p.accuracy} for p in self.evidence.depth],
                 "frozen_recipe": self.evidence.frozen_recipe,
-                "learning_curve": [vars(point) for point in self.evidence.curve],
-                "expected_accuracy": self.evidence.expected_accuracy,
-                "expected_interval": list(self.evidence.expected_interval),
-                "gain_at_double": self.evidence.gain_at_double,
-                "gain_of_all_depths": list(self.evidence.gain_of_all_depths()),
+                "gain_of_all_depths": list(probe.gain_of_all_depths(self.evidence.depth)),
+                "frozen": {
+                    recipe: {
+                        "expected_accuracy": expected.accuracy,
+                        "expected_interval": list(expected.interval),
+                        "gain_at_double": expected.gain_at_double,
+                        "learning_curve": [vars(point) for point in expected.curve],
+                    }
+                    for recipe, expected in self.evidence.expected.items()
+                },
             },
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
@@ -318,16 +323,20 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
     """
     proposal = RECIPE[place.name]
     training = RECIPE["large-similar" if place.similarity == "high" else "large-dissimilar"]
-    saturated = 1 - evidence.expected_accuracy < quadrant.SATURATED_ERROR
+    preferred, frozen = evidence.frozen_recipe, evidence.best_frozen
+    low, high = frozen.interval
+    last_layer, all_depths = (evidence.expected[name] for name in ("feature_extraction", "shallow_features"))
+    saturated = 1 - frozen.accuracy < quadrant.SATURATED_ERROR
     judgeable = validation_images >= quadrant.FEWEST_VALIDATION_IMAGES
     trains = judgeable and not saturated
-    recipe = training if trains else evidence.frozen_recipe
+    recipe = training if trains else preferred
     room = Factor(
         "Frozen accuracy",
-        f"{evidence.expected_accuracy:.1%} expected",
+        f"{frozen.accuracy:.1%} expected",
         f"{1 - quadrant.SATURATED_ERROR:.0%}",
         "little to gain" if saturated else "room to gain",
-        f"{evidence.frozen_recipe}, by probes; {evidence.gain_at_double:+.1%} with twice the images",
+        f"by probes ({low:.0%} to {high:.0%}); last layer {last_layer.accuracy:.1%}, all depths "
+        f"{all_depths.accuracy:.1%}; {frozen.gain_at_double:+.1%} with twice the images",
     )
     judges = Factor(
         "Validation",
@@ -350,7 +359,7 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
 
 
 def _depth(evidence: Evidence) -> Factor:
-    gain, error = evidence.gain_of_all_depths()
+    gain, error = probe.gain_of_all_depths(evidence.depth)
     deep = evidence.frozen_recipe == "feature_extraction"
     best, last = max(evidence.depth, key=lambda p: p.accuracy), evidence.depth[-2]
     return Factor(

@@ -75,7 +75,7 @@ def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
                 images=line["images"],
                 classes=line["classes"],
                 similar=similar,
-                expected_error=1 - line["evidence"]["expected_accuracy"],
+                expected_error=1 - line["evidence"]["frozen"][line["frozen_advice"]]["expected_accuracy"],
                 frozen_error=1 - pair[1],
                 points=100 * (pair[0] - pair[1]),
                 noise=100 * np.sqrt((pair * (1 - pair)).sum() / line["tested"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from dataclasses import asdict, dataclass, replace
@@ -208,17 +207,14 @@ def _row(folder: Path, advised: str) -> Row:
         metrics = json.loads((folder / "metrics.json").read_text())
     except FileNotFoundError:
         return Row(name, "not run", None, None, None, 0.0, None, name == advised)
-    with (folder / "history.csv").open(newline="") as stream:
-        in_epochs = sum(float(epoch["seconds"]) for epoch in csv.DictReader(stream))
-    test, seconds = metrics["test"], metrics["seconds"]
+    test = metrics["test"]
     return Row(
         name=name,
         status="finished" if metrics["complete"] else "out of time",
         accuracy=test["accuracy"],
         interval=wilson_interval(test["accuracy"], metrics["images"]["test"]),
         macro_f1=test["macro_f1"],
-        # The clock of a resumed run started anew; the history has its earlier epochs, too.
-        seconds=seconds["total"] - seconds["train"] + max(seconds["train"], in_epochs),
+        seconds=metrics["seconds"]["total"],
         parameters=metrics["parameters"]["trained"],
         advised=name == advised,
     )

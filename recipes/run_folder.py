@@ -131,6 +131,8 @@ def run(
     before = _before_training(job) if settings.base_labels else None
     trained = RECIPES[settings.recipe](job)
     train_seconds = time.monotonic() - started
+    # The clock of a resumed run started anew; the history has its earlier epochs, too.
+    earlier_seconds = max(0.0, sum(epoch.seconds for epoch in trained.history) - train_seconds)
     with replacing(folder / "model.keras") as unfinished:
         trained.model.save(unfinished)
     with replacing(folder / "labels.json") as unfinished:
@@ -162,8 +164,8 @@ def run(
         "seed": seed,
         "seconds": {
             "embed": round(embed_seconds, 3),
-            "train": round(train_seconds, 3),
-            "total": round(time.monotonic() - began, 3),
+            "train": round(earlier_seconds + train_seconds, 3),
+            "total": round(earlier_seconds + time.monotonic() - began, 3),
         },
         "device": devices.describe(),
         "precision": trained.precision,

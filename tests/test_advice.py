@@ -110,9 +110,11 @@ def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
     """Probes of which the last layer's and that of all taps are right about so many images of 200."""
     right = {"shallow": of // 2, "last": last, probe.ALL_TAPS: together}
     depth = tuple(probe.DepthProbe(tap, n / of, np.arange(of) < n) for tap, n in right.items())
-    expected = max(last, together) / of
-    curve = (probe.CurvePoint(of, expected),)
-    return probe.Evidence(depth, probe.better_frozen(depth), curve, expected, (0.0, 1.0), 0.01)
+    expected = {
+        recipe: probe.Expected((probe.CurvePoint(of, right / of),), right / of, (0.0, 1.0), 0.01)
+        for recipe, right in (("feature_extraction", last), ("shallow_features", together))
+    }
+    return probe.Evidence(depth, expected)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made 
         "score": score, "quadrant": "small-similar", "advice": "feature_extraction",
         "frozen_advice": "feature_extraction", "tested": 500,
         "evidence": {
-            "expected_accuracy": 0.8, "gain_of_all_depths": [0, 0],
+            "gain_of_all_depths": [0, 0], "frozen": {recipe: {"expected_accuracy": 0.8} for recipe in FROZEN},
         },
         "recipes": {recipe: {"test": accuracy} for recipe, accuracy in test.items()},
     }  # fmt: skip
@@ -57,15 +57,15 @@ def test_a_gain_within_the_noise_does_not_count():
 
 def test_solved_tasks_do_not_count():
     solved = line(200, 0.1, 0.7)
-    solved["evidence"]["expected_accuracy"] = 0.999
+    solved["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.999
     assert "| 200 | 1 | +10.00 |" in calibration.report([solved, line(200, 0.1, 0.7)])
 
 
 def test_the_gain_is_told_by_what_frozen_features_leave():
     nearly = line(1000, 0.01, 0.3)
-    nearly["evidence"]["expected_accuracy"] = 0.97
+    nearly["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.97
     few, many = line(200, 0.1, 0.3), line(1000, 0.1, 0.3)
-    many["evidence"]["expected_accuracy"] = 0.7
+    many["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.7
     rows = calibration.by_expected_error(calibration.gains([nearly, few, many])).splitlines()[2:]
     assert [row.split(" | ")[0:2] for row in rows] == [["| 2% to 5%", "1"], ["| 20% to 100%", "1"]]
     assert ["+1.00" in rows[0], "+10.00" in rows[1]] == [True, True]
