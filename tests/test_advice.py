@@ -9,8 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from advisor import probe, quadrant, recommendation, similarity
+from advisor import linear_head, probe, quadrant, recommendation, similarity
 from advisor.cli import main
+from advisor.embedding import Features
 from benchmarks import ci
 
 
@@ -171,3 +172,23 @@ def test_near_a_border_the_next_quadrant_is_named_and_nowhere_else(capsys):
     assert told(quadrant.LARGE_FROM_IMAGES, 0.3) == ["shallow_features"]
     assert len(told(quadrant.LARGE_FROM_IMAGES, border)) == 1
     assert told(50, 0.3) == []
+
+
+def test_frozen_heads_reach_what_was_expected_of_them():
+    """On made-up features of two depths, of which both know something."""
+    inside = {"feature_extraction": 0, "shallow_features": 0}
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        labels = generator.integers(0, 4, 1300)
+        means = generator.normal(0, 0.5, (4, 48))
+        values = (means[labels] + generator.normal(0, 1, (1300, 48))).astype(np.float32)
+        made = Features(("low", "last"), (24, 24), values)
+        told = probe.gather(made.take(np.arange(300)), labels[:300], 4, 900, 400, seed)
+        assert told.frozen_recipe == "shallow_features"
+        for recipe, seen in (("feature_extraction", made.last()), ("shallow_features", values)):
+            head = linear_head.fit_best(seen[:900], labels[:900], 4, seed)
+            reached = linear_head.judge(head, seen[900:], labels[900:]).accuracy
+            low, high = told.expected[recipe].interval
+            inside[recipe] += low <= reached <= high
+            assert high - low < 0.2
+    assert min(inside.values()) >= 8
