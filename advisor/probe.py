@@ -17,7 +17,6 @@ from advisor.quadrant import least_gain_of_all_depths
 
 ALL_TAPS = "all taps"
 RIDGES = tuple(float(10.0**e) for e in np.arange(-3, 2.5, 0.5))
-MIRROR_PENALTY = 0.1
 MIRROR_TOLERANCE = 0.05  # accuracy that mirror images may lose and still pass for the same
 CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 # Share of the learning curve's exponent that holds beyond it: with all of it, frozen flowers, garments, small
@@ -171,9 +170,9 @@ def learning_curve(
 def flip_is_harmless(
     features: np.ndarray, labels: np.ndarray, mirrored: np.ndarray, rows: np.ndarray, classes: int
 ) -> bool:
-    """Whether a head that has never seen a mirror image still knows what mirror images are.
+    """Whether a linear probe that has never seen a mirror image still knows what mirror images are.
 
-    Letters and digits change their meaning in the mirror, flowers do not. The head is fitted to the
+    Letters and digits change their meaning in the mirror, flowers do not. The probe is fitted to the
     other images and judged on `rows` as they are and mirrored.
 
     Args:
@@ -186,9 +185,9 @@ def flip_is_harmless(
     others = np.setdiff1d(np.arange(len(labels)), rows)
     if len(np.unique(labels[others])) < 2:
         return True
-    head = linear_head.fit(features[others], labels[others], classes, MIRROR_PENALTY)
-    plain = linear_head.judge(head, features[rows], labels[rows]).accuracy
-    return plain - linear_head.judge(head, mirrored, labels[rows]).accuracy <= MIRROR_TOLERANCE
+    probe = _Ridge(features[others], labels[others], classes)
+    lost = probe.accuracy(features[rows], labels[rows]) - probe.accuracy(mirrored, labels[rows])
+    return lost <= MIRROR_TOLERANCE
 
 
 def better_frozen(depth: tuple[DepthProbe, ...]) -> str:

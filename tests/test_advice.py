@@ -192,3 +192,15 @@ def test_frozen_heads_reach_what_was_expected_of_them():
             inside[recipe] += low <= reached <= high
             assert high - low < 0.2
     assert min(inside.values()) >= 8
+
+
+def test_images_may_be_mirrored_where_that_changes_no_class():
+    generator = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    features = generator.normal(0, 1, (300, 16)).astype(np.float32)
+    features[np.arange(300), labels] += 4
+    rows = np.arange(100)
+    swapped = features[rows][:, [1, 0, *range(2, 16)]]  # as b and d, and an o that stays an o
+    noisy = features[rows] + generator.normal(0, 0.3, (100, 16)).astype(np.float32)
+    assert probe.flip_is_harmless(features, labels, noisy, rows, 3)
+    assert not probe.flip_is_harmless(features, labels, swapped, rows, 3)
