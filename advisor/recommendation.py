@@ -13,6 +13,7 @@ import numpy as np
 from advisor import (
     backbones,
     dataset,
+    devices,
     embedding,
     near_copies,
     plan,
@@ -67,6 +68,7 @@ class Recommendation:
         settings: how.
         settings_for: the settings of any of the four recipes on the same data.
         plan: what training will take.
+        plan_for: the same with other settings.
         rationale: why, a row for each factor.
         evidence: what frozen features can do.
         alternatives: what else, and when.
@@ -84,6 +86,7 @@ class Recommendation:
     settings: Settings
     settings_for: Callable[[str], Settings]
     plan: Plan
+    plan_for: Callable[[Settings], Plan]
     rationale: tuple[Factor, ...]
     evidence: Evidence
     alternatives: tuple[Alternative, ...]
@@ -263,9 +266,14 @@ def recommend(
             all_depths_help=evidence.frozen_recipe == "shallow_features",
         )
 
-    settings = settings_for(recipe or advised)
-    from advisor import devices
+    widths = dict(zip(probed.features.taps, probed.features.widths, strict=True))
 
+    def plan_for(other: Settings) -> Plan:
+        return plan.make(
+            other, widths, len(data.class_names), len(data), training, on_gpu=bool(devices.gpus())
+        )
+
+    settings = settings_for(recipe or advised)
     return Recommendation(
         data=data,
         sampled=len(measured.positions),
@@ -274,14 +282,8 @@ def recommend(
         recipe=advised,
         settings=settings,
         settings_for=settings_for,
-        plan=plan.make(
-            settings,
-            dict(zip(probed.features.taps, probed.features.widths, strict=True)),
-            len(data.class_names),
-            len(data),
-            training,
-            bool(devices.gpus()),
-        ),
+        plan=plan_for(settings),
+        plan_for=plan_for,
         rationale=(*_axes(data, near, place), *reasons),
         evidence=evidence,
         alternatives=alternatives(place, advised),

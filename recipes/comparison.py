@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor import backbones, devices, plan
+from advisor import backbones, devices
 from advisor.choices import RECIPES
 from advisor.display import Display
 from advisor.errors import InputError
@@ -175,29 +175,15 @@ def _train(
 ) -> None:
     """A run folder for one recipe; where time was over it keeps its checkpoints, to be gone on with."""
     folder.mkdir(exist_ok=True)
-    told = _advice_on(settings, advice)
+    told = {
+        **advice.to_json(),
+        "settings": settings.to_json(),
+        "plan": vars(advice.plan_for(settings)),
+    }
     settings = run_folder.start(folder, advice.data, seed, settings, told, {}, resume)
     run = run_folder.run(advice.data, settings, folder, seed, display, resume, seconds)
     if run.metrics["complete"]:
         run_folder.finish(folder)
-
-
-def _advice_on(settings: Settings, advice: Recommendation) -> dict[str, Any]:
-    """For recommendation.json: the advice, with the settings and the plan of a recipe that need not be it."""
-    random = settings.init == "random"
-    backbone = backbones.load(
-        settings.backbone, settings.weights, settings.image_size, random, settings.cut_layer
-    )
-    data = advice.data
-    planned = plan.make(
-        settings,
-        {tap: backbone.model.get_layer(tap).output.shape[-1] for tap in settings.taps},
-        len(data.class_names),
-        len(data),
-        len(data.indices("train")),
-        bool(devices.gpus()),
-    )
-    return {**advice.to_json(), "settings": settings.to_json(), "plan": vars(planned)}
 
 
 def _row(folder: Path, advised: str) -> Row:
