@@ -85,7 +85,7 @@ class Evidence:
         return better_frozen(self.depth)
 
     @property
-    def best_frozen(self) -> Expected:
+    def preferred(self) -> Expected:
         """What that recipe will reach."""
         return self.expected[self.frozen_recipe]
 
@@ -147,13 +147,14 @@ def learning_curve(
 ) -> tuple[CurvePoint, ...]:
     """Accuracy of a linear probe by the number of images that it was fitted to.
 
-    Smaller numbers are stratified samples, judged on all other images; the last point is `whole`,
-    the leave-one-out probe of the same features on all images.
+    Smaller numbers are stratified samples, judged on all other images, and left out where they hold less
+    than two images of each class, but for the largest; the last point is `whole`, the leave-one-out probe
+    of the same features on all images.
     """
     points = []
     for share in CURVE_SHARES:
         size = int(share * len(labels))
-        if size < 2 * classes:
+        if size < 2 * classes and share < CURVE_SHARES[-1]:
             continue
         accuracies = []
         for repeat in range(CURVE_REPEATS):
@@ -225,7 +226,7 @@ def gather(
         classes: number of classes.
         fitted_images: how many images a frozen model will be fitted to.
         test_images: size of the test split that it will be judged on.
-        seed: of the folds.
+        seed: of the learning curves' samples.
     """
     depth = by_depth(features, labels, classes)
     probed = {

@@ -11,9 +11,10 @@ from advisor import similarity
 # (benchmarks/calibration.py, table in benchmarks/README.md). The border agrees with the source documents,
 # which call 341 images few, 4,242 and 10,015 many.
 LARGE_FROM_IMAGES = 500
-# With so many validation images, as 200 images give, training may be tried although images are few: they
-# tell whether it helped, and where it did not, the frozen model is kept. With fewer no rule helps: on tasks
-# of fifty images gains of one to three standard errors lost four points of test accuracy on average.
+# With so many validation images, as 200 images give, training may be tried on unlike images although they
+# are few: they tell whether it helped, and where it did not, the frozen model is kept. On similar images it
+# gained nothing with so few. With fewer validation images no rule helps: on tasks of fifty images gains of
+# one to three standard errors lost four points of test accuracy on average. See benchmarks/README.md.
 FEWEST_VALIDATION_IMAGES = 20
 # Similar or unlike: the score is defined so that this is 0.5, see advisor/similarity.py.
 SIMILAR_FROM_SCORE = 0.5

@@ -181,7 +181,7 @@ def recommend(
         recipe: the settings will be for this one, whatever is advised; None for the advised one.
         sample: most images to measure.
         source: images of the backbone's source domain, where it is not ImageNet.
-        seed: of the sample, the bootstrap and the folds.
+        seed: of the sample, the bootstrap and the learning curves.
 
     Raises:
         InputError: options or data that nothing can be done with.
@@ -317,28 +317,30 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
     """The rule: the quadrant proposes a recipe, measurements may overrule it.
 
     1. The quadrant's recipe is the proposal.
-    2. Training the network is worth trying, with few images, too, where there are enough validation images to
-       tell whether it helped: it falls back to the frozen recipe where it did not.
+    2. Training the network is worth trying with many images, and with few that are unlike the source domain,
+       where there are enough validation images to tell whether it helped: it falls back to the frozen recipe
+       where it did not.
     3. Where frozen features already classify nearly every image, it can gain no more than their error, and a
        frozen recipe is advised.
     4. Between the two frozen recipes the probes decide, see `probe.better_frozen`.
     """
     proposal = RECIPE[place.name]
     training = RECIPE["large-similar" if place.similarity == "high" else "large-dissimilar"]
-    preferred, frozen = evidence.frozen_recipe, evidence.best_frozen
+    preferred, frozen = evidence.frozen_recipe, evidence.preferred
     low, high = frozen.interval
     last_layer, all_depths = (evidence.expected[name] for name in ("feature_extraction", "shallow_features"))
     saturated = 1 - frozen.accuracy < quadrant.SATURATED_ERROR
     judgeable = validation_images >= quadrant.FEWEST_VALIDATION_IMAGES
-    trains = judgeable and not saturated
+    trains = judgeable and not saturated and (place.size == "large" or place.similarity == "low")
     recipe = training if trains else preferred
     room = Factor(
         "Frozen accuracy",
         f"{frozen.accuracy:.1%} expected",
         f"{1 - quadrant.SATURATED_ERROR:.0%}",
         "little to gain" if saturated else "room to gain",
-        f"by probes ({low:.0%} to {high:.0%}); last layer {last_layer.accuracy:.1%}, all depths "
-        f"{all_depths.accuracy:.1%}; {frozen.gain_at_double:+.1%} with twice the images",
+        f"{'last layer' if frozen is last_layer else 'all depths'}, 90 % interval {low:.0%} to {high:.0%}; "
+        f"last layer {last_layer.accuracy:.1%}, all depths {all_depths.accuracy:.1%}; "
+        f"{frozen.gain_at_double:+.1%} with twice the images",
     )
     judges = Factor(
         "Validation",
@@ -352,7 +354,7 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
         f"quadrant says {proposal}",
         "measured",
         recipe,
-        "training gains on average with so few images, too, and cannot lose much"
+        "training gains on average with so few unlike images, too, and is kept only where it does"
         if trains
         else "a measurement on these images outweighs the rule of thumb",
     )

@@ -102,6 +102,7 @@ class Trained:
         precision: Keras' dtype policy while training.
         share: of the trained weights in the model's, 0..1, see `recipes.averaging`; None where only
             features were trained on.
+        earlier_seconds: of epochs that were trained before an interruption.
     """
 
     model: keras.Model
@@ -110,3 +111,4 @@ class Trained:
     complete: bool = True
     precision: str = "float32"
     share: float | None = None
+    earlier_seconds: float = 0.0

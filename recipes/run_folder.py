@@ -94,7 +94,7 @@ def run(
 ) -> Run:
     """Build and train a model; write splits.csv, model.keras, labels.json, history.csv and metrics.json.
 
-    metrics.json comes last: a folder that has it is finished.
+    metrics.json comes last; it says whether all epochs were trained.
 
     Args:
         data: may still hold unreadable files; they are left out before anything trains.
@@ -131,8 +131,6 @@ def run(
     before = _before_training(job) if settings.base_labels else None
     trained = RECIPES[settings.recipe](job)
     train_seconds = time.monotonic() - started
-    # The clock of a resumed run started anew; the history has its earlier epochs, too.
-    earlier_seconds = max(0.0, sum(epoch.seconds for epoch in trained.history) - train_seconds)
     with replacing(folder / "model.keras") as unfinished:
         trained.model.save(unfinished)
     with replacing(folder / "labels.json") as unfinished:
@@ -164,8 +162,8 @@ def run(
         "seed": seed,
         "seconds": {
             "embed": round(embed_seconds, 3),
-            "train": round(earlier_seconds + train_seconds, 3),
-            "total": round(earlier_seconds + time.monotonic() - began, 3),
+            "train": round(trained.earlier_seconds + train_seconds, 3),
+            "total": round(trained.earlier_seconds + time.monotonic() - began, 3),
         },
         "device": devices.describe(),
         "precision": trained.precision,

@@ -39,9 +39,10 @@ PATIENCE_SHARE = 0.8
 def train(job: Job) -> Trained:
     """Head first, then gradient steps; the end of them, averaged with the start, is kept.
 
-    That is the last epoch, where the learning rate has come down to nothing, not the one that was best on a
-    small validation split: on 400 training images of flowers that was the tenth of twenty, at a high learning
-    rate and four points of test accuracy below the last. Of a run that ended early it is the best epoch.
+    The end is the last epoch, where the learning rate has come down to nothing, not the one that was best on
+    a small validation split: on 400 training images of flowers that was the tenth of twenty, at a high
+    learning rate and four points of test accuracy below the last. Of a run that ended early it is the best
+    epoch. Where no head could be solved first, there is nothing to average with, and the best epoch is kept.
 
     The head starts at the optimum of the convex problem on frozen features (epoch 0), so that the first
     gradients do not tear the backbone apart (Kumar et al., Fine-tuning can distort pretrained features,
@@ -74,6 +75,7 @@ def train(job: Job) -> Trained:
         if job.resume:
             keeper.restore()
         first = keeper.epochs_done()
+        earlier = sum(row.seconds for row in keeper.history if row.epoch > 0)
         if first < settings.epochs and not keeper.is_patience_over():
             try:
                 model.fit(
@@ -112,7 +114,9 @@ def train(job: Job) -> Trained:
         assert job.features is not None
         used = with_validation_images(job, job.features.together(settings.taps), solved.penalty)
         set_head(head, used.kernel, used.bias)
-    return Trained(finished, tuple(keeper.history), probabilities, not keeper.out_of_time, precision, share)
+    return Trained(
+        finished, tuple(keeper.history), probabilities, not keeper.out_of_time, precision, share, earlier
+    )
 
 
 def _start(

@@ -112,8 +112,8 @@ def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
     right = {"shallow": of // 2, "last": last, probe.ALL_TAPS: together}
     depth = tuple(probe.DepthProbe(tap, n / of, np.arange(of) < n) for tap, n in right.items())
     expected = {
-        recipe: probe.Expected((probe.CurvePoint(of, right / of),), right / of, (0.0, 1.0), 0.01)
-        for recipe, right in (("feature_extraction", last), ("shallow_features", together))
+        recipe: probe.Expected((probe.CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01)
+        for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
     }
     return probe.Evidence(depth, expected)
 
@@ -126,7 +126,7 @@ def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
         ("small-similar", 10, 160, 158, "feature_extraction"),
         ("small-dissimilar", 10, 160, 160, "shallow_features"),
         ("small-dissimilar", 10, 160, 159, "feature_extraction"),
-        ("small-similar", 20, 160, 170, "fine_tuning"),
+        ("small-similar", 40, 160, 170, "shallow_features"),
         ("small-dissimilar", 20, 160, 150, "full_training"),
         ("small-similar", 20, 196, 190, "feature_extraction"),
         ("large-similar", 100, 160, 170, "fine_tuning"),
@@ -177,6 +177,7 @@ def test_near_a_border_the_next_quadrant_is_named_and_nowhere_else(capsys):
 def test_frozen_heads_reach_what_was_expected_of_them():
     """On made-up features of two depths, of which both know something."""
     inside = {"feature_extraction": 0, "shallow_features": 0}
+    surplus = dict.fromkeys(inside, 0.0)
     for seed in range(10):
         generator = np.random.default_rng(seed)
         labels = generator.integers(0, 4, 1300)
@@ -190,8 +191,10 @@ def test_frozen_heads_reach_what_was_expected_of_them():
             reached = linear_head.judge(head, seen[900:], labels[900:]).accuracy
             low, high = told.expected[recipe].interval
             inside[recipe] += low <= reached <= high
+            surplus[recipe] += (told.expected[recipe].accuracy - reached) / 10
             assert high - low < 0.2
-    assert min(inside.values()) >= 8
+    assert min(inside.values()) >= 7
+    assert all(abs(points) < 0.012 for points in surplus.values())  # -0.015 and less without the curve
 
 
 def test_images_may_be_mirrored_where_that_changes_no_class():

@@ -228,7 +228,8 @@ def test_training_interrupted_in_an_epoch_goes_on_with_the_next(capsys, tmp_path
     assert [row["epoch"] for row in epochs] == ["0", "1", "2", "3"]
     assert [float(row["seconds"]) for row in epochs][: len(before)] == [row["seconds"] for row in before]
     seconds = json.loads((interrupted / "metrics.json").read_text())["seconds"]
-    assert 1000 < seconds["train"] <= seconds["total"] < 1600
+    in_epochs = sum(float(row["seconds"]) for row in epochs)
+    assert in_epochs + 0.05 < seconds["train"] < seconds["total"] < 1600  # more than epochs takes time
     assert all(row["status"] == "finished" or row["status"].startswith("as ") for row in rows)
     assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == rows
 
