@@ -21,7 +21,8 @@ MIRROR_TOLERANCE = 0.05  # accuracy that mirror images may lose and still pass f
 CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 # Share of the learning curve's exponent that holds beyond it: with all of it, frozen flowers, garments, small
 # photographs and blood cells were expected 1.6 points over what they reached with 3 to 5 times the images,
-# with half of it 0.0 (128 px, three seeds).
+# with half of it 0.0 (128 px, three seeds; by a script that is not kept). What holds today is measured by
+# benchmarks/expectation.py.
 BEYOND = 0.5
 
 
@@ -108,7 +109,7 @@ class _Ridge:
     serves all images and all ridges r (Golub, Heath and Wahba, Technometrics 1979; cf. the few-shot
     evaluators of google-research/big_vision). The ridge is the one of the lowest squared error: chosen by
     accuracy, that accuracy was too high by half a point with 500 images and less, and the probe worse on
-    others (measured at 128 px on the tasks of benchmarks/regret.py).
+    others (at 128 px on the tasks of benchmarks/regret.py, by a script that is not kept).
 
     Attributes:
         correct: bool [n], which images are classified correctly by a probe that has not seen them.
