@@ -322,11 +322,14 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
        where it did not.
     3. Where frozen features already classify nearly every image, it can gain no more than their error, and a
        frozen recipe is advised.
-    4. Between the two frozen recipes the probes decide, see `probe.better_frozen`.
+    4. Between the two frozen recipes the probes decide, see `probe.better_frozen`, and training starts from
+       the one that they prefer. That is why `fine_tuning` is advised on unlike data, too, where they prefer
+       the last layer: `full_training` starts from all depths.
     """
     proposal = RECIPE[place.name]
-    training = RECIPE["large-similar" if place.similarity == "high" else "large-dissimilar"]
     preferred, frozen = evidence.frozen_recipe, evidence.preferred
+    starts_shallow = place.similarity == "low" and preferred == "shallow_features"
+    training = "full_training" if starts_shallow else "fine_tuning"
     low, high = frozen.interval
     last_layer, all_depths = (evidence.expected[name] for name in ("feature_extraction", "shallow_features"))
     saturated = 1 - frozen.accuracy < quadrant.SATURATED_ERROR
@@ -349,15 +352,13 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
         "can judge" if judgeable else "too few",
         "training is kept only where they show that it helped",
     )
-    overruled = Factor(
-        "Evidence",
-        f"quadrant says {proposal}",
-        "measured",
-        recipe,
-        "training gains on average with so few unlike images, too, and is kept only where it does"
-        if trains
-        else "a measurement on these images outweighs the rule of thumb",
-    )
+    if not trains:
+        why = "a measurement on these images outweighs the rule of thumb"
+    elif place.size == "large":
+        why = "the probes favour the last layer, and fine_tuning starts from it"
+    else:
+        why = "training gains on average with so few unlike images, too, and is kept only where it does"
+    overruled = Factor("Evidence", f"quadrant says {proposal}", "measured", recipe, why)
     reasons = (room, _depth(evidence), judges)
     return recipe, (*reasons, overruled) if recipe != proposal else reasons
 

@@ -1,0 +1,151 @@
+"""The two frozen recipes: does a model reach what was expected of it, and which of the two should be taken?
+
+    python -m benchmarks.frozen DATA... --sizes 50 200 1000 all --seeds 0 1 2 --output FILE
+    python -m benchmarks.frozen --table FILE
+
+For each data set, size and seed: what `advisor recommend` says of both recipes before anything is trained,
+and the accuracy that they then reach, at the backbone's own image size unless another is given. One JSON
+line is written as each task is done; tasks whose line is there already are skipped. The last table tells
+what other beliefs about the gain of all depths would have cost, see `advisor.probe.better_frozen`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advisor import devices, recommendation
+from advisor.display import Silent
+from advisor.quadrant import ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD, SIMILAR_FROM_SCORE
+from advisor.settings import Options
+from benchmarks import results
+from benchmarks.tasks import cut, train
+
+LAST_LAYER, ALL_DEPTHS = "feature_extraction", "shallow_features"
+Rule = Callable[[dict[str, Any]], bool]  # whether to take all depths, by a line
+GAINS, SPREADS = (0.0, 0.005, 0.01, 0.02), (0.01, 0.02, 0.03)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", nargs="*")
+    parser.add_argument("--sizes", nargs="+", default=["all"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--image-size", type=int)
+    parser.add_argument("--output", type=Path, default=Path("frozen.jsonl"))
+    parser.add_argument("--table", type=Path, nargs="+", help="only print the tables of these files")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        measure(arguments)
+    lines = [line for file in arguments.table or [arguments.output] for line in results.read(file)]
+    print(expectations(lines), gains(lines), beliefs(lines), sep="\n\n")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    devices.quiet_tensorflow()
+    lines = results.read(arguments.output)
+    done = {(line["data"], line["size"], line["seed"], line["asked_size"]) for line in lines}
+    sizes = [None if size == "all" else int(size) for size in arguments.sizes]
+    for size, source, seed in itertools.product(sizes, arguments.data, arguments.seeds):
+        task = cut(source, size, seed)
+        if task is None or (task.name, size, seed, arguments.image_size) in done:
+            continue
+        options = Options(image_size=arguments.image_size)
+        advice = recommendation.recommend(task.held, options, Silent(), seed=seed)
+        line = {
+            "data": task.name,
+            "size": size,
+            "seed": seed,
+            "asked_size": arguments.image_size,
+            "images": len(task.held),
+            "score": advice.similarity.score,
+            "gain": advice.to_json()["evidence"]["gain_of_all_depths"],
+            "recipes": {
+                recipe: {
+                    "expected": expected.accuracy,
+                    "interval": list(expected.interval),
+                    "reached": train(task, advice.settings_for(recipe))["test"],
+                }
+                for recipe, expected in advice.evidence.expected.items()
+            },
+        }
+        lines.append(line)
+        results.write(arguments.output, lines)
+        told = " ".join(f"{name} {of['reached']:.3f}" for name, of in line["recipes"].items())
+        print(task.name, size, seed, told, f"gain {line['gain'][0]:+.3f}", flush=True)
+
+
+def expectations(lines: Sequence[dict[str, Any]]) -> str:
+    """A row for each data set, size and recipe: what was expected and reached, seeds averaged."""
+    rows = []
+    for key in dict.fromkeys((line["data"], line["size"]) for line in lines):
+        group = [line for line in lines if (line["data"], line["size"]) == key]
+        for recipe in (LAST_LAYER, ALL_DEPTHS):
+            rows.append([key[0], f"{group[0]['images']:,}", recipe, *_expected(group, recipe)])
+    for recipe in (LAST_LAYER, ALL_DEPTHS):
+        rows.append(["all", "", recipe, *_expected(lines, recipe)])
+    return results.markdown(["data", "images", "recipe", "expected", "reached", "inside"], rows)
+
+
+def _expected(lines: Sequence[dict[str, Any]], recipe: str) -> list[str]:
+    of = [line["recipes"][recipe] for line in lines]
+    inside = [one["interval"][0] <= one["reached"] <= one["interval"][1] for one in of]
+    means = (np.mean([one[what] for one in of]) for what in ("expected", "reached"))
+    return [*(f"{mean:.3f}" for mean in means), f"{sum(inside)} of {len(of)}"]
+
+
+def gains(lines: Sequence[dict[str, Any]]) -> str:
+    """A row for each size: by how many points all depths were better than the last layer."""
+    rows = []
+    for size in sorted({line["size"] for line in lines}, key=lambda size: size or np.inf):
+        group = [line for line in lines if line["size"] == size]
+        gained, probed = 100 * np.array([_gain(line) for line in group]), [line["gain"][0] for line in group]
+        rows.append(
+            [
+                f"{size:,}" if size else "all",
+                str(len(group)),
+                f"{gained.mean():+.1f}",
+                f"{gained.std():.1f}",
+                f"{100 * np.mean(probed):+.1f}",
+                f"{np.mean(gained > 0):.0%}",
+            ]
+        )
+    head = ["images", "tasks", "gain of all depths, points", "spread", "by the probes", "better in"]
+    return results.markdown(head, rows)
+
+
+def _gain(line: dict[str, Any]) -> float:
+    reached = {recipe: of["reached"] for recipe, of in line["recipes"].items()}
+    return float(reached[ALL_DEPTHS] - reached[LAST_LAYER])
+
+
+def beliefs(lines: Sequence[dict[str, Any]]) -> str:
+    """A row for each rule of choosing all depths: points lost against the better of the two."""
+    rules: dict[str, Rule] = {
+        "always the last layer": lambda line: False,
+        "always all depths": lambda line: True,
+        "by the quadrant": lambda line: line["score"] < SIMILAR_FROM_SCORE,
+        "by the sign of the probes": lambda line: line["gain"][0] >= 0,
+    }
+    for gain, spread in itertools.product(GAINS, SPREADS):
+        today = ", as advised" if (gain, spread) == (ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD) else ""
+        name = f"probes, expecting {100 * gain:+.1f} ± {100 * spread:.0f}{today}"
+        rules[name] = _believing(gain, spread)
+    rows = []
+    for name, rule in rules.items():
+        lost = [max(-gain, 0.0) if rule(line) else max(gain, 0.0) for line in lines for gain in [_gain(line)]]
+        rows.append([name, f"{100 * np.mean(lost):.2f}", f"{100 * max(lost):.1f}"])
+    return results.markdown(["rule", "mean loss, points", "worst"], rows)
+
+
+def _believing(gain: float, spread: float) -> Rule:
+    return lambda line: line["gain"][0] >= -gain * (line["gain"][1] / spread) ** 2
+
+
+if __name__ == "__main__":
+    main()
