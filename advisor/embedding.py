@@ -22,6 +22,8 @@ from advisor.forward import BATCH
 from advisor.storage import cache_folder, replacing
 
 SAVE_EVERY_SECONDS = 60.0
+KEY_HALF = 16  # hexadecimal digits
+OTHERS_KEPT = 20_000  # rows, of about 10 KB each
 
 Progress = Callable[[int, int], None]
 
@@ -156,7 +158,8 @@ class _Cache:
     """One file of rows (key, features) for one backbone, input size and data folder.
 
     Replaced as a whole by an atomic rename, so that two commands at once can only lose each other's
-    work, never read half a file.
+    work, never read half a file. Rows of files that changed are dropped; of other images in the same folder,
+    deleted ones or those of another list, the latest `OTHERS_KEPT` stay.
     """
 
     def __init__(self, backbone: Backbone, data: Dataset, image_size: int, mirrored: bool) -> None:
@@ -170,9 +173,10 @@ class _Cache:
         self._open(self.file)
 
     def key(self, position: int) -> bytes:
-        path, identity = self.data.paths[position], self.data.identities[position]
-        digest = hashlib.sha256(f"{path}\0{identity}".encode(errors="surrogateescape"))
-        return digest.hexdigest()[:32].encode()
+        """Of the path, then of what changes with the file."""
+        parts = self.data.paths[position], self.data.identities[position]
+        digests = (hashlib.sha256(part.encode(errors="surrogateescape")) for part in parts)
+        return b"".join(digest.hexdigest()[:KEY_HALF].encode() for digest in digests)
 
     def _open(self, file: Path) -> None:
         """Map a file, or start anew where there is none or it is not ours."""
@@ -194,17 +198,27 @@ class _Cache:
         values = np.concatenate([rows[tap] for tap in self.taps], axis=1)
         return Features(self.taps, widths, values), rows["thumbnail"]
 
+    def _located(self) -> dict[bytes, tuple[np.ndarray, int]]:
+        """The table and the row of each key."""
+        return {} if self.table is None else {key: (self.table, row) for key, row in self.rows.items()}
+
     def add(self, keys: list[bytes], values: list[list[np.ndarray]]) -> None:
-        self._open(self.file)  # another process may have added rows meanwhile
+        known = self._located()
+        self._open(self.file)  # another process may have added rows meanwhile, or lost ours
+        known |= self._located()
         columns = dict(
             zip(self.columns, (np.concatenate(parts) for parts in zip(*values, strict=True)), strict=True)
         )
         dtype = [("key", "S32"), *((name, v.dtype.str, v.shape[1:]) for name, v in columns.items())]
         current = {self.key(position) for position in range(len(self.data))}
-        kept = [self.rows[key] for key in self.rows.keys() & current - set(keys)]
+        paths = {key[:KEY_HALF] for key in current}
+        wanted = current.difference(keys)
+        others = [key for key in known if key[:KEY_HALF] not in paths][-OTHERS_KEPT:]
+        kept = [*others, *(key for key in known if key in wanted)]
         table = np.empty(len(kept) + len(keys), dtype)
-        if kept and self.table is not None:
-            table[: len(kept)] = self.table[kept]
+        for number, key in enumerate(kept):
+            source, row = known[key]
+            table[number] = source[row]
         table["key"][len(kept) :] = keys
         for name, column in columns.items():
             table[name][len(kept) :] = column

@@ -247,6 +247,31 @@ def test_other_command_takes_the_cache_file_in_between(embed, tmp_path, monkeypa
     np.testing.assert_array_equal(embed(6)[:2], theirs)
 
 
+def test_other_command_loses_rows_that_are_still_needed(embed, tmp_path, monkeypatch):
+    """What was in the file when we started is gone from it when we add to it."""
+    embed(2)
+    add = embedding._Cache.add
+
+    def lose_and_add(self, keys, values):
+        self.file.unlink()
+        add(self, keys, values)
+
+    monkeypatch.setattr(embedding._Cache, "add", lose_and_add)
+    assert len(embed(6)) == 6
+    assert len(np.load(cached(tmp_path))) == 6
+
+
+def test_two_lists_of_images_in_one_folder_share_a_cache(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
+    backbone, whole = backbones.load("simple_cnn"), dataset.load(str(data))
+    for rows in (np.arange(4), np.arange(4, 7)):
+        embedding.embed(backbone, whole.take(rows), np.arange(len(rows)), 32)
+    computed = []
+    embedding.embed(backbone, whole, np.arange(8), 32, lambda done, total: computed.append(total))
+    assert computed == [1]
+    assert len(np.load(cached(tmp_path))) == 8
+
+
 # ---------------------------------------------------------------------------------------------------
 # Processes
 
