@@ -1,7 +1,7 @@
 """The two frozen recipes: does a model reach what was expected of it, and which of the two should be taken?
 
     python -m benchmarks.frozen DATA... --sizes 50 200 1000 all --seeds 0 1 2 --output FILE
-    python -m benchmarks.frozen --table FILE
+    python -m benchmarks.frozen --table FILE...      # lines of benchmarks.regret, too
 
 For each data set, size and seed: what `advisor recommend` says of both recipes before anything is trained,
 and the accuracy that they then reach, at the backbone's own image size unless another is given. One JSON
@@ -28,7 +28,7 @@ from benchmarks.tasks import cut, train
 
 LAST_LAYER, ALL_DEPTHS = "feature_extraction", "shallow_features"
 Rule = Callable[[dict[str, Any]], bool]  # whether to take all depths, by a line
-GAINS, SPREADS = (0.0, 0.005, 0.01, 0.02), (0.01, 0.02, 0.03)
+GAINS, SPREADS = (0.01, 0.02), (0.01, 0.02, 0.03, 0.04)
 
 
 def main() -> None:
@@ -42,8 +42,23 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.table:
         measure(arguments)
-    lines = [line for file in arguments.table or [arguments.output] for line in results.read(file)]
+    lines = [_line(line) for file in arguments.table or [arguments.output] for line in results.read(file)]
     print(expectations(lines), gains(lines), beliefs(lines), sep="\n\n")
+
+
+def _line(line: dict[str, Any]) -> dict[str, Any]:
+    """As it is, or made of what a line of benchmarks.regret tells of the frozen recipes."""
+    if "evidence" not in line:
+        return line
+    recipes = {
+        recipe: {
+            "expected": told["expected_accuracy"],
+            "interval": told["expected_interval"],
+            "reached": line["recipes"][recipe]["test"],
+        }
+        for recipe, told in line["evidence"]["frozen"].items()
+    }
+    return {**line, "gain": line["evidence"]["gain_of_all_depths"], "recipes": recipes}
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -102,12 +117,15 @@ def _expected(lines: Sequence[dict[str, Any]], recipe: str) -> list[str]:
 def gains(lines: Sequence[dict[str, Any]]) -> str:
     """A row for each size: by how many points all depths were better than the last layer."""
     rows = []
-    for size in sorted({line["size"] for line in lines}, key=lambda size: size or np.inf):
-        group = [line for line in lines if line["size"] == size]
+    sizes = sorted({line["size"] for line in lines}, key=lambda size: size or np.inf)
+    groups = {
+        f"{size:,}" if size else "all": [line for line in lines if line["size"] == size] for size in sizes
+    }
+    for name, group in (groups | {"together": list(lines)}).items():
         gained, probed = 100 * np.array([_gain(line) for line in group]), [line["gain"][0] for line in group]
         rows.append(
             [
-                f"{size:,}" if size else "all",
+                name,
                 str(len(group)),
                 f"{gained.mean():+.1f}",
                 f"{gained.std():.1f}",
