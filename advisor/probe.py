@@ -195,10 +195,10 @@ def flip_is_harmless(
 def better_frozen(depth: tuple[DepthProbe, ...]) -> str:
     """The better of the two frozen recipes, by what its probe says and what is known from other data.
 
-    Both are as cheap, so that nothing else speaks for either. On nearly all data all depths together were
-    better than the last layer alone; a few hundred images that say otherwise are believed only as far as
-    their number goes. The sign of the measured difference alone, and the quadrant alone, lost more, see
-    benchmarks/README.md.
+    Both are as cheap, so that nothing else speaks for either. On most data all depths together were better
+    than the last layer alone; a few hundred images that say otherwise are believed only as far as their
+    number goes. The sign of the measured difference alone, and the quadrant alone, lost more, see
+    benchmarks/frozen.py.
     """
     gain, error = gain_of_all_depths(depth)
     deep = gain < least_gain_of_all_depths(error)

@@ -29,7 +29,7 @@ DISTANCE_WIDTH = 0.02
 SATURATED_ERROR = 0.05
 # What is believed of a frozen head on all depths before its images are seen: mean and spread of its gain in
 # accuracy over the last layer alone. At the backbone's own image size it was 0.9 ± 2.4 points, at 128 px
-# 2.0 ± 1.7, and over both this belief chose best (benchmarks/frozen.py, tables in benchmarks/README.md).
+# 1.9 ± 1.7, and over both this belief chose best (benchmarks/frozen.py, tables in benchmarks/README.md).
 ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.01, 0.03
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
