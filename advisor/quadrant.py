@@ -68,13 +68,15 @@ class Quadrant:
         return max(others, key=lambda name: others[name])
 
 
-def least_gain_of_all_depths(error: float) -> float:
+def least_gain_of_all_depths(
+    error: float, gain: float = ALL_DEPTHS_GAIN, spread: float = ALL_DEPTHS_SPREAD
+) -> float:
     """The measured gain of all depths over the last layer from which they are the better guess, -1..0.
 
-    The mean of a normal belief with that prior, after a measurement with a standard error of `error`, is
-    positive from there.
+    The mean of a normal belief with that prior, `gain` and `spread`, after a measurement with a standard
+    error of `error`, is positive from there.
     """
-    return -ALL_DEPTHS_GAIN * (error / ALL_DEPTHS_SPREAD) ** 2
+    return -gain * (error / spread) ** 2
 
 
 def place(images: int, measured: similarity.Similarity) -> Quadrant:

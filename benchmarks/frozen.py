@@ -21,7 +21,12 @@ import numpy as np
 
 from advisor import devices, recommendation
 from advisor.display import Silent
-from advisor.quadrant import ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD, SIMILAR_FROM_SCORE
+from advisor.quadrant import (
+    ALL_DEPTHS_GAIN,
+    ALL_DEPTHS_SPREAD,
+    SIMILAR_FROM_SCORE,
+    least_gain_of_all_depths,
+)
 from advisor.settings import Options
 from benchmarks import results
 from benchmarks.tasks import cut, train
@@ -42,23 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.table:
         measure(arguments)
-    lines = [_line(line) for file in arguments.table or [arguments.output] for line in results.read(file)]
+    lines = [line for file in arguments.table or [arguments.output] for line in results.read(file)]
     print(expectations(lines), gains(lines), beliefs(lines), sep="\n\n")
-
-
-def _line(line: dict[str, Any]) -> dict[str, Any]:
-    """As it is, or made of what a line of benchmarks.regret tells of the frozen recipes."""
-    if "evidence" not in line:
-        return line
-    recipes = {
-        recipe: {
-            "expected": told["expected_accuracy"],
-            "interval": told["expected_interval"],
-            "reached": line["recipes"][recipe]["test"],
-        }
-        for recipe, told in line["evidence"]["frozen"].items()
-    }
-    return {**line, "gain": line["evidence"]["gain_of_all_depths"], "recipes": recipes}
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -79,20 +69,15 @@ def measure(arguments: argparse.Namespace) -> None:
             "asked_size": arguments.image_size,
             "images": len(task.held),
             "score": advice.similarity.score,
-            "gain": advice.to_json()["evidence"]["gain_of_all_depths"],
+            "evidence": advice.to_json()["evidence"],
             "recipes": {
-                recipe: {
-                    "expected": expected.accuracy,
-                    "interval": list(expected.interval),
-                    "reached": train(task, advice.settings_for(recipe))["test"],
-                }
-                for recipe, expected in advice.evidence.expected.items()
+                recipe: train(task, advice.settings_for(recipe)) for recipe in (LAST_LAYER, ALL_DEPTHS)
             },
         }
         lines.append(line)
         results.write(arguments.output, lines)
-        told = " ".join(f"{name} {of['reached']:.3f}" for name, of in line["recipes"].items())
-        print(task.name, size, seed, told, f"gain {line['gain'][0]:+.3f}", flush=True)
+        reached = " ".join(f"{name}={of['test']:.3f}" for name, of in line["recipes"].items())
+        print(task.name, size, seed, reached, flush=True)
 
 
 def expectations(lines: Sequence[dict[str, Any]]) -> str:
@@ -108,10 +93,12 @@ def expectations(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _expected(lines: Sequence[dict[str, Any]], recipe: str) -> list[str]:
-    of = [line["recipes"][recipe] for line in lines]
-    inside = [one["interval"][0] <= one["reached"] <= one["interval"][1] for one in of]
-    means = (np.mean([one[what] for one in of]) for what in ("expected", "reached"))
-    return [*(f"{mean:.3f}" for mean in means), f"{sum(inside)} of {len(of)}"]
+    told = [line["evidence"]["frozen"][recipe] for line in lines]
+    expected = [one["expected_accuracy"] for one in told]
+    reached = [line["recipes"][recipe]["test"] for line in lines]
+    intervals = [one["expected_interval"] for one in told]
+    inside = sum(low <= test <= high for test, (low, high) in zip(reached, intervals, strict=True))
+    return [f"{np.mean(expected):.3f}", f"{np.mean(reached):.3f}", f"{inside} of {len(lines)}"]
 
 
 def gains(lines: Sequence[dict[str, Any]]) -> str:
@@ -122,7 +109,7 @@ def gains(lines: Sequence[dict[str, Any]]) -> str:
         f"{size:,}" if size else "all": [line for line in lines if line["size"] == size] for size in sizes
     }
     for name, group in (groups | {"together": list(lines)}).items():
-        gained, probed = 100 * np.array([_gain(line) for line in group]), [line["gain"][0] for line in group]
+        gained, probed = 100 * np.array([_gain(line) for line in group]), [_probed(line)[0] for line in group]
         rows.append(
             [
                 name,
@@ -138,8 +125,13 @@ def gains(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _gain(line: dict[str, Any]) -> float:
-    reached = {recipe: of["reached"] for recipe, of in line["recipes"].items()}
-    return float(reached[ALL_DEPTHS] - reached[LAST_LAYER])
+    return float(line["recipes"][ALL_DEPTHS]["test"] - line["recipes"][LAST_LAYER]["test"])
+
+
+def _probed(line: dict[str, Any]) -> tuple[float, float]:
+    """The same by the probes, and its standard error."""
+    gain, error = line["evidence"]["gain_of_all_depths"]
+    return gain, error
 
 
 def beliefs(lines: Sequence[dict[str, Any]]) -> str:
@@ -148,7 +140,7 @@ def beliefs(lines: Sequence[dict[str, Any]]) -> str:
         "always the last layer": lambda line: False,
         "always all depths": lambda line: True,
         "by the quadrant": lambda line: line["score"] < SIMILAR_FROM_SCORE,
-        "by the sign of the probes": lambda line: line["gain"][0] >= 0,
+        "by the sign of the probes": lambda line: _probed(line)[0] >= 0,
     }
     for gain, spread in itertools.product(GAINS, SPREADS):
         today = ", as advised" if (gain, spread) == (ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD) else ""
@@ -162,7 +154,11 @@ def beliefs(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _believing(gain: float, spread: float) -> Rule:
-    return lambda line: line["gain"][0] >= -gain * (line["gain"][1] / spread) ** 2
+    def rule(line: dict[str, Any]) -> bool:
+        probed, error = _probed(line)
+        return probed >= least_gain_of_all_depths(error, gain, spread)
+
+    return rule
 
 
 if __name__ == "__main__":
