@@ -1,12 +1,13 @@
 """What frozen features can do, measured before anything is trained.
 
 Linear probes at every tap tell which depth knows most; probes at growing numbers of images tell what a
-frozen model will reach and whether more images would help.
+frozen model will reach and whether more images would help. A probe is the very head that a frozen recipe
+would solve, judged by leave-one-out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,9 +15,9 @@ from advisor import linear_head
 from advisor.dataset import sample
 from advisor.embedding import Features
 from advisor.quadrant import least_gain_of_all_depths
+from advisor.signed_root import signed_root
 
 ALL_TAPS = "all taps"
-RIDGES = tuple(float(10.0**e) for e in np.arange(-3, 2.5, 0.5))
 MIRROR_TOLERANCE = 0.05  # accuracy that mirror images may lose and still pass for the same
 CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 # Share of the learning curve's exponent that holds beyond it: with all of it, frozen flowers, garments, small
@@ -92,55 +93,13 @@ class Evidence:
 
 
 def by_depth(features: Features, labels: np.ndarray, classes: int) -> tuple[DepthProbe, ...]:
-    """Linear probes at each tap and on all taps together."""
+    """Linear probes at each tap and on all taps together, of features as a head sees them."""
     probes = []
     for tap in (*features.taps, ALL_TAPS):
         values = features.values if tap == ALL_TAPS else features.at(tap)
-        correct = _Ridge(values, labels, classes).correct
+        correct = linear_head.fit(values, labels, classes).held_out.argmax(axis=1) == labels
         probes.append(DepthProbe(tap, float(correct.mean()), correct))
     return tuple(probes)
-
-
-class _Ridge:
-    """Ridge regression to the one-hot labels, judged by leave-one-out.
-
-    With X = U S V' (centred), the prediction for image i from all images but itself has a closed form,
-    (y_hat_i - h_ii y_i) / (1 - h_ii) with H = U S^2 (S^2 + r)^-1 U' + 1/n, so that one decomposition
-    serves all images and all ridges r (Golub, Heath and Wahba, Technometrics 1979; cf. the few-shot
-    evaluators of google-research/big_vision). The ridge is the one of the lowest squared error: chosen by
-    accuracy, that accuracy was too high by half a point with 500 images and less, and the probe worse on
-    others (at 128 px on the tasks of benchmarks/regret.py, by a script that is not kept).
-
-    Attributes:
-        correct: bool [n], which images are classified correctly by a probe that has not seen them.
-    """
-
-    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
-        self.mean, self.spread = features.mean(axis=0), linear_head.spread(features)
-        standard = self._standard(features)
-        truth = np.eye(classes)[labels]
-        self.center = truth.mean(axis=0)
-        targets = truth - self.center
-        left, singular, right = linear_head.decompose(standard)
-        projected = left.T @ targets
-        lowest, best = np.inf, RIDGES[-1]
-        for ridge in RIDGES:
-            shrinkage = singular**2 / (singular**2 + ridge)
-            leverage = np.minimum(left**2 @ shrinkage + 1 / len(labels), 1 - 1e-6)[:, None]
-            fitted = left @ (shrinkage[:, None] * projected)
-            held_out = (fitted - leverage * targets) / (1 - leverage) + self.center
-            error = float(((held_out - truth) ** 2).sum())
-            if error < lowest:
-                lowest, best, self.correct = error, ridge, held_out.argmax(axis=1) == labels
-        self.kernel = right.T @ ((singular / (singular**2 + best))[:, None] * projected)
-
-    def _standard(self, features: np.ndarray) -> np.ndarray:
-        return ((features - self.mean) / self.spread / np.sqrt(features.shape[1])).astype(np.float64)
-
-    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """On other images, 0..1."""
-        predicted = (self._standard(features) @ self.kernel + self.center).argmax(axis=1)
-        return float((predicted == labels).mean())
 
 
 def learning_curve(
@@ -162,8 +121,8 @@ def learning_curve(
             part = sample(labels, size, seed + 1 + repeat)
             rest = np.setdiff1d(np.arange(len(labels)), part)
             if len(np.unique(labels[part])) > 1:
-                fitted = _Ridge(features[part], labels[part], classes)
-                accuracies.append(fitted.accuracy(features[rest], labels[rest]))
+                head = linear_head.fit(features[part], labels[part], classes).head
+                accuracies.append(linear_head.judge(head, features[rest], labels[rest]).accuracy)
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))
     return (*points, CurvePoint(len(labels), whole.accuracy))
@@ -187,9 +146,12 @@ def flip_is_harmless(
     others = np.setdiff1d(np.arange(len(labels)), rows)
     if len(np.unique(labels[others])) < 2:
         return True
-    probe = _Ridge(features[others], labels[others], classes)
-    lost = probe.accuracy(features[rows], labels[rows]) - probe.accuracy(mirrored, labels[rows])
-    return lost <= MIRROR_TOLERANCE
+    head = linear_head.fit(signed_root(features[others]), labels[others], classes).head
+    seen, turned = (
+        linear_head.judge(head, signed_root(images), labels[rows]).accuracy
+        for images in (features[rows], mirrored)
+    )
+    return seen - turned <= MIRROR_TOLERANCE
 
 
 def better_frozen(depth: tuple[DepthProbe, ...]) -> str:
@@ -229,6 +191,7 @@ def gather(
         test_images: size of the test split that it will be judged on.
         seed: of the learning curves' samples.
     """
+    features = replace(features, values=signed_root(features.values))
     depth = by_depth(features, labels, classes)
     probed = {
         "feature_extraction": (features.last(), depth[-2]),

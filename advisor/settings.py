@@ -27,6 +27,8 @@ class Settings:
         training_size: pixels that gradient steps see. Smaller than `image_size`, because random crops
             make objects look larger (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
         taps: the layers whose pooled outputs the head sees, from shallow to deep.
+        roots: whether it sees their signed square roots, see `advisor.signed_root`. Not where the weights are
+            random or the head is the backbone's own: it was not made for them.
         train_from: the first layer that is trained; all below are frozen. None: the whole backbone is frozen.
         head: "linear", or "mlp:N" for one hidden layer of N units.
         batch_norm: "frozen" (statistics, scale and offset) or "adapt".
@@ -50,6 +52,7 @@ class Settings:
     image_size: int
     training_size: int
     taps: tuple[str, ...]
+    roots: bool
     train_from: str | None
     head: str
     batch_norm: str
@@ -221,6 +224,7 @@ def choose(
         image_size=image_size,
         training_size=training_size,
         taps=taps if all_depths else cut if mode == "cut" else (last,),
+        roots=not random and not options.base_labels,
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",

@@ -9,6 +9,7 @@ import numpy as np
 
 from advisor.backbones import Backbone
 from advisor.settings import Settings, hidden_units
+from advisor.signed_root import signed_root
 
 if TYPE_CHECKING:
     import keras
@@ -33,7 +34,7 @@ def assemble(
 
     Args:
         backbone: shared.
-        settings: which taps.
+        settings: which taps, and whether their roots.
         head: from `head_layers`.
         size: pixels, or None for any.
     """
@@ -45,6 +46,8 @@ def assemble(
     outputs = features(image)
     outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
     x = layers.Concatenate(name="taps")(outputs) if len(outputs) > 1 else outputs[0]
+    if settings.roots:
+        x = signed_root(x)
     for layer in head:
         x = layer(x)
     return keras.Model(image, x, name=settings.recipe)

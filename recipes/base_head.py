@@ -39,4 +39,4 @@ def from_base_labels(job: Job) -> LinearHead:
             f"class {unknown[0]!r} is not in {file}; rename its folder, or leave out --base-labels"
         )
     columns = np.array([names.index(name) for name in job.data.class_names])
-    return LinearHead(kernel[:, columns], bias[columns], penalty=0.0)
+    return LinearHead(kernel[:, columns], bias[columns])

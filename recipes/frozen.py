@@ -15,9 +15,8 @@ MLP_PATIENCE = 10
 
 def train(job: Job) -> Trained:
     """Fit the head to cached features, then put it on the frozen backbone."""
-    assert job.features is not None
     freeze(job.backbone, None, "frozen")
-    features = job.features.together(job.settings.taps)
+    features = job.head_features()
     head = head_layers(job.settings.head, job.classes)
     fit = _linear if job.settings.head == "linear" else _mlp
     history, validation = fit(job, features, head)
@@ -29,14 +28,11 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     labels, began = job.data.labels, time.monotonic()
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
     bar = job.display.steps("Solving the head")
-    bar(0, 3)
-    weights = job.image_weights(train_at)
-    penalty = linear_head.best_penalty(features[train_at], labels[train_at], job.classes, job.seed, weights)
-    bar(1, 3)
-    tested = linear_head.fit(features[train_at], labels[train_at], job.classes, penalty, weights)
-    bar(2, 3)
-    used = with_validation_images(job, features, penalty)
-    bar(3, 3)
+    bar(0, 2)
+    tested = solve(job, features, train_at)
+    bar(1, 2)
+    used = with_validation_images(job, features)
+    bar(2, 2)
     set_head(head, used.kernel, used.bias)
     fitted = linear_head.judge(tested, features[train_at], labels[train_at])
     judged = linear_head.judge(tested, features[validate_at], labels[validate_at])
@@ -45,11 +41,16 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     )
 
 
-def with_validation_images(job: Job, features: np.ndarray, penalty: float) -> linear_head.LinearHead:
+def solve(job: Job, features: np.ndarray, at: np.ndarray) -> linear_head.LinearHead:
+    """The convex head on some of the images."""
+    weights = job.image_weights(at)
+    return linear_head.fit(features[at], job.data.labels[at], job.classes, weights).head
+
+
+def with_validation_images(job: Job, features: np.ndarray) -> linear_head.LinearHead:
     """The convex head on training and validation images, once these have judged it."""
     both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
-    labels = job.data.labels[both]
-    return linear_head.fit(features[both], labels, job.classes, penalty, job.image_weights(both))
+    return solve(job, features, both)
 
 
 def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:

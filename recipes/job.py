@@ -14,6 +14,7 @@ from advisor.display import Display, Silent
 from advisor.embedding import Features
 from advisor.linear_head import Judged
 from advisor.settings import Settings
+from advisor.signed_root import signed_root
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +50,12 @@ class Job:
     @property
     def classes(self) -> int:
         return len(self.data.class_names)
+
+    def head_features(self) -> np.ndarray:
+        """What the head sees of each image on the frozen backbone, float32 [n, d]."""
+        assert self.features is not None
+        pooled = self.features.together(self.settings.taps)
+        return signed_root(pooled) if self.settings.roots else pooled
 
     def image_weights(self, positions: np.ndarray) -> np.ndarray:
         """float64 [n] of mean 1, by `settings.class_weights`."""

@@ -21,7 +21,7 @@ from recipes import augmentation
 from recipes.assembly import assemble, clone, freeze, head_layers, metrics, set_head
 from recipes.averaging import use_best_average
 from recipes.base_head import from_base_labels
-from recipes.frozen import with_validation_images
+from recipes.frozen import solve, with_validation_images
 from recipes.job import Epoch, Job, Trained, head_alone
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ def train(job: Job) -> Trained:
     probabilities = finished.predict(_validation_batches(job, validation, validate_at), verbose=0)
     if solved and share == 0 and not settings.base_labels:
         # No step did better than the head alone: then it may learn from the validation images, too.
-        assert job.features is not None
-        used = with_validation_images(job, job.features.together(settings.taps), solved.penalty)
+        used = with_validation_images(job, job.head_features())
         set_head(head, used.kernel, used.bias)
     return Trained(
         finished, tuple(keeper.history), probabilities, not keeper.out_of_time, precision, share, earlier
@@ -129,12 +128,8 @@ def _start(
     if job.features is None or job.settings.head != "linear":
         return [], None
     began = time.monotonic()
-    features, labels = job.features.together(job.settings.taps), job.data.labels
-    weights = job.image_weights(train_at)
-    if job.settings.base_labels:
-        solved = from_base_labels(job)
-    else:
-        solved = linear_head.fit_best(features[train_at], labels[train_at], job.classes, job.seed, weights)
+    features, labels = job.head_features(), job.data.labels
+    solved = from_base_labels(job) if job.settings.base_labels else solve(job, features, train_at)
     set_head(head, solved.kernel, solved.bias)
     fitted = linear_head.judge(solved, features[train_at], labels[train_at])
     judged = linear_head.judge(solved, features[validate_at], labels[validate_at])
