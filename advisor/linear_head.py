@@ -159,7 +159,7 @@ def spread(features: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Judged:
-    """How well a head does on images.
+    """How good probabilities are.
 
     Attributes:
         loss: mean log-loss in nats.
@@ -172,9 +172,8 @@ class Judged:
     brier: float
 
 
-def judge(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> Judged:
-    """Measure a head on features [n, d] with labels int64 [n]."""
-    probabilities = head.probabilities(features)
+def judge(probabilities: np.ndarray, labels: np.ndarray) -> Judged:
+    """Measure probabilities [n, classes] of images with labels int64 [n]."""
     truth = probabilities[np.arange(len(labels)), labels]
     return Judged(
         loss=float(-np.log(np.maximum(truth, 1e-7)).mean()),

@@ -122,7 +122,9 @@ def learning_curve(
             rest = np.setdiff1d(np.arange(len(labels)), part)
             if len(np.unique(labels[part])) > 1:
                 head = linear_head.fit(features[part], labels[part], classes).head
-                accuracies.append(linear_head.judge(head, features[rest], labels[rest]).accuracy)
+                accuracies.append(
+                    linear_head.judge(head.probabilities(features[rest]), labels[rest]).accuracy
+                )
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))
     return (*points, CurvePoint(len(labels), whole.accuracy))
@@ -148,7 +150,7 @@ def flip_is_harmless(
         return True
     head = linear_head.fit(signed_root(features[others]), labels[others], classes).head
     seen, turned = (
-        linear_head.judge(head, signed_root(images), labels[rows]).accuracy
+        linear_head.judge(head.probabilities(signed_root(images)), labels[rows]).accuracy
         for images in (features[rows], mirrored)
     )
     return seen - turned <= MIRROR_TOLERANCE

@@ -34,8 +34,8 @@ def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ..
     used = with_validation_images(job, features)
     bar(2, 2)
     set_head(head, used.kernel, used.bias)
-    fitted = linear_head.judge(tested, features[train_at], labels[train_at])
-    judged = linear_head.judge(tested, features[validate_at], labels[validate_at])
+    fitted = linear_head.judge(tested.probabilities(features[train_at]), labels[train_at])
+    judged = linear_head.judge(tested.probabilities(features[validate_at]), labels[validate_at])
     return (head_alone(fitted, judged, time.monotonic() - began),), tested.probabilities(
         features[validate_at]
     )

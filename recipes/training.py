@@ -131,8 +131,8 @@ def _start(
     features, labels = job.head_features(), job.data.labels
     solved = from_base_labels(job) if job.settings.base_labels else solve(job, features, train_at)
     set_head(head, solved.kernel, solved.bias)
-    fitted = linear_head.judge(solved, features[train_at], labels[train_at])
-    judged = linear_head.judge(solved, features[validate_at], labels[validate_at])
+    fitted = linear_head.judge(solved.probabilities(features[train_at]), labels[train_at])
+    judged = linear_head.judge(solved.probabilities(features[validate_at]), labels[validate_at])
     return [head_alone(fitted, judged, time.monotonic() - began)], solved
 
 

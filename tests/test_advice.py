@@ -12,6 +12,7 @@ import pytest
 from advisor import linear_head, probe, quadrant, recommendation, similarity
 from advisor.cli import main
 from advisor.embedding import Features
+from advisor.signed_root import signed_root
 from benchmarks import ci
 
 
@@ -189,8 +190,9 @@ def test_frozen_heads_reach_what_was_expected_of_them():
         told = probe.gather(made.take(np.arange(300)), labels[:300], 4, 900, 400, seed)
         assert told.frozen_recipe == "shallow_features"
         for recipe, seen in (("feature_extraction", made.last()), ("shallow_features", values)):
-            head = linear_head.fit_best(seen[:900], labels[:900], 4, seed)
-            reached = linear_head.judge(head, seen[900:], labels[900:]).accuracy
+            head = linear_head.fit(signed_root(seen[:900]), labels[:900], 4).head
+            probabilities = head.probabilities(signed_root(seen[900:]))
+            reached = linear_head.judge(probabilities, labels[900:]).accuracy
             low, high = told.expected[recipe].interval
             inside[recipe] += low <= reached <= high
             surplus[recipe] += (told.expected[recipe].accuracy - reached) / 10
