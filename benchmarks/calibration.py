@@ -23,7 +23,7 @@ import numpy as np
 
 from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
 from benchmarks.regret import measured
-from benchmarks.results import markdown
+from benchmarks.results import markdown, paired_gain
 
 ERRORS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
 
@@ -41,7 +41,7 @@ class Gain:
         expected_error: of frozen features on this task, as the advice tells it before training, 0..1.
         frozen_error: what the frozen recipe then showed on the test images, 0..1.
         points: of test accuracy, -100..100.
-        noise: standard error of `points` from the number of test images alone, taken as unpaired.
+        noise: standard error of `points` from the number of test images alone; both judge the same ones.
     """
 
     data: str
@@ -66,8 +66,7 @@ def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
     for line in lines:
         similar = line["score"] >= SIMILAR_FROM_SCORE
         trained = RECIPE["large-similar" if similar else "large-dissimilar"]
-        test = {recipe: result["test"] for recipe, result in line["recipes"].items()}
-        pair = np.array([test[trained], test[line["frozen_advice"]]])
+        points, noise = paired_gain(line, trained, line["frozen_advice"])
         found.append(
             Gain(
                 data=line["data"],
@@ -76,9 +75,9 @@ def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
                 classes=line["classes"],
                 similar=similar,
                 expected_error=1 - line["evidence"]["frozen"][line["frozen_advice"]]["expected_accuracy"],
-                frozen_error=1 - pair[1],
-                points=100 * (pair[0] - pair[1]),
-                noise=100 * np.sqrt((pair * (1 - pair)).sum() / line["tested"]),
+                frozen_error=1 - line["recipes"][line["frozen_advice"]]["test"],
+                points=points,
+                noise=noise,
             )
         )
     return found

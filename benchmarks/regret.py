@@ -8,7 +8,8 @@ recipes are then trained on it and judged on up to 500 images that were held bac
 written as each task is done; tasks whose line is there already are skipped, so that it can be stopped and
 gone on with. `--advise-anew` asks the advisor again about those; it trains only where the probes now prefer
 another frozen recipe, for `fine_tuning` starts from that. The table compares the advisor with fixed rules on
-the same tasks.
+the same tasks; a loss is clear where it is more than twice its standard error, both recipes judging the very
+same test images.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
 from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
 from benchmarks import results
 from benchmarks.tasks import Task, cut, train
+
+CLEAR = 2.0  # standard errors
 
 
 def _frozen(is_deep: bool) -> str:
@@ -138,10 +141,15 @@ def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
     }
 
 
-def regret(line: dict[str, Any], recipe: str) -> float:
-    """Points of test accuracy lost against the best recipe of this task."""
-    accuracy = {name: result["test"] for name, result in line["recipes"].items()}
-    return 100 * (max(accuracy.values()) - accuracy[recipe])
+def regret(line: dict[str, Any], recipe: str) -> tuple[float, float]:
+    """Points of test accuracy lost against the best recipe of this task, and their standard error."""
+    best = max(RECIPES, key=lambda name: line["recipes"][name]["test"])
+    return results.paired_gain(line, best, recipe)
+
+
+def is_clear(lost: tuple[float, float]) -> bool:
+    """Whether a loss is more than luck with the test images would make it, in 39 of 40 cases."""
+    return lost[0] > CLEAR * lost[1]
 
 
 def regret_over_seeds(lines: Sequence[dict[str, Any]], rule: Callable[[dict[str, Any]], str]) -> list[float]:
@@ -181,26 +189,45 @@ def table(lines: list[dict[str, Any]]) -> str:
             _counted([line["quadrant"] for line in group]),
             *(f"{_mean_accuracy(group, recipe):.3f}" for recipe in RECIPES),
             _counted([line["advice"] for line in group]),
-            f"{np.mean([regret(line, line['advice']) for line in group]):.1f}",
+            _mean_regret([regret(line, line["advice"]) for line in group]),
         ]
         for group in _by_seed(lines)
     ]
-    summary = [
-        [
-            name,
-            f"{np.mean(lost):.2f}",
-            f"{max(lost):.1f}",
-            f"{np.mean(over_seeds):.2f}",
-            f"{max(over_seeds):.1f}",
-        ]
-        for name, rule in RULES.items()
-        for lost in [[regret(line, rule(line)) for line in lines]]
-        for over_seeds in [regret_over_seeds(lines, rule)]
-    ]
-    by_chance = [np.mean([regret(line, recipe) for recipe in RECIPES]) for line in lines]
-    summary.append(["random choice", f"{np.mean(by_chance):.2f}", f"{max(by_chance):.1f}", "", ""])
-    rules = ["rule", "mean regret", "worst regret", "mean, seeds averaged", "worst, seeds averaged"]
+    summary = []
+    for name, rule in RULES.items():
+        lost = [regret(line, rule(line)) for line in lines]
+        over_seeds = regret_over_seeds(lines, rule)
+        summary.append(
+            [
+                name,
+                *_mean_and_worst([points for points, _ in lost]),
+                str(sum(is_clear(one) for one in lost)),
+                *_mean_and_worst(over_seeds),
+            ]
+        )
+    # What a tutorial does: it has no way back to the frozen model where training did harm.
+    kept = [_lost(line, line["recipes"]["fine_tuning"]["averaging"]["trained"]) for line in lines]
+    summary.append(["fine-tuning, kept whatever comes", *_mean_and_worst(kept), "", "", ""])
+    by_chance = [float(np.mean([regret(line, recipe)[0] for recipe in RECIPES])) for line in lines]
+    summary.append(["random choice", *_mean_and_worst(by_chance), "", "", ""])
+    rules = ["rule", "mean regret", "worst", "clear losses", "mean, seeds averaged", "worst"]
     return results.markdown(head, rows) + "\n\n" + results.markdown(rules, summary)
+
+
+def _lost(line: dict[str, Any], accuracy: float) -> float:
+    return 100 * (max(result["test"] for result in line["recipes"].values()) - accuracy)
+
+
+def _mean_and_worst(lost: Sequence[float]) -> list[str]:
+    return [f"{np.mean(lost):.2f}", f"{max(lost):.1f}"]
+
+
+def _mean_regret(lost: Sequence[tuple[float, float]]) -> str:
+    """Over the seeds of a task: "0.0", or with its standard error, "1.4 ± 0.9"."""
+    points, errors = np.array(lost).T
+    if not points.any():
+        return "0.0"
+    return f"{points.mean():.1f} ± {np.sqrt((errors**2).sum()) / len(errors):.1f}"
 
 
 def _counted(names: Sequence[str]) -> str:

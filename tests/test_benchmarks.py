@@ -16,7 +16,7 @@ FROZEN = ("feature_extraction", "shallow_features")
 
 
 def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made up") -> dict:
-    """A task where frozen features reach 0.8 and training adds `gain`."""
+    """A task where frozen features reach 0.8 and training adds `gain`: the same images and some more."""
     test = {"feature_extraction": 0.8, "shallow_features": 0.79, "fine_tuning": 0.8, "full_training": 0.8}
     test["fine_tuning" if score > 0.5 else "full_training"] += gain
     return {
@@ -26,8 +26,16 @@ def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made 
         "evidence": {
             "gain_of_all_depths": [0, 0], "frozen": {recipe: {"expected_accuracy": 0.8} for recipe in FROZEN},
         },
-        "recipes": {recipe: {"test": accuracy} for recipe, accuracy in test.items()},
+        "recipes": {recipe: result(accuracy) for recipe, accuracy in test.items()},
     }  # fmt: skip
+
+
+def result(accuracy: float, first: int = 0) -> dict:
+    """Of 500 test images, all from the first one on are right until the accuracy is reached."""
+    at = np.arange(500)
+    right = (at >= first) & (at < first + round(500 * accuracy))
+    bits = np.packbits(right).tobytes().hex()
+    return {"test": float(right.mean()), "correct": bits, "averaging": {"trained": accuracy - 0.1}}
 
 
 def ladder(score: float, wins_from: int) -> list[dict]:
@@ -87,15 +95,26 @@ def test_the_report_names_both_kinds_of_data():
 
 def test_regret_is_what_the_advice_lost(tmp_path, capsys, monkeypatch):
     lines = [line(200, 0.05, 0.7), line(200, -0.05, 0.7, seed=1)]
-    assert regret.regret(lines[0], "feature_extraction") == pytest.approx(5)
-    assert regret.regret(lines[1], "feature_extraction") == pytest.approx(0)
+    assert regret.regret(lines[0], "feature_extraction")[0] == pytest.approx(5)
+    assert regret.regret(lines[1], "feature_extraction")[0] == pytest.approx(0)
     file = tmp_path / "results.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in lines))
     monkeypatch.setattr("sys.argv", ["regret", "--table", str(file)])
     regret.main()
     rows = {row.split(" | ")[0].strip("| "): row for row in capsys.readouterr().out.splitlines()}
-    assert "| 2.50 | 5.0 |" in rows["the advisor"]
-    assert "| 2.50 | 5.0 |" in rows["always fine-tuning"]
+    assert "| 2.50 | 5.0 | 1 |" in rows["the advisor"]
+    assert "| 2.50 | 5.0 | 1 |" in rows["always fine-tuning"]
+    assert "| 12.50 | 15.0 |" in rows["fine-tuning, kept whatever comes"]
+
+
+def test_a_loss_is_clear_only_where_the_same_images_show_it():
+    lost = line(200, 0.02, 0.7)
+    assert regret.is_clear(regret.regret(lost, "feature_extraction"))
+    lost["recipes"]["fine_tuning"] = result(0.82, first=90)  # ten images more, but other ones
+    points, error = regret.regret(lost, "feature_extraction")
+    assert points == pytest.approx(2)
+    assert error == pytest.approx(100 * np.sqrt(0.38 / 500), rel=0.01)
+    assert not regret.is_clear((points, error))
 
 
 def test_over_seeds_the_luckiest_recipe_of_each_task_is_not_the_best():
