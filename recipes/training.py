@@ -294,6 +294,8 @@ def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbac
             )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if self.seen < images_per_epoch and keeper.history:
+                return  # time was over in the middle of it: `resume` does it again
             row = Epoch(
                 epoch=epoch + 1,
                 phase="training",

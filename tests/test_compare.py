@@ -13,10 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from advisor import comparison_report
+from advisor import comparison_report, dataset, recommendation
 from advisor.cli import main
+from advisor.display import Silent
 from advisor.quadrant import Quadrant
-from advisor.settings import Settings
+from advisor.settings import Options, Settings
 from benchmarks import ci, regret
 from recipes import run_folder
 
@@ -284,3 +285,20 @@ def test_the_benchmark_fails_when_the_advice_is_broken():
 
     assert ci.main(["--only", "advice"]) == 0
     assert ci.main(["--only", "advice"], decide=broken) == 1
+
+
+def test_an_epoch_that_time_cut_short_is_trained_again(tmp_path, textures):
+    data = dataset.load(str(textures))
+    advice = recommendation.recommend(data, Options(image_size=32, epochs=2), Silent())
+    settings = advice.settings_for("fine_tuning")
+
+    def train(name: str, **limits) -> run_folder.Run:
+        (tmp_path / name).mkdir(exist_ok=True)
+        return run_folder.run(data, settings, tmp_path / name, 0, Silent(), **limits)
+
+    cut = train("cut", seconds=0.0)
+    assert [row.epoch for row in cut.history] == [0]
+    assert not cut.metrics["complete"]
+    resumed, whole = train("cut", resume=True), train("whole")
+    assert resumed.metrics["complete"]
+    assert [row.loss for row in resumed.history] == pytest.approx([row.loss for row in whole.history])
