@@ -51,7 +51,7 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndar
     that one decomposition serves all images and all penalties r (Golub, Heath and Wahba, Technometrics 1979;
     cf. the few-shot evaluators of google-research/big_vision). The same predictions give the temperature
     that turns scores into probabilities. On pooled features it is more accurate than logistic regression, by
-    benchmarks/heads.py, and solved in a fraction of the time.
+    benchmarks/heads.py.
 
     Args:
         features: float32 [n, d].
