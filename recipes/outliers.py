@@ -5,8 +5,8 @@ anything it saw. So an image is compared with the training images themselves: th
 its features (the input of the model's last layer) to its 5 nearest training images, as in Sun et al.,
 Out-of-distribution detection with deep nearest neighbors, ICML 2022.
 
-Measured with benchmarks/outliers.py on roots of features of EfficientNet-Lite0: AUROC of telling test images from
-1,000 images of another data set, or 40 of noise and plain colours; in brackets the Mahalanobis distance
+Measured with benchmarks/outliers.py on roots of features of EfficientNet-Lite0: AUROC of telling test images
+from 1,000 images of another data set, or 40 of noise and plain colours; in brackets the Mahalanobis distance
 to the nearest class on the same features; last the share of the test images that is flagged.
 
     trained on   hymenoptera  flowers      neu          malaria      noise        false alarms
