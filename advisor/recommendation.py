@@ -373,7 +373,7 @@ def _depth(evidence: Evidence) -> Factor:
         f"{quadrant.least_gain_of_all_depths(error):.2%}",
         "last layer" if deep else "all depths",
         f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {last.accuracy:.1%}; "
-        f"{quadrant.ALL_DEPTHS_GAIN:+.0%} on other data",
+        f"{quadrant.ALL_DEPTHS_GAIN:+.1%} on other data",
     )
 
 

@@ -33,7 +33,7 @@ from benchmarks.tasks import cut, train
 
 LAST_LAYER, ALL_DEPTHS = "feature_extraction", "shallow_features"
 Rule = Callable[[dict[str, Any]], bool]  # whether to take all depths, by a line
-GAINS, SPREADS = (0.01, 0.02), (0.01, 0.02, 0.03, 0.04)
+GAINS, SPREADS = (0.01, 0.015, 0.02), (0.01, 0.02, 0.03)
 
 
 def main() -> None:

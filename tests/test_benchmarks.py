@@ -150,21 +150,36 @@ def test_what_another_bound_on_a_clear_gain_would_keep():
     assert bounds["never"] == ["+0.00", "+0.00", "+0.0"]
 
 
-@pytest.mark.parametrize(("prefers", "judged"), [("feature_extraction", 2), ("shallow_features", 3)])
-def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monkeypatch, prefers, judged):
-    """Only where another frozen recipe is preferred now, training would start elsewhere and is done again."""
+@pytest.mark.parametrize(
+    ("preferred", "prefers", "judged"),
+    [
+        ("feature_extraction", "feature_extraction", 2),
+        ("feature_extraction", "shallow_features", 2),
+        ("shallow_features", "feature_extraction", 3),
+    ],
+)
+def test_lines_are_kept_while_others_are_measured_or_advised_anew(
+    tmp_path, monkeypatch, preferred, prefers, judged
+):
+    """Only where the last layer is preferred now, training starts from what none did and is done again."""
     file, trained = tmp_path / "new" / "results.jsonl", []
     tasks = {size: SimpleNamespace(name="made up", size=size) for size in (50, 200)}
 
     def judge(task, *_):
         trained.append(task.size)
-        advice = {"advice": prefers} if len(trained) == 3 else {}
-        return line(task.size, 0.05, 0.7) | {"epochs": 6} | advice
+        advice = {"advice": "shallow_features"} if len(trained) == 3 else {}
+        return line(task.size, 0.05, 0.7) | {"epochs": 6, "frozen_advice": preferred} | advice
 
     monkeypatch.setattr(regret, "cut", lambda source, size, seed: tasks[size])
     monkeypatch.setattr(regret, "judge", judge)
     told = {"advice": "shallow_features", "frozen_advice": prefers}
-    monkeypatch.setattr(regret, "advise", lambda *_: (told, None))
+    starts = {"fine_tuning": prefers, "full_training": "shallow_features"}
+    advice = SimpleNamespace(
+        settings_for=lambda name: SimpleNamespace(
+            start=starts[name], trains_as=lambda other: starts[name] == other.start
+        )
+    )
+    monkeypatch.setattr(regret, "advise", lambda *_: (told, advice))
     monkeypatch.setattr("sys.argv", ["regret", "x", "--sizes", "200", "--output", str(file)])
     regret.main()
     anew = ["regret", "x", "--sizes", "50", "200", "--output", str(file), "--advise-anew"]
