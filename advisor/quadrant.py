@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from advisor import similarity
 
-# Few or many: with 500 images training beats frozen features by three times the noise, with 200 by twice
-# (benchmarks/calibration.py, table in benchmarks/README.md). The border agrees with the source documents,
-# which call 341 images few, 4,242 and 10,015 many.
+# Few or many: what training gains over frozen features grows with the number of images, from nothing with 50
+# over 0.9 points with 200 to 1.4 with 1,000 (benchmarks/calibration.py, table in benchmarks/README.md), so no
+# size stands out. The border agrees with the source documents: 341 images are few, 4,242 and 10,015 many.
 LARGE_FROM_IMAGES = 500
 # With so many validation images, as 200 images give, training may be tried on unlike images although they
-# are few: they tell whether it helped, and where it did not, the frozen model is kept. On similar images it
-# gained nothing with so few. With fewer validation images no rule helps: on tasks of fifty images gains of
-# one to three standard errors lost four points of test accuracy on average. See benchmarks/README.md.
+# are few: they tell whether it helped, and where it did not, the frozen model is kept. With fewer no rule
+# helps: on tasks of fifty images gains of one to three standard errors lost four points of test accuracy on
+# average. See benchmarks/README.md.
 FEWEST_VALIDATION_IMAGES = 20
 # Similar or unlike: the score is defined so that this is 0.5, see advisor/similarity.py.
 SIMILAR_FROM_SCORE = 0.5

@@ -357,7 +357,7 @@ def decide(place: Quadrant, evidence: Evidence, validation_images: int) -> tuple
     elif place.size == "large":
         why = "the probes favour the last layer, and fine_tuning starts from it"
     else:
-        why = "training gains on average with so few unlike images, too, and is kept only where it does"
+        why = "training may gain with so few unlike images, too, and is kept only where it does"
     overruled = Factor("Evidence", f"quadrant says {proposal}", "measured", recipe, why)
     reasons = (room, _depth(evidence), judges)
     return recipe, (*reasons, overruled) if recipe != proposal else reasons
