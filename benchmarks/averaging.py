@@ -6,7 +6,8 @@
 Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. For
 `full_training`: test accuracy of the frozen recipe that training started from, of what training ended with,
 of the best average of both, and of the model that is kept in the end. Then: what would have been kept, had a
-clear gain been one of another number of standard errors.
+clear gain been one of another number of standard errors; the last columns are of tasks that have as many
+validation images as it takes to keep anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from advisor.quadrant import FEWEST_VALIDATION_IMAGES
 from benchmarks import results
 from benchmarks.regret import measured
 from recipes.averaging import Average
@@ -34,18 +36,19 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         seen = line["recipes"]["full_training"]["averaging"]
         numbers = [_frozen(line), seen["trained"], seen["best average"]]
         numbers.append(line["recipes"]["full_training"]["test"])
-        key = [line["data"], str(line["images"]), str(line["seed"]), str(len(seen["gains"]))]
+        key = [line["data"], str(line["images"]), str(line["seed"]), str(len(_gains(line)))]
         rows.append(
             [*key, f"{_errors(line):.1f}", f"{seen['share']:.1f}", *(f"{number:.3f}" for number in numbers)]
         )
     sizes = sorted({line["size"] for line in lines if line["size"]})
     groups = {f"{size:,} images": [line for line in lines if line["size"] == size] for size in sizes}
-    groups["all tasks"] = list(lines)
+    can_judge = [line for line in lines if len(_gains(line)) >= FEWEST_VALIDATION_IMAGES]
+    groups["all that can judge"] = can_judge
     bounds = [
         [
             "never" if bound == np.inf else f"{bound:.1f}",
             *(f"{np.mean([_gain(line, bound) for line in group]):+.2f}" for group in groups.values()),
-            f"{min(_gain(line, bound) for line in lines):+.1f}",
+            f"{min(_gain(line, bound) for line in can_judge):+.1f}",
         ]
         for bound in CLEAR_GAINS
     ]
@@ -62,10 +65,15 @@ def _frozen(line: dict[str, Any]) -> float:
     return line["recipes"]["shallow_features"]["test"]
 
 
+def _gains(line: dict[str, Any]) -> list[float]:
+    """Of the best average, on each validation image."""
+    return line["recipes"]["full_training"]["averaging"]["gains"]
+
+
 def _errors(line: dict[str, Any]) -> float:
     """Gain of the best average on the validation images, in standard errors."""
-    seen = line["recipes"]["full_training"]["averaging"]
-    return Average(seen["share"], np.array(seen["gains"])).standard_errors
+    share = line["recipes"]["full_training"]["averaging"]["share"]
+    return Average(share, np.array(_gains(line))).standard_errors
 
 
 def _gain(line: dict[str, Any], bound: float) -> float:

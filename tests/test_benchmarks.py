@@ -138,7 +138,7 @@ def test_a_task_is_split_as_a_users_data_would_be(tmp_path):
 def test_what_another_bound_on_a_clear_gain_would_keep():
     def trained(gains: list[float], accuracy: float) -> dict:
         one = line(200, 0.0, 0.3)
-        seen = {"trained": 0.7, "best average": accuracy, "share": 0.4, "gains": gains}
+        seen = {"trained": 0.7, "best average": accuracy, "share": 0.4, "gains": gains * 5}
         one["recipes"]["full_training"]["averaging"] = seen
         return one
 
