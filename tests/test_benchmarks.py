@@ -104,6 +104,8 @@ def test_regret_is_what_the_advice_lost(tmp_path, capsys, monkeypatch):
     rows = {row.split(" | ")[0].strip("| "): row for row in capsys.readouterr().out.splitlines()}
     assert "| 2.50 | 5.0 | 1 |" in rows["the advisor"]
     assert "| 2.50 | 5.0 | 1 |" in rows["always fine-tuning"]
+    assert "| 2.50 | 5.0 | 1 |" in rows["quadrant alone"]
+    assert "| 3.50 | 6.0 | 2 |" in rows["always shallow features"]
     assert "| 12.50 | 15.0 |" in rows["fine-tuning, kept whatever comes"]
 
 

@@ -18,7 +18,7 @@ from advisor.cli import main
 from advisor.display import Silent
 from advisor.quadrant import Quadrant
 from advisor.settings import Options, Settings
-from benchmarks import ci, regret
+from benchmarks import ci
 from recipes import run_folder
 
 
@@ -253,30 +253,6 @@ def test_a_budget_of_zero_is_refused(capsys, tmp_path):
     assert end.value.code == 2
     assert "--budget" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_regret_is_counted_against_the_best_recipe():
-    def line(advice: str) -> dict:
-        accuracy = {
-            "feature_extraction": 0.8,
-            "fine_tuning": 0.9,
-            "shallow_features": 0.85,
-            "full_training": 0.7,
-        }
-        recipes = {name: {"test": value} for name, value in accuracy.items()}
-        return {
-            "data": "made up", "size": 300, "images": 300, "seed": 0, "quadrant": "small-similar",
-            "advice": advice,
-            "frozen_advice": "shallow_features", "score": 0.7,
-            "evidence": {"gain_of_all_depths": [0.01, 0.02]},
-            "recipes": recipes,
-        }  # fmt: skip
-
-    assert regret.regret(line("fine_tuning"), "fine_tuning") == 0
-    assert regret.regret(line("fine_tuning"), "shallow_features") == pytest.approx(5)
-    text = regret.table([line("fine_tuning"), line("full_training")])
-    assert "| the advisor | 10.00 | 20.0 |" in text
-    assert "| quadrant alone | 10.00 | 10.0 |" in text
 
 
 def test_the_benchmark_fails_when_the_advice_is_broken():
