@@ -129,7 +129,7 @@ def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:
         layers += f", cut above {settings['taps'][-1]}"
     taps = settings["taps"]
     features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
-    if settings["roots"]:
+    if settings.get("roots"):  # not in the reports of an older version
         features = f"square roots of {features}"
     rows = [
         ("backbone", f"{settings['backbone']} at {settings['image_size']} px, {layers}"),

@@ -27,8 +27,6 @@ class Settings:
         training_size: pixels that gradient steps see. Smaller than `image_size`, because random crops
             make objects look larger (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
         taps: the layers whose pooled outputs the head sees, from shallow to deep.
-        roots: whether it sees their signed square roots, see `advisor.signed_root`. Not where the weights are
-            random or the head is the backbone's own: it was not made for them.
         train_from: the first layer that is trained; all below are frozen. None: the whole backbone is frozen.
         head: "linear", or "mlp:N" for one hidden layer of N units.
         batch_norm: "frozen" (statistics, scale and offset) or "adapt".
@@ -42,6 +40,8 @@ class Settings:
         class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
         cut_layer: the backbone is used up to this layer; None for the whole.
         base_labels: file with the class names of the backbone's own classifier, or none.
+        roots: whether the head sees signed square roots of its features, see `advisor.signed_root`. Not where
+            the weights are random or the head is the backbone's own, nor in runs of an older version.
     """
 
     recipe: str
@@ -52,7 +52,6 @@ class Settings:
     image_size: int
     training_size: int
     taps: tuple[str, ...]
-    roots: bool
     train_from: str | None
     head: str
     batch_norm: str
@@ -65,6 +64,7 @@ class Settings:
     class_weights: str
     cut_layer: str | None = None
     base_labels: str | None = None
+    roots: bool = False
 
     @property
     def trains_backbone(self) -> bool:
@@ -224,7 +224,6 @@ def choose(
         image_size=image_size,
         training_size=training_size,
         taps=taps if all_depths else cut if mode == "cut" else (last,),
-        roots=not random and not options.base_labels,
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",
@@ -237,6 +236,7 @@ def choose(
         class_weights="square root" if counts.max() > UNBALANCED * counts.min() else "none",
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
+        roots=not random and not options.base_labels,
     )
     if not gradient and options.head != "linear":
         settings = replace(

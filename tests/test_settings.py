@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from advisor.errors import InputError
-from advisor.settings import Options, batch_size_for, epochs_for, hidden_units
+from advisor.settings import Options, Settings, batch_size_for, choose, epochs_for, hidden_units
 
 GIB = 2**30
 
@@ -32,3 +35,22 @@ def test_heads(head, units):
 def test_unknown_heads_are_refused(head):
     with pytest.raises(InputError, match="mlp:N"):
         Options(head=head).check("feature_extraction")
+
+
+def test_a_run_of_an_older_version_goes_on_as_it_began():
+    chosen = choose(
+        "fine_tuning",
+        Options(),
+        taps=("low", "high"),
+        best_cut="low",
+        image_size=224,
+        fixed_size=False,
+        counts=np.array([50, 50]),
+        training_images=80,
+        flip=True,
+        all_depths_help=True,
+    )
+    assert chosen.roots
+    older = chosen.to_json()
+    del older["roots"]
+    assert Settings.from_json(older) == replace(chosen, roots=False)
