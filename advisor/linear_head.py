@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Penalties to choose from, on standardised features that are divided by the square root of their number.
-RIDGES = tuple(float(10.0**e) for e in np.arange(-5, 3.5, 0.5))
+RIDGES = 10.0 ** np.arange(-5, 3.5, 0.5)
 ROWS = 4096  # that are worked on at once, so that memory stays flat
 NEVER = -1000.0  # the logit of a class without images
 
@@ -85,8 +85,8 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndar
         fitted = np.stack([z @ (shrunk[:, None] * projected) for shrunk in shrinkage])
         return (targets - fitted) / (1 - leverage)[..., None]
 
-    errors = sum((missed(part, np.array(RIDGES)) ** 2).sum(axis=(1, 2)) for part in parts)
-    best = np.array(RIDGES)[[int(np.argmin(errors))]]
+    errors = sum((missed(part, RIDGES) ** 2).sum(axis=(1, 2)) for part in parts)
+    best = RIDGES[[int(np.argmin(errors))]]
     residuals = np.concatenate([missed(part, best)[0] for part in parts])
     scores = np.eye(len(present))[column] - residuals / np.sqrt(weights)[:, None]
     factor = _temperature(scores, column, weights)

@@ -1,4 +1,4 @@
-"""Signed square roots of features: what every head sees."""
+"""Signed square roots of features: what a head sees."""
 
 from __future__ import annotations
 

@@ -51,10 +51,11 @@ class Job:
     def classes(self) -> int:
         return len(self.data.class_names)
 
-    def head_features(self) -> np.ndarray:
-        """What the head sees of each image on the frozen backbone, float32 [n, d]."""
+    def head_features(self, at: np.ndarray | None = None) -> np.ndarray:
+        """What the head sees of these images on the frozen backbone, of all if left out, float32 [n, d]."""
         assert self.features is not None
-        pooled = self.features.together(self.settings.taps)
+        features = self.features if at is None else self.features.take(at)
+        pooled = features.together(self.settings.taps)
         return signed_root(pooled) if self.settings.roots else pooled
 
     def image_weights(self, positions: np.ndarray) -> np.ndarray:

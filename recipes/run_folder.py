@@ -267,7 +267,7 @@ def _neighbours(job: Job) -> outliers.Neighbours:
         at = job.data.indices(split)
         at = at[dataset.sample(labels[at], outliers.MOST, job.seed)]
         if job.features is not None and settings.head == "linear" and not settings.trains_backbone:
-            parts.append(job.head_features()[at])
+            parts.append(job.head_features(at))
             continue
         call = prediction.features_and_probabilities(job.folder, settings.image_size)
         bar = job.display.steps(f"Embedding {split} images")

@@ -41,7 +41,7 @@ def test_it_classifies_as_the_ridge_regression_of_scikit_learn(count, width, wei
 
 @pytest.mark.parametrize(("count", "width"), [(24, 40), (40, 5)], ids=["wide", "tall"])
 def test_held_out_is_what_a_head_says_that_has_not_seen_the_image(count, width, monkeypatch):
-    monkeypatch.setattr(linear_head, "RIDGES", (0.3,))
+    monkeypatch.setattr(linear_head, "RIDGES", np.array([0.3]))
     monkeypatch.setattr(linear_head, "spread", lambda features: np.ones(features.shape[1], np.float32))
     features, labels = clouds(count, width)
     weights = np.random.default_rng(2).uniform(0.5, 1.5, count)
