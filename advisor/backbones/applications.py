@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import socket
 import sys
@@ -125,7 +126,8 @@ def _published(name: str, application: Application) -> keras.Model:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress to standard output
+        # Keras prints the progress of a download to standard output; a person may see it, a log need not.
+        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
             return _architecture(application)(
                 weights="imagenet",
                 include_top=False,
@@ -136,8 +138,9 @@ def _published(name: str, application: Application) -> keras.Model:
             raise InputError(
                 f"{application.cached()} is damaged ({one_line(error)}); delete it to download it again"
             ) from error
+        reason = getattr(error.__context__, "reason", error)  # without the long address of the file
         raise InputError(
-            f"cannot download the weights of {name} ({one_line(error)}); give a file with --weights FILE "
+            f"cannot download the weights of {name} ({one_line(reason)}); give a file with --weights FILE "
             "or use the bundled --backbone efficientnet_lite0"
         ) from error
     finally:

@@ -1,20 +1,36 @@
-"""Read a file of Keras weights into a network of which we know the architecture.
+"""Files of Keras weights, from strangers too: looked at before they are read.
 
-Only numbers are read: the description of a model that some of these files also hold, and with it
-anything that could run, is not looked at.
+HDF5 can point into other files (CVE-2026-1669) and, like a zip archive, can be small and become huge
+(CVE-2026-0897). So links, external storage and virtual data sets are refused, and what is stored may grow by
+`MOST_GROWTH` when it is read.
+
+Only numbers are read into a network of which we know the architecture: the description of a model that some
+of these files also hold, and with it anything that could run, is not looked at here; see `keras_file`.
 """
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from advisor.errors import InputError
 
 if TYPE_CHECKING:
+    import h5py
     import keras
+
+# Keras stores weights as they are. Compressed by others they shrink by a tenth, an optimizer's zeros by more.
+MOST_GROWTH = 20  # bytes in memory for each byte in the file
+ALWAYS_ALLOWED = 16_000_000  # bytes, however small the file is
+MOST_OBJECTS = 100_000  # groups and data sets in one HDF5 file; a layer has one to five
+MOST_DESCRIPTION = 8_000_000  # bytes of config.json; the largest of keras.applications has about 1 MB
+MOST_TEXT = 2**31  # bytes; 1,000 names of layers in a file with 1 MB of text could take half of it
+_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 
 
 def read_weights(model: keras.Model, path: Path) -> None:
@@ -37,12 +53,102 @@ def check_weights_file(path: Path) -> None:
     """Refuse what is no file of Keras weights, or not the kind that its name says.
 
     Raises:
-        InputError: in one line, what the file is instead.
+        InputError: in one line, what the file is instead, or what is wrong inside.
     """
     wanted = _suffix_for(path)
     named = next((end for end in (".weights.h5", ".h5", ".hdf5", ".keras") if path.name.endswith(end)), "")
     if named.replace(".hdf5", ".h5") != wanted:
         raise InputError(f"{path} is in the format that Keras calls {wanted}; rename it to end in {wanted}")
+
+
+def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    """Look at a .keras file: its members, how they are stored, and the weights inside.
+
+    Raises:
+        InputError: not as Keras writes it.
+    """
+    import h5py
+
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    for name in names:
+        if name not in _MEMBERS or names.count(name) > 1:
+            raise InputError(f"refused {path}: it holds {name!r}, which is no part of a network for images")
+    for name in ("config.json", "model.weights.h5"):
+        if name not in names:
+            raise InputError(f"{path} is damaged or not a Keras model: {name} is missing; save it again")
+    size = path.stat().st_size
+    for member in members:
+        if member.flag_bits & 1:
+            raise InputError(f"refused {path}: {member.filename} is encrypted; save it without a password")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"refused {path}: {member.filename} is compressed in an unusual way")
+        most = MOST_GROWTH * size + ALWAYS_ALLOWED
+        most = most if member.filename == "model.weights.h5" else MOST_DESCRIPTION
+        if member.file_size > most:
+            raise InputError(
+                f"refused {path}: {member.filename} would grow to {member.file_size:,} bytes; "
+                f"at most {most:,} are read from a file of this size"
+            )
+    with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as file:
+        check_weights(file, path)
+
+
+def check_weights(file: h5py.File, path: Path) -> None:
+    """Look at all groups and data sets: numbers that lie in this very file, and not more than it can hold.
+
+    Args:
+        file: opened for reading.
+        path: the file on disk that it is, or lies in.
+
+    Raises:
+        InputError: it points elsewhere, or would grow too much.
+    """
+    import h5py
+
+    size = path.stat().st_size
+    most = MOST_GROWTH * size + ALWAYS_ALLOWED
+    numbers = stored = attributes = objects = names = 0
+    waiting: list[Any] = [file["/"]]
+    while waiting:
+        here = waiting.pop()
+        objects += 1
+        for name in here.attrs:
+            known = here.attrs.get_id(name)
+            count = int(np.prod(known.shape or (), dtype=float))
+            attributes += count * known.dtype.itemsize
+            if known.dtype.kind == "O":
+                names = max(names, count)
+        if isinstance(here, h5py.Dataset):
+            if here.external or here.is_virtual:
+                raise InputError(f"refused {path}: its weights {here.name!r} lie in another file")
+            if here.dtype.kind not in "fiub":
+                raise InputError(f"refused {path}: {here.name!r} does not hold numbers")
+            numbers += int(np.prod(here.shape or (), dtype=float) * here.dtype.itemsize)
+            stored += here.id.get_storage_size()
+        elif isinstance(here, h5py.Group):
+            for name in here:
+                link = here.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink):
+                    raise InputError(f"refused {path}: {name!r} is a link to somewhere else")
+                inner = here[name]
+                if h5py.h5o.get_info(inner.id).rc != 1:  # else one weight could be many, or a loop
+                    raise InputError(f"refused {path}: {inner.name!r} stands in it more than once")
+                waiting.append(inner)
+        else:
+            raise InputError(f"refused {path}: {here.name!r} is no weight of a network")
+        if objects + len(waiting) > MOST_OBJECTS:
+            raise InputError(f"refused {path}: more than {MOST_OBJECTS:,} weights; no network has so many")
+        if numbers > most or attributes > size + ALWAYS_ALLOWED:
+            raise InputError(
+                f"refused {path}: its weights would take {max(numbers, attributes):,} bytes; "
+                f"at most {most:,} are read from a file of this size"
+            )
+    # A list of texts is read at once, and each of them may be the longest text in the file again.
+    if names * (size - stored) > MOST_TEXT:
+        raise InputError(
+            f"refused {path}: a list of {names:,} names in it could take more than {MOST_TEXT:,} bytes"
+        )
 
 
 def _suffix_for(path: Path) -> str:
@@ -55,15 +161,19 @@ def _suffix_for(path: Path) -> str:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if "model.weights.h5" in archive.namelist():
+                    check_archive(archive, path)
                     return ".keras"
         elif h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
+                check_weights(file, path)
                 if "layer_names" in file.attrs or "model_weights" in file:
                     return ".h5"
                 if "layers" in file or "_layer_checkpoint_dependencies" in file:
                     return ".weights.h5"
             raise InputError(f"{path} is an HDF5 file without Keras weights")
-    except (OSError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zipfile and HDF5 raise many kinds
         raise InputError(f"{path} is damaged or truncated ({one_line(error)}); get it again") from error
     raise InputError(f"{path} is not a weights file; wanted: .weights.h5, .h5 or .keras as Keras writes them")
 
@@ -71,4 +181,4 @@ def _suffix_for(path: Path) -> str:
 def one_line(error: BaseException, limit: int = 160) -> str:
     """An exception's message, short enough to stand inside one of ours."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 4].rsplit(maxsplit=1)[0] + " ..."

@@ -1,0 +1,247 @@
+"""A Keras file from a stranger: read as data first, loaded only if nothing in it can run or read elsewhere.
+
+Three things can be wrong with such a file, and each is looked at before Keras sees it:
+
+- Its description can name functions and carry bytecode. Keras refuses much of that (`safe_mode`), but has had
+  gaps (CVE-2025-1550, CVE-2025-8747, CVE-2025-9906, CVE-2025-12058, CVE-2026-1462, CVE-2026-12481). So the
+  description may name Keras' own layers, operations, initialisers, regularisers, constraints and number
+  formats, of these none that runs code or reads other files, and nothing else.
+- Its weights can point into other files, or grow without end: see `weights_file`.
+- It can be small and describe something huge (CVE-2026-0897). The network may not be larger than the weights
+  that are stored for it: it is put together without memory for weights, and gets them once every one of them
+  has been found in the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, one_line
+from advisor.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+SEED = 2  # numbers of the state of a random generator, which need not be stored
+MOST_LAYERS = 5_000  # the largest networks of keras.applications have about 1,000
+
+# Keras' own, and what derives from them, but no better than a file that runs code.
+_REFUSED = {
+    "Lambda": "it runs Python code that the file holds",
+    "TFSMLayer": "it runs a program from another folder",
+    "TorchModuleWrapper": "it unpickles what the file holds",
+    "JaxLayer": "it runs Python code that the file names",
+    "FlaxLayer": "it runs Python code that the file names",
+    "IndexLookup": "it reads other files and has no use on images",
+    "TextVectorization": "it reads other files and has no use on images",
+    "FeatureSpace": "it reads other files and has no use on images",
+    "Distiller": "it has no use after training",
+}
+
+# How Keras writes plain values: `keras.src.saving.serialization_lib.serialize_keras_object`.
+_PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
+
+# Where a class is looked for if the file does not say, as older ones do not.
+_NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies")
+
+
+def load_safely(path: Path) -> keras.Model:
+    """Load a whole model after looking at everything that it names; nothing in it can run.
+
+    The model is not compiled: loss, metrics and optimizer are not loaded.
+
+    Args:
+        path: a .keras, .h5 or .hdf5 file with architecture and weights.
+
+    Returns:
+        A model with inputs and finite weights.
+
+    Raises:
+        InputError: not a model file, damaged, larger than it needs to be, or one that names anything but
+            the harmless parts of Keras.
+    """
+    import keras
+
+    description = _description(path)
+    _check(description, "model", path)
+    try:
+        with _without_memory_for_weights() as scope:
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            values = [(each, scope.get_current_value(each)) for each in getattr(model, "variables", ())]
+            missing = [each.path for each, value in values if value is None and np.prod(each.shape) > SEED]
+            if missing:
+                raise ValueError(f"its weights {missing[0]} are not in it")
+    except (Exception, SystemExit) as error:  # Keras, HDF5 and TensorFlow raise many kinds
+        raise InputError(f"{path} cannot be loaded as a Keras model ({one_line(error)})") from error
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise InputError(f"{path} holds no model with a defined input; save it after its first use")
+    for variable, value in values:
+        if value is None:
+            continue
+        numbers = np.asarray(value)
+        if numbers.dtype.kind == "f" and not np.isfinite(numbers.astype(np.float32)).all():
+            raise InputError(f"{path} is damaged: weights of {variable.path} are not finite; save it again")
+        variable.assign(value)
+    return model
+
+
+@contextmanager
+def _without_memory_for_weights() -> Iterator[Any]:
+    """Networks put together in here have weights with a shape, but nothing in them until the end.
+
+    What is assigned to them meanwhile is in the scope, and has the shape of the weight. On an exception the
+    weights never come to be; Keras would make them at the next occasion.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    scope = keras.StatelessScope(initialize_variables=False)
+    try:
+        with scope:
+            yield scope
+    except BaseException:
+        global_state.set_global_attribute("uninitialized_variables", [])
+        raise
+    with keras.StatelessScope():
+        pass  # makes them as it ends
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """What the file says of its architecture, after a look at all of its content but that."""
+    import h5py
+
+    if not path.is_file():
+        raise InputError(f"no model file {path}")
+    try:
+        if path.suffix == ".keras" and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_archive(archive, path)
+                return _parsed(archive.read("config.json"), path)
+        if path.suffix != ".keras" and h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                check_weights(file, path)
+                if "model_config" not in file.attrs:
+                    if "layer_names" in file.attrs or "layers" in file:
+                        raise InputError(
+                            f"{path} holds weights without a model; use --backbone NAME --weights {path}"
+                        )
+                    raise InputError(f"{path} is an HDF5 file without a Keras model")
+                return _parsed(file.attrs["model_config"], path)
+    except InputError:
+        raise
+    except Exception as error:  # zipfile and HDF5 raise many kinds
+        raise InputError(f"{path} is damaged or truncated ({one_line(error)}); get it again") from error
+    raise InputError(f"{path} is damaged or not a Keras model; wanted: a whole model as .keras, .h5 or .hdf5")
+
+
+# ---------------------------------------------------------------------------------------------------
+# The description
+
+
+def _parsed(text: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(text, str | bytes):
+        raise InputError(f"{path} is damaged (its description is no text); save it again")
+    if len(text) > MOST_DESCRIPTION:
+        raise InputError(
+            f"refused {path}: its description has {len(text):,} bytes; the limit is {MOST_DESCRIPTION:,}"
+        )
+    try:
+        description = json.loads(text)
+    except RecursionError:
+        raise InputError(f"{path} is damaged (its description is nested too deeply)") from None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}); save it again") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{path} is damaged (its description is no object); save it again")
+    return description
+
+
+def _check(description: dict[str, Any], layer: str, path: Path) -> None:
+    """Refuse a description if it, or anything inside it, names what could run.
+
+    Loss, metrics and optimizer of the whole model are not looked at, for they are not loaded.
+
+    Args:
+        description: as parsed.
+        layer: what the whole is called in a message.
+    """
+    loaded = {key: value for key, value in description.items() if key != "compile_config"}
+    parts: list[tuple[Any, str]] = [(loaded, layer)]
+    layers = 0
+    while parts:
+        part, layer = parts.pop()
+        if isinstance(part, list):
+            parts += [(each, layer) for each in part]
+        if not isinstance(part, dict):
+            continue
+        if isinstance(part.get("layers"), list):
+            layers += len(part["layers"])
+            if layers > MOST_LAYERS:
+                raise InputError(f"refused {path}: more than {MOST_LAYERS:,} layers; no network has so many")
+        if "class_name" in part:
+            config = part.get("config")
+            if isinstance(config, dict) and isinstance(config.get("name"), str):
+                layer = config["name"]
+            reason = _reason_to_refuse(part)
+            if reason:
+                shown = str(part["class_name"])[:80]
+                raise InputError(f"refused {path}: its part {layer[:80]!r} is {shown!r}, and {reason}")
+        parts += [(each, layer) for each in part.values()]
+
+
+def _reason_to_refuse(part: dict[str, Any]) -> str | None:
+    """Why the class or function that a part names may not be used, or None if it may."""
+    import keras
+
+    name, module = part["class_name"], part.get("module")
+    if not isinstance(name, str):
+        return "that is no name"
+    if name in _PLAIN:
+        return None
+    if name == "function" and module == "builtins":
+        known = isinstance(part.get("config"), str) and hasattr(keras.activations, part["config"])
+        return None if known else "it is a function of its author's"
+    # Keras looks a registered name up first; its own classes have none, or their own.
+    found = _class_of_keras(name, module) if part.get("registered_name") in (None, name) else None
+    if not isinstance(found, type):
+        return "only Keras' own layers are loaded, because another class would run its author's code"
+    for base in found.__mro__:  # under another name, or derived from it, a refused class is no better
+        if base.__name__ in _REFUSED:
+            return _REFUSED[base.__name__]
+    harmless = (
+        keras.Operation,
+        keras.initializers.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+        keras.DTypePolicy,
+    )
+    if not (issubclass(found, harmless) and found.__module__.startswith("keras.src.")):
+        return "only Keras' own layers are loaded, because another class would run its author's code"
+    return None
+
+
+def _class_of_keras(name: str, module: Any) -> Any:
+    """The class that Keras would take for this name, None if it is not one of Keras' own."""
+    import keras
+
+    if ">" in name:
+        return None
+    if name == "Functional":  # a Model made of layers; without a public name
+        return keras.Model
+    if module in (None, "keras"):
+        found = [getattr(getattr(keras, space), name, None) for space in _NAMESPACES]
+        return next((each for each in [*found, getattr(keras, name, None)] if each is not None), None)
+    if not isinstance(module, str) or not module.startswith("keras."):
+        return None
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except (ImportError, ValueError):
+        return _class_of_keras(name, None)  # a module of Keras 2 that is gone
