@@ -11,3 +11,4 @@ MODES = {
 }
 
 DEFAULT_SAMPLE = 1000  # images that the advice is measured on, at most
+LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.choices import MODES, RECIPES
+from advisor.choices import LARGEST_IMAGE, MODES, RECIPES
 from advisor.devices import free_memory
 from advisor.errors import InputError
 
@@ -166,7 +166,6 @@ IMAGES_SEEN = 24_000  # training images times epochs
 FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
 STEP_BYTES = 150_000_000  # for one image of 224 pixels in a gradient step of a large backbone, roughly
-LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square
 UNBALANCED = 3.0  # largest class over smallest, from which classes are weighted
 
 

@@ -63,8 +63,11 @@ def clone(backbone: Backbone, precision: str) -> Backbone:
     """
     import keras
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return layer.__class__.from_config({**layer.get_config(), "dtype": precision})
+    def copy(layer: keras.Operation) -> keras.Operation:
+        has_precision = isinstance(layer, keras.layers.Layer)  # a bare operation of keras.ops has none
+        return layer.__class__.from_config(
+            {**layer.get_config(), **({"dtype": precision} if has_precision else {})}
+        )
 
     def build() -> keras.Model:
         model = keras.models.clone_model(backbone.model, clone_function=copy)

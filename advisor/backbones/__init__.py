@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from advisor import devices
 from advisor.backbones.catalogue import APPLICATIONS, catalogue
 from advisor.backbones.depth import choose_taps, layer_index
+from advisor.backbones.flat import free_name
 from advisor.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,18 +78,26 @@ class Backbone:
         """From images to pooled features [n, width] at each of `taps`, in a list."""
         import keras
 
-        outputs = [pooled(self.model.get_layer(tap).output) for tap in taps]
+        taken = {operation.name for operation in self.model.operations}
+        outputs = []
+        for tap in taps:
+            name = free_name(f"{tap}_pooled", taken)
+            taken.add(name)
+            outputs.append(pooled(self.model.get_layer(tap).output, name))
         return keras.Model(self.model.inputs[0], outputs, name=self.name)
 
     def cut(self, layer: str | int) -> Backbone:
         """The network up to a layer, which is then the last tap.
 
         Raises:
-            InputError: no such layer.
+            InputError: no such layer, or one that the network uses several times.
         """
         import keras
 
         index = self.layer_index(layer)
+        if len(self.model.layers[index]._inbound_nodes) > 1:
+            name = self.model.layers[index].name
+            raise InputError(f"{self.name} uses its layer {name!r} several times; cut at another one")
         name = self.model.layers[index].name
         below = {earlier.name for earlier in self.model.layers[:index]}
         shallow = keras.Model(self.model.inputs[0], self.model.layers[index].output, name=self.name)
@@ -101,14 +110,14 @@ class Backbone:
         )
 
 
-def pooled(output):
+def pooled(output, name: str):
     """Average a feature map over its positions: [n, h, w, c] or [n, tokens, c] to [n, c]."""
     from keras import layers
 
     if len(output.shape) == 4:
-        return layers.GlobalAveragePooling2D()(output)
+        return layers.GlobalAveragePooling2D(name=name)(output)
     if len(output.shape) == 3:
-        return layers.GlobalAveragePooling1D()(output)
+        return layers.GlobalAveragePooling1D(name=name)(output)
     return output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import InputError
@@ -43,15 +44,17 @@ def choose_taps(model: keras.Model, count: int = TAPS) -> tuple[str, ...]:
 
     Args:
         model: a functional model from images to features with known sizes; its output comes from
-            a layer, which becomes the last tap.
+            a layer that is used once, which becomes the last tap.
         count: how many, unless there are fewer candidates.
     """
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in _nodes(model, depth)]
     last = len(nodes) - 1
     candidates = _best_of_each_size(nodes, _bottlenecks(nodes))
-    if len(candidates) < count // 2:  # as in NASNet, where each cell also looks past the one before
-        candidates = [i for i, node in enumerate(nodes) if _kind(node) in _MERGES]
-    candidates = [i for i in candidates if i != last]
+    merges = [i for i, node in enumerate(nodes) if _kind(node) in _MERGES]
+    if len(candidates) < count // 2 and len(merges) > len(candidates):
+        candidates = merges  # as in NASNet, where each cell also looks past the one before
+    calls = Counter(id(node.operation) for node in nodes)  # a layer used twice has two outputs under one name
+    candidates = [i for i in candidates if i != last and calls[id(nodes[i].operation)] == 1]
 
     ends = {_size(nodes[i]): i for i in candidates}  # the last one of each size wins
     chosen = sorted(ends.values())[-(count - 1) :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +13,8 @@ def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool 
     """Copy `model`, with the layers of models nested in it in their place.
 
     A layer keeps its name unless another one has it already; then the nested model's name goes
-    before it. All layers of the copy are trainable.
+    before it. All layers of the copy are trainable, and compute in single precision: half precision is for
+    training on a GPU.
 
     Args:
         model: sequential or functional, with one input and one output.
@@ -25,7 +26,7 @@ def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool 
     import keras
 
     copies: dict[int, tuple[Any, Any]] = {}
-    names = {"image"}
+    names = {operation.name for operation in _between(image, pixels)}
 
     def run(network: keras.Model, tensors: Any, prefix: str) -> Any:
         # A Sequential does not know its graph; a Model over its tensors does.
@@ -38,7 +39,10 @@ def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool 
             return lambda tensors, **_: run(operation, tensors, f"{prefix}{operation.name}_")
         if id(operation) not in copies:
             config = operation.get_config()
-            config["name"] = _free(operation.name, prefix, names)
+            config["name"] = free_name(operation.name, names, prefix)
+            names.add(config["name"])
+            if isinstance(operation, keras.layers.Layer):
+                config["dtype"] = "float32"
             copies[id(operation)] = operation, type(operation).from_config(config)
         return copies[id(operation)][1]
 
@@ -53,11 +57,22 @@ def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool 
     return copied
 
 
-def _free(name: str, prefix: str, taken: set[str]) -> str:
-    """The name, with the prefix or a number if it is taken; noted as taken."""
+def _between(image: Any, pixels: Any) -> list[Any]:
+    """The layers from the input tensor to what the first layers of the network get."""
+    import keras
+
+    known = keras.Model(image, image if pixels is None else pixels)
+    return list(known.operations)
+
+
+def free_name(name: str, taken: Iterable[str], prefix: str = "") -> str:
+    """The name itself, else with the prefix before it or a number behind it, so that it is not taken.
+
+    Layers of a user's network may be called anything, and two layers of one network not alike.
+    """
+    taken = set(taken)
     choice, number = name, 1
     while choice in taken:
         choice = f"{prefix}{name}" if number == 1 and prefix else f"{prefix}{name}_{number}"
         number += 1
-    taken.add(choice)
     return choice

@@ -9,13 +9,14 @@ Three things can be wrong with such a file, and each is looked at before Keras s
 - Its weights can point into other files, or grow without end: see `weights_file`.
 - It can be small and describe something huge (CVE-2026-0897). The network may not be larger than the weights
   that are stored for it: it is put together without memory for weights, and gets them once every one of them
-  has been found in the file.
+  has been found in the file. What its layers give for one image is bounded, too.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, one_line
+from advisor.choices import LARGEST_IMAGE
 from advisor.errors import InputError
 
 if TYPE_CHECKING:
     import keras
 
 SEED = 2  # numbers of the state of a random generator, which need not be stored
+# VGG gives 64 numbers for each pixel, and no network of keras.applications more.
+MOST_PER_PIXEL = 128
+LEAST_OUTPUT_LIMIT = 2**22  # numbers, for networks of small images
 MOST_LAYERS = 5_000  # the largest networks of keras.applications have about 1,000
 
 # Keras' own, and what derives from them, but no better than a file that runs code.
@@ -83,6 +88,7 @@ def load_safely(path: Path) -> keras.Model:
         raise InputError(f"{path} cannot be loaded as a Keras model ({one_line(error)})") from error
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise InputError(f"{path} holds no model with a defined input; save it after its first use")
+    check_outputs(model, path)
     for variable, value in values:
         if value is None:
             continue
@@ -91,6 +97,35 @@ def load_safely(path: Path) -> keras.Model:
             raise InputError(f"{path} is damaged: weights of {variable.path} are not finite; save it again")
         variable.assign(value)
     return model
+
+
+def check_outputs(model: keras.Model, path: Path) -> None:
+    """Refuse a network of which a layer gives more for one image than any network for images does.
+
+    Args:
+        model: with layers; dimensions that are open count as 1.
+        path: for the message.
+
+    Raises:
+        InputError: names the layer.
+    """
+    import keras
+
+    sides = [side or 1 for side in model.inputs[0].shape[1:3]]
+    if max(sides, default=1) > LARGEST_IMAGE:
+        raise InputError(f"{path} takes images of {max(sides)} pixels; the limit is {LARGEST_IMAGE}")
+    most = max(LEAST_OUTPUT_LIMIT, MOST_PER_PIXEL * math.prod(sides))
+    for operation in getattr(model, "operations", model.layers):  # a Sequential has layers only
+        if isinstance(operation, keras.Model) and operation.inputs:
+            check_outputs(operation, path)
+        for node in operation._inbound_nodes:
+            for tensor in node.output_tensors:
+                numbers = math.prod(side or 1 for side in tensor.shape[1:])
+                if numbers > most:
+                    raise InputError(
+                        f"refused {path}: its layer {operation.name!r} gives {numbers:,} numbers "
+                        f"for an image; the limit is {most:,}"
+                    )
 
 
 @contextmanager

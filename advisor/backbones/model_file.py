@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.backbones.flat import flat
-from advisor.backbones.keras_file import load_safely
+from advisor.backbones.flat import flat, free_name
+from advisor.backbones.keras_file import check_outputs, load_safely
 from advisor.backbones.weights_file import one_line
 from advisor.errors import InputError
 
@@ -71,6 +71,7 @@ class ModelFile:
             raise InputError(
                 f"{path} does not take images of {self.image_size} pixels ({one_line(error)})"
             ) from error
+        check_outputs(whole, path)
         features, self.classifier = _without_classifier(whole)
         if features is image or features is pixels:
             raise InputError(f"{path} has no layers below its classifier")
@@ -112,32 +113,38 @@ def _without_classifier(model: keras.Model) -> tuple[Any, tuple[np.ndarray, np.n
     """
     from keras import layers
 
+    taken = {operation.name for operation in model.operations}
     features = model.outputs[0]
     last = _maker(features)
     if isinstance(last, (layers.Activation, layers.Softmax)):
         last = _maker(last.input)
-    if not isinstance(last, layers.Dense) or last.activation.__name__ not in ("softmax", "sigmoid", "linear"):
-        return _from_layer(features), None
+    if (
+        not isinstance(last, layers.Dense)
+        or len(last._inbound_nodes) > 1
+        or last.activation.__name__ not in ("softmax", "sigmoid", "linear")
+    ):
+        return _from_layer(features, taken), None
     below = last.input
     while isinstance(_maker(below), layers.Dropout):
         below = _maker(below).input
     if len(below.shape) != 2:
-        return _from_layer(below), None
+        return _from_layer(below, taken), None
     kernel, *bias = last.get_weights()
-    return _from_layer(below), (kernel, bias[0] if bias else np.zeros(kernel.shape[1], kernel.dtype))
+    return _from_layer(below, taken), (kernel, bias[0] if bias else np.zeros(kernel.shape[1], kernel.dtype))
 
 
 def _maker(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
-def _from_layer(tensor: Any) -> Any:
-    """The tensor, or itself through a layer if a bare operation made it: taps need a layer."""
+def _from_layer(tensor: Any, taken: set[str]) -> Any:
+    """The tensor, or itself through a layer of its own: taps need a layer that is used once."""
     from keras import layers
 
-    if isinstance(_maker(tensor), layers.Layer):
+    maker = _maker(tensor)
+    if isinstance(maker, layers.Layer) and len(maker._inbound_nodes) == 1:
         return tensor
-    return layers.Activation("linear", name="features")(tensor)
+    return layers.Activation("linear", name=free_name("features", taken))(tensor)
 
 
 def _notes(model: keras.Model, path: Path, channels: int) -> tuple[str, ...]:

@@ -7,14 +7,19 @@ writes a zip archive with one pickle, `data.pkl`, and the raw bytes of each stor
 `data/KEY`; see `torch.serialization._load`.
 
 A pickle can name any callable, so the unpickler below resolves a few names only, each to a harmless
-stand-in of ours; anything else is refused before it is called.
+stand-in of ours; anything else is refused before it is called. It can also ask for memory that the file
+does not fill: so its opcodes are read first and only those that `torch.save` writes are admitted, and no
+tensor may be larger than the storage that it lies in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
+import pickletools
+import re
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -23,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from advisor.backbones.weights_file import one_line
 from advisor.errors import InputError
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -33,6 +39,16 @@ _STORAGE_TYPES = {
     "HalfStorage": np.dtype("<f2"),
     "LongStorage": np.dtype("<i8"),
 }
+
+# The largest state dicts that these networks have: ResNet18 has 47 MB, in double precision twice that.
+MOST_BYTES = 1_000_000_000
+MOST_DESCRIPTION = 16_000_000  # bytes of the pickle that lists the tensors; ResNet18's has 10 KB
+# What `torch.save` writes for names, numbers, tuples, dictionaries, storages and tensors.
+_OPCODES = re.compile(
+    "PROTO|FRAME|STOP|MARK|POP|GLOBAL|STACK_GLOBAL|REDUCE|BUILD|NEWOBJ|BINPERSID|MEMOIZE|(LONG_)?BIN(PUT|GET)"
+    "|NONE|NEWTRUE|NEWFALSE|BININT[12]?|LONG1|BINFLOAT|(SHORT_)?BIN(UNICODE|STRING)|(EMPTY_)?TUPLE|TUPLE[123]"
+    "|EMPTY_LIST|APPENDS?|EMPTY_DICT|SETITEMS?"
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,12 @@ def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarr
         InputError: the file is missing, has another checksum, or holds anything but tensors.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no file; give the file with the weights")
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(
+                f"{path} has more than {MOST_BYTES:,} bytes; no network that reads it needs so many"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the weights {path}: {error.strerror}; reinstall them") from error
@@ -94,21 +116,26 @@ def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarr
         raise InputError(f"{path} is not the file that was published (SHA-256 differs); reinstall it")
     read = _read_zip if content.startswith(b"PK") else _read_legacy
     try:
-        return _arrays(*read(content))
+        tensors, storages = read(content)
+        return _arrays(tensors, storages, len(content))
     except Exception as error:  # a hostile or truncated pickle can raise nearly anything
-        raise InputError(f"{path} is not a plain PyTorch state dict ({error}); use another file") from error
+        raise InputError(
+            f"{path} is not a plain PyTorch state dict ({one_line(error)}); use another file"
+        ) from error
 
 
 def _read_legacy(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
     """Tensors by name and storages by key."""
     stream = io.BytesIO(content)
-    magic, protocol, _system, tensors, keys = (_StateDictUnpickler(stream).load() for _ in range(5))
+    magic, protocol, _system, tensors, keys = (_unpickled(stream) for _ in range(5))
     if magic != _MAGIC_NUMBER or protocol != _PROTOCOL_VERSION:
         raise pickle.UnpicklingError("not a PyTorch file of the format before 1.6")
     dtypes = _storage_types(tensors)
     storages = {}
     for key in keys:
         elements = int(np.frombuffer(stream.read(8), "<i8")[0])
+        if elements < 0:
+            raise pickle.UnpicklingError("a storage of negative size")
         dtype = dtypes[key]
         storages[key] = np.frombuffer(stream.read(elements * dtype.itemsize), dtype, count=elements)
     return tensors, storages
@@ -118,16 +145,18 @@ def _read_zip(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]
     """Tensors by name and storages by key."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {info.filename: info for info in archive.infolist()}
-        # PyTorch stores without compression, so no member can be larger than the file.
-        if any(info.file_size > len(content) for info in members.values()):
-            raise pickle.UnpicklingError("a member is larger than the file")
+        # PyTorch stores without compression, so all members together are no larger than the file.
+        if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
+            raise pickle.UnpicklingError("a member is compressed")
+        if sum(info.file_size for info in archive.infolist()) > len(content):
+            raise pickle.UnpicklingError("its members are larger than the file")
         description = next((name for name in members if name.endswith("/data.pkl")), None)
         if description is None:
             raise pickle.UnpicklingError("a zip archive without data.pkl")
         folder = description.removesuffix("data.pkl")
         if members.get(f"{folder}byteorder") and archive.read(f"{folder}byteorder") != b"little":
             raise pickle.UnpicklingError("written on a big-endian machine")
-        tensors = _StateDictUnpickler(io.BytesIO(archive.read(description))).load()
+        tensors = _unpickled(io.BytesIO(archive.read(description)))
         storages = {
             key: np.frombuffer(archive.read(f"{folder}data/{key}"), dtype)
             for key, dtype in _storage_types(tensors).items()
@@ -135,15 +164,31 @@ def _read_zip(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]
     return tensors, storages
 
 
+def _unpickled(stream: io.BytesIO) -> Any:
+    """The next pickle in the stream, after a look at its opcodes."""
+    start = stream.tell()
+    ahead = io.BytesIO(stream.getbuffer()[start : start + MOST_DESCRIPTION])
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(ahead), 1):
+        if not _OPCODES.fullmatch(opcode.name):
+            raise pickle.UnpicklingError(f"{opcode.name} is not part of a plain state dict")
+        if opcode.name.endswith("BINPUT") and argument > count:  # memory is taken for all below, too
+            raise pickle.UnpicklingError("it remembers more than it holds")
+    return _StateDictUnpickler(stream).load()
+
+
 def _storage_types(tensors: dict[str, _Tensor]) -> dict[str, np.dtype]:
+    if not isinstance(tensors, dict):
+        raise pickle.UnpicklingError("not a dictionary of tensors")
     for name, tensor in tensors.items():
-        if not isinstance(tensor, _Tensor):
+        if not (isinstance(name, str) and isinstance(tensor, _Tensor)):
             raise pickle.UnpicklingError(f"{name!r} is not a tensor")
     return {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
 
 
-def _arrays(tensors: dict[str, _Tensor], storages: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _arrays(tensors: dict[str, _Tensor], storages: dict[str, np.ndarray], most: int) -> dict[str, np.ndarray]:
+    """Copies of the tensors, of finite numbers, together no larger than twice the file of `most` bytes."""
     arrays = {}
+    taken = 0
     for name, tensor in tensors.items():
         flat = storages[tensor.storage.key]
         # The file's own strides: TensorFlow-born convolutions are stored height, width, in, out.
@@ -152,6 +197,11 @@ def _arrays(tensors: dict[str, _Tensor], storages: dict[str, np.ndarray]) -> dic
         )
         if min(tensor.offset, *tensor.shape, *tensor.stride, last, len(flat) - 1 - last) < 0:
             raise pickle.UnpicklingError(f"{name} reaches outside its storage")
+        taken += math.prod(tensor.shape) * flat.itemsize
+        if math.prod(tensor.shape) > len(flat) or taken > 2 * most:
+            raise pickle.UnpicklingError(f"{name} is larger than its storage")
         strides = [step * flat.itemsize for step in tensor.stride]
         arrays[name] = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides).copy()
+        if not np.isfinite(arrays[name]).all():
+            raise pickle.UnpicklingError(f"{name} is not finite")
     return arrays

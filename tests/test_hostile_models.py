@@ -1,0 +1,70 @@
+"""Model files from strangers: each ends in one line, nothing runs, and memory stays small."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from advisor import backbones
+from advisor.errors import InputError
+from tests.hostile_models import KINDS, good
+
+MOST_MEMORY = 500_000_000
+
+
+class Peak:
+    """The most memory that this process had while the block ran, over what it had before."""
+
+    def __enter__(self) -> Peak:
+        self.process, self.ended = psutil.Process(), False
+        self.before = self.most = self.process.memory_info().rss
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.ended:
+            self.most = max(self.most, self.process.memory_info().rss)
+            time.sleep(0.005)
+
+    def __exit__(self, *_: object) -> None:
+        self.ended = True
+        self.thread.join()
+        self.grown = self.most - self.before
+
+
+def test_there_are_a_hundred_kinds():
+    assert len(KINDS) >= 100
+
+
+def test_the_file_that_they_are_made_of_is_good(tmp_path):
+    (folder := tmp_path / "in").mkdir()
+    for ending in (".keras", ".h5"):
+        assert backbones.load(str(good(folder, ending))).taps
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    backbones.load(str(good(folder / "x")))  # TensorFlow is in memory before any is measured
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hostile_model_file_is_refused_in_one_line(kind, shared):
+    (folder := shared / kind).mkdir()
+    file = KINDS[kind](folder)
+    with Peak() as peak, pytest.raises(InputError) as caught:
+        if file.suffix == ".pth":
+            backbones.load("resnet18", weights=str(file))
+        else:
+            backbones.load(str(file))
+    assert "\n" not in str(caught.value)
+    assert not (folder / "mark").exists()
+    assert not os.path.exists("/tmp/evil")
+    assert peak.grown < MOST_MEMORY
