@@ -76,8 +76,19 @@ class ModelFile:
         if features is image or features is pixels:
             raise InputError(f"{path} has no layers below its classifier")
         self.model = keras.Model(image, features, name=path.stem)
+        _try(self.model, self.image_size, path)
         self.index_shift = len(_GREY_LAYERS) * (channels == 1) + isinstance(original, keras.Sequential)
         self.notes = _notes(self.model, path, channels)
+
+
+def _try(model: keras.Model, size: int, path: Path) -> None:
+    """Raises `InputError` where a network that could be put together gives no numbers for a black image."""
+    try:
+        found = np.asarray(model(np.zeros((1, size, size, 3), np.float32)), np.float32)
+    except Exception as error:  # of as many kinds as there are layers
+        raise InputError(f"{path} cannot be run on an image ({one_line(error)}); save it again") from error
+    if not np.isfinite(found).all():
+        raise InputError(f"{path} gives no finite numbers for a black image; train it again")
 
 
 def _input_shape(model: keras.Model, path: Path) -> tuple[int | None, int | None, int]:
