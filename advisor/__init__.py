@@ -7,6 +7,9 @@
 >>> finished = advisor.run("sklearn:digits", recipe="feature_extraction", output="runs/digits")
 """
 
+from advisor.devices import quiet_tensorflow
 from advisor.face import recommend, run
 
 __all__ = ["recommend", "run"]
+
+quiet_tensorflow()

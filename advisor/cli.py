@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from advisor import screen
 from advisor.choices import DEFAULT_SAMPLE, MODES, RECIPES
 from advisor.errors import InputError
 
@@ -25,33 +27,39 @@ FORMATS = ("saved_model", "tflite", "onnx")
 FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 
 
+@screen.ours()
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with the exit code of the contract: 0, 1, 2 or 130."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = command_line.main(arguments, prog_name="advisor", standalone_mode=False)
+        sys.stdout.flush()  # here, where it may fail
+        return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as help_text:
-        click.echo(help_text.format_message(), err=True)
-        code = 2
+        with suppress(OSError):
+            print(help_text.format_message(), file=sys.stderr)
+        return 2
     except click.ClickException as error:
-        code = _fail(error.format_message(), 2)
+        return _fail(error.format_message(), 2)
     except InputError as error:
-        code = _fail(str(error), 2)
+        return _fail(str(error), 2)
     except (KeyboardInterrupt, click.exceptions.Abort) as interrupt:
         said = str(interrupt.__cause__ or interrupt)  # click puts its own exception over ours
-        code = _fail(said or "interrupted; what was measured is kept in the cache", 130)
-    except BrokenPipeError:
-        code = 1
+        return _fail(said or "interrupted; what was measured is kept in the cache", 130)
+    except BrokenPipeError:  # who read us has left, as head does
+        return 1
     except MemoryError:
-        code = _fail("out of memory; give a smaller --batch-size, --image-size or --sample", 1)
+        return _fail("out of memory; give a smaller --batch-size, --image-size or --sample", 1)
     except OSError as error:
         name = f" {error.filename}" if error.filename else ""
-        code = _fail(f"{error.strerror or error}{name}; free some space or check the permissions", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _fail(f"{error.strerror or error}{name}; free some space or check the permissions", 1)
 
 
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    click.echo(f"advisor: {line}", err=True)
+    screen.tell(message)
     return code
 
 
@@ -162,7 +170,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
         with Bars() as display:
             advice = face.recommend(data, display=display, **options)
         if as_json:
-            click.echo(json.dumps(advice.to_json(), ensure_ascii=False))
+            print(json.dumps(advice.to_json()))
         else:
             report.print_recommendation(advice.to_json())
         if folder:
@@ -238,7 +246,7 @@ def run(
             **options,
         )
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), **finished.metrics}, ensure_ascii=False))
+        print(json.dumps({"folder": str(folder), **finished.metrics}))
     else:
         report.print_run(finished)
 
@@ -300,12 +308,12 @@ def compare(
     finally:
         run_folder.remove_if_empty(folder)
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), **compared}, ensure_ascii=False))
+        print(json.dumps({"folder": str(folder), **compared}))
     else:
         comparison_report.print_comparison(compared)
-        click.echo(f"Runs, report.html and leaderboard.png are in {folder}")
+        screen.say(f"Runs, report.html and leaderboard.png are in {folder}")
         if any(row["status"] in ("out of time", "not run") for row in compared["leaderboard"]):
-            click.echo(f"To train on, give the same command with --output {folder} --resume")
+            screen.say(f"To train on, give the same command with --output {folder} --resume")
 
 
 @command_line.command()
@@ -339,16 +347,17 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         )
     if not images and sys.stdin.isatty():
         raise click.UsageError("name an image, a folder or - for standard input")
-    from advisor import devices, prediction_tables
-    from advisor.dataset import legible
+    if csv_file not in (None, "-") and not Path(csv_file).absolute().parent.is_dir():
+        raise InputError(f"{Path(csv_file).parent} does not exist; make it, or choose another --csv")
+    if csv_file not in (None, "-") and Path(csv_file).is_dir():
+        raise InputError(f"{csv_file} is a folder; choose another --csv")
+    from advisor import prediction_tables
     from advisor.display import Bars, Silent
     from recipes import prediction
 
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
-            stream.reconfigure(errors="surrogateescape")
+    if isinstance(sys.stdin, io.TextIOWrapper) and os.name == "posix":  # names of files are bytes there
+        sys.stdin.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
     finished = prediction.load(run)
-    devices.load_tensorflow()
     paths = prediction.find_images(images or ("-",), sys.stdin)
     if not paths:
         raise InputError("no images were named; give image files or folders of them")
@@ -368,27 +377,46 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
                 unlike += bool(item.unlike)
                 yield item
 
+        predictions = _from_the_first(counted(), paths, skipped)
         if as_json:
-            prediction_tables.write_json(sys.stdout, finished, counted(), skipped)
+            prediction_tables.write_json(sys.stdout, finished, predictions, skipped)
         elif csv_file == "-":
-            prediction_tables.write_csv(sys.stdout, finished.class_names, counted())
+            prediction_tables.write_csv_to_output(finished.class_names, predictions)
         elif csv_file:
-            prediction_tables.write_csv_file(Path(csv_file), finished.class_names, counted())
+            prediction_tables.write_csv_file(Path(csv_file), finished.class_names, predictions)
         else:
-            for line in prediction_tables.lines(counted(), finished.class_names, paths):
-                click.echo(line)
-    for path, reason in skipped:
-        click.echo(f"advisor: skipped {legible(path)}: {reason}", err=True)
-    if len(skipped) == len(paths):
-        raise InputError(f"none of the {len(paths)} files is a readable image; give image files or folders")
+            for line in prediction_tables.lines(predictions, finished.class_names, paths):
+                screen.say(line)
+    _tell_skipped(skipped)
     if unlike:
-        click.echo(
-            f"advisor: images unlike those that the run was trained on: {unlike:,} of "
-            f"{len(paths) - len(skipped):,}; do not trust their classes",
-            err=True,
+        screen.tell(
+            f"images unlike those that the run was trained on: {unlike:,} of "
+            f"{len(paths) - len(skipped):,}; do not trust their classes"
         )
     if finished.neighbours is None:
-        click.echo(f"advisor: {run} is of an older version; images unlike its own are not marked", err=True)
+        screen.tell(f"{run} is of an older version; images unlike its own are not marked")
+
+
+def _from_the_first(
+    predictions: Iterator[Prediction], paths: list[str], skipped: list[tuple[str, str]]
+) -> Iterator[Prediction]:
+    """The same, once the first one is there: nothing is written before there is something to say.
+
+    Raises:
+        InputError: there is none.
+    """
+    first = next(predictions, None)
+    if first is not None:
+        return itertools.chain([first], predictions)
+    if len(paths) == 1:
+        raise InputError(f"{paths[0]}: {skipped[0][1]}; give image files or folders")
+    _tell_skipped(skipped)
+    raise InputError(f"none of the {len(paths)} files is a readable image; give image files or folders")
+
+
+def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
+    for path, reason in skipped:
+        screen.tell(f"skipped {screen.legible(path)}: {reason}")
 
 
 @command_line.command()
@@ -407,21 +435,20 @@ def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
     Example: advisor evaluate runs/flowers-auto ./more-flowers
     """
     _check_data(data)
-    from advisor import devices, evaluation_report
+    from advisor import evaluation_report
     from advisor.display import Bars
     from recipes import evaluation, prediction
 
     finished = prediction.load(run)
-    devices.load_tensorflow()
     folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
     with Bars() as display:
         evaluated = evaluation.evaluate(finished, data, display)
     metrics = evaluated.metrics()
     evaluation_report.write(evaluated, metrics, folder)
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), **metrics}))
+        print(json.dumps({"folder": str(folder), **metrics}))
     else:
-        click.echo("\n".join([*evaluation_report.lines(metrics), f"Plots and metrics are in {folder}"]))
+        screen.say("\n".join([*evaluation_report.lines(metrics), f"Plots and metrics are in {folder}"]))
 
 
 @command_line.command()
@@ -444,19 +471,17 @@ def export(run: str, format: str, output: str | None, as_json: bool, overwrite: 
     \b
     Example: advisor export runs/flowers-auto --format tflite
     """
-    from advisor import devices
     from recipes import export as exports
     from recipes import prediction
 
     finished = prediction.load(run)
-    devices.load_tensorflow()
     made = exports.export(finished, format, Path(output) if output else None, overwrite)
     if as_json:
-        click.echo(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
+        print(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
     else:
-        click.echo(f"{made.path}: probabilities differ from model.keras by at most {made.difference:.1e}")
+        screen.say(f"{made.path}: probabilities differ from model.keras by at most {made.difference:.1e}")
     if not made.is_same:
-        click.echo(f"advisor: {made.path} gave other answers than model.keras and was removed", err=True)
+        screen.tell(f"{made.path} gave other answers than model.keras and was removed")
         sys.exit(1)
 
 
@@ -474,17 +499,17 @@ def backbones(as_json: bool) -> None:
 
     rows = catalogue()
     if as_json:
-        click.echo(json.dumps({"schema": 1, "backbones": [asdict(row) for row in rows]}))
+        print(json.dumps({"schema": 1, "backbones": [asdict(row) for row in rows]}))
         return
-    click.echo(f"{'name':20}{'pixels':>7}{'million':>12}{'ImageNet':>10}  {'weights':12}{'licence'}")
-    click.echo(f"{'':20}{'':>7}{'parameters':>12}{'top-1 %':>10}")
+    screen.say(f"{'name':20}{'pixels':>7}{'million':>12}{'ImageNet':>10}  {'weights':12}{'licence'}")
+    screen.say(f"{'':20}{'':>7}{'parameters':>12}{'top-1 %':>10}")
     for row in rows:
         top1 = "-" if row.top1 is None else f"{row.top1:.1f}"
         figures = f"{row.image_size:>7}{row.parameters:>12.1f}{top1:>10}"
-        click.echo(f"{row.name:20}{figures}  {row.weights:12}{row.licence}".rstrip())
-    click.echo("\nReady offline: " + ", ".join(row.name for row in rows if row.ready) + ".")
-    click.echo("download: from Keras at first use; file: with --weights FILE; random: not pre-trained.")
-    click.echo(
+        screen.say(f"{row.name:20}{figures}  {row.weights:12}{row.licence}".rstrip())
+    screen.say("\nReady offline: " + ", ".join(row.name for row in rows if row.ready) + ".")
+    screen.say("download: from Keras at first use; file: with --weights FILE; random: not pre-trained.")
+    screen.say(
         "Sources of the figures: " + ", ".join(dict.fromkeys(row.source for row in rows if row.source))
     )
 

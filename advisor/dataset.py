@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,30 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import images
+from advisor import data_folder, data_table, images
 from advisor.errors import InputError
+from advisor.listing import Entry, Listing, Skipped, relative
+from advisor.names import SPLITS, legible, listed, look, natural_order, told_apart
 
-SPLITS = ("train", "validation", "test")
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 HELD_OUT = 0.1  # of all images, for each of validation and test where the user gave none
-_NOT_DATA = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
-_ILLEGIBLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_OWN_NAMES = "train, val (or valid, validation) and test"
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that is left out, and why."""
-
-    path: str
-    reason: str
+LONG = 1.5  # times the shorter side: from here on the centre crop drops more than a third of the pixels
+INSIST = "classes:"  # before a folder: each folder in it is a class, whatever it looks like
 
 
 @dataclass(frozen=True)
@@ -50,13 +31,15 @@ class Dataset:
         root: the folder that shown paths are relative to.
         paths: n absolute file names.
         labels: int64 [n], indices into `class_names`.
-        class_names: in sorted order.
+        class_names: in natural order: 2 before 10.
         splits: int64 [n], indices into `SPLITS`.
         identities: n strings that change when a file changes (size and time of modification).
         shorter_sides: int64 [n], pixels.
+        longer_sides: int64 [n], pixels.
         given_splits: the splits that the user made; the others were drawn.
         skipped: files that are left out.
         warnings: what a person should know before they trust a result.
+        source_warnings: those of them that hold however the splits are drawn.
     """
 
     source: str
@@ -67,9 +50,11 @@ class Dataset:
     splits: np.ndarray
     identities: tuple[str, ...]
     shorter_sides: np.ndarray
+    longer_sides: np.ndarray
     given_splits: frozenset[str]
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
+    source_warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -84,7 +69,7 @@ class Dataset:
 
     def shown(self, path: str) -> str:
         """A path as the user knows it: relative to the data where it lies inside."""
-        return _relative(path, self.root)
+        return relative(path, self.root)
 
     def fingerprint(self) -> str:
         """Changes when any image, label or split does. Hexadecimal, 16 characters."""
@@ -103,6 +88,7 @@ class Dataset:
             splits=self.splits[kept],
             identities=tuple(self.identities[i] for i in kept),
             shorter_sides=self.shorter_sides[kept],
+            longer_sides=self.longer_sides[kept],
         )
 
     def without(self, unreadable: Sequence[Skipped]) -> Dataset:
@@ -126,24 +112,46 @@ def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None
     """Find the images and labels that a user means by DATA.
 
     Args:
-        source: a folder of class folders, a folder with train/ and others, a CSV file with the columns
-            path, label and optionally split, `sklearn:digits`, or `tfds:NAME`.
+        source: a folder of class folders, a folder with train/ and others, `classes:FOLDER` where each
+            folder in it is a class whatever it looks like, a CSV file with the columns path, label and
+            optionally split, `sklearn:digits`, or `tfds:NAME`.
         seed: draws the splits that the user did not make: stratified, 80/10/10.
         progress: called with files looked at and files in all.
 
     Raises:
-        InputError: nothing there, fewer than two classes, or a class with fewer than two images.
+        InputError: nothing there, folders that look like anything but classes, fewer than two classes, or
+            a class with fewer than two images.
     """
-    root, entries, skipped = _entries(source)
+    listing = _list(source, to_train=True)
+    # All labels, those of unreadable images, too: a class that has none left is refused by its name.
+    data = _open(source, listing, {entry.label for entry in listing.entries}, progress)
+    _check(data)
+    told = (*listing.warnings, *_look_alikes(data.class_names), *_long_images(data))
+    return split(replace(data, source_warnings=told), seed)
+
+
+def _open(
+    source: str, listing: Listing, labels: set[str] | None, progress: Callable[[int, int], None] | None
+) -> Dataset:
+    """Look at the files; those that are no images are skipped.
+
+    Args:
+        source: what the user named.
+        listing: the files.
+        labels: the names of the classes; None for those that have an image.
+        progress: called with files looked at and files in all.
+    """
+    entries = listing.entries
     found = _inspect(entries, progress)
-    skipped += [
-        Skipped(_relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
+    root, readable = listing.root, [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
+    skipped = [
+        Skipped(relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
     ]
-    readable = [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
-    class_names = tuple(sorted({entry.label for entry in entries}))
+    if labels is None:
+        labels = {entry.label for entry, _ in readable}
+    class_names = tuple(sorted(labels, key=natural_order))
     number = {name: i for i, name in enumerate(class_names)}
-    given = frozenset(entry.split for entry, _ in readable if entry.split)
-    data = Dataset(
+    return Dataset(
         source=legible(source),
         root=root,
         paths=tuple(entry.path for entry, _ in readable),
@@ -151,12 +159,12 @@ def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None
         class_names=class_names,
         splits=np.array([SPLITS.index(entry.split or "train") for entry, _ in readable], dtype=np.int64),
         identities=tuple(file.identity for _, file in readable),
-        shorter_sides=np.array([file.shorter_side for _, file in readable], dtype=np.int64),
-        given_splits=given,
-        skipped=tuple(skipped),
+        shorter_sides=np.array([min(file.size) for _, file in readable], dtype=np.int64),
+        longer_sides=np.array([max(file.size) for _, file in readable], dtype=np.int64),
+        given_splits=frozenset(entry.split for entry, _ in readable if entry.split),
+        skipped=(*listing.skipped, *skipped),
+        warnings=tuple(listing.warnings),
     )
-    _check(data)
-    return split(data, seed)
 
 
 def split(data: Dataset, seed: int) -> Dataset:
@@ -172,7 +180,7 @@ def split(data: Dataset, seed: int) -> Dataset:
     data = replace(data, splits=kept)
     copies = _copies(data)
     splits = _draw_missing_splits(data, copies, seed)
-    data = replace(data, splits=splits, warnings=_suspicious_classes(data))
+    data = replace(data, splits=splits, warnings=data.source_warnings + _untested_classes(data))
     return _keep_copies_out_of_test(data, copies)
 
 
@@ -182,25 +190,16 @@ def unlabelled(paths: Sequence[str], source: str) -> Dataset:
     Raises:
         InputError: none of them can be read.
     """
-    entries = [_Entry(os.path.abspath(path), "") for path in paths]
-    found = _inspect(entries, None)
-    readable = [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
-    skipped = tuple(
-        Skipped(legible(e.path), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
-    )
-    if not readable:
+    entries = [Entry(os.path.abspath(path), "") for path in paths]
+    # Shown as they are: relative to no folder.
+    data = _open(source, Listing(Path(), entries), {""}, None)
+    if not len(data):
         raise InputError(f"{source} holds no readable images; give image files or folders of them")
-    return Dataset(
-        source=source,
-        root=Path(os.path.commonpath([os.path.dirname(entry.path) for entry, _ in readable])),
-        paths=tuple(entry.path for entry, _ in readable),
-        labels=np.zeros(len(readable), np.int64),
-        class_names=("",),
-        splits=np.full(len(readable), SPLITS.index("test")),
-        identities=tuple(file.identity for _, file in readable),
-        shorter_sides=np.array([file.shorter_side for _, file in readable]),
+    return replace(
+        data,
+        root=Path(os.path.commonpath([os.path.dirname(path) for path in data.paths])),
+        splits=np.full(len(data), SPLITS.index("test")),
         given_splits=frozenset(("test",)),
-        skipped=skipped,
     )
 
 
@@ -210,28 +209,15 @@ def load_test(source: str, progress: Callable[[int, int], None] | None = None) -
     Raises:
         InputError: nothing there that can be read.
     """
-    root, entries, skipped = _entries(source)
-    if any(entry.split == "test" for entry in entries):
-        entries = [entry for entry in entries if entry.split == "test"]
-    found = _inspect(entries, progress)
-    readable = [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
-    skipped += [
-        Skipped(_relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
-    ]
-    if not readable:
+    listing = _list(source, to_train=False)
+    own = [entry for entry in listing.entries if entry.split == "test"]
+    data = _open(source, replace(listing, entries=own or listing.entries), None, progress)
+    if not len(data):
         raise InputError(f"{legible(source)} holds no readable images; put images into its class folders")
-    class_names = tuple(sorted({entry.label for entry, _ in readable}))
-    return Dataset(
-        source=legible(source),
-        root=root,
-        paths=tuple(entry.path for entry, _ in readable),
-        labels=np.array([class_names.index(entry.label) for entry, _ in readable], dtype=np.int64),
-        class_names=class_names,
-        splits=np.full(len(readable), SPLITS.index("test")),
-        identities=tuple(file.identity for _, file in readable),
-        shorter_sides=np.array([file.shorter_side for _, file in readable], dtype=np.int64),
-        given_splits=frozenset(("test",)) if entries[0].split else frozenset(),
-        skipped=tuple(skipped),
+    return replace(
+        data,
+        splits=np.full(len(data), SPLITS.index("test")),
+        given_splits=frozenset(("test",) if own else ()),
     )
 
 
@@ -249,151 +235,53 @@ def sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
 # Where the images are
 
 
-@dataclass(frozen=True)
-class _Entry:
-    path: str
-    label: str
-    split: str | None = None
+def _list(source: str, to_train: bool) -> Listing:
+    """The files that DATA names, with labels that can be shown."""
+    listing = _list_any(source, to_train)
+    labels = {label: legible(label) for label in dict.fromkeys(entry.label for entry in listing.entries)}
+    shown: dict[str, str] = {}
+    for label, name in labels.items():
+        if name in shown:
+            raise InputError(
+                f"two classes of {legible(source)} are shown as {name!r}, for one has invisible characters; "
+                "rename it"
+            )
+        shown[name] = label
+    if any(label != name for label, name in labels.items()):
+        entries = [replace(entry, label=labels[entry.label]) for entry in listing.entries]
+        return replace(listing, entries=entries)
+    return listing
 
 
-def _entries(source: str) -> tuple[Path, list[_Entry], list[Skipped]]:
+def _list_any(source: str, to_train: bool) -> Listing:
     if source.startswith("sklearn:"):
         from advisor.embedded import write_digits
 
         if source != "sklearn:digits":
             raise InputError(f"unknown data set {source!r}; the embedded one is sklearn:digits")
-        return _folder_entries(write_digits())
+        return data_folder.read(write_digits())
     if source.startswith("tfds:"):
         from advisor.embedded import write_tfds
 
-        return _folder_entries(write_tfds(source.removeprefix("tfds:")))
-    path = Path(source).expanduser()
+        return data_folder.read(write_tfds(source.removeprefix("tfds:")))
+    insisted = source.startswith(INSIST)
+    path = Path(source.removeprefix(INSIST)).expanduser()
     try:
         if path.is_dir():
-            return _folder_entries(path)
+            return data_folder.read(path, to_train, insisted)
+        if path.is_file() and insisted:
+            raise InputError(f"{legible(source)}: {INSIST} goes before a folder, and this is a file")
         if path.is_file():
             if path.suffix.lower() != ".csv":
                 raise InputError(
                     f"{source} is a file; give a folder of class folders, or a .csv with path,label"
                 )
-            return _csv_entries(path)
+            return data_table.read(path)
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}; check its permissions") from error
+    except RuntimeError as error:  # of expanduser: no such user
+        raise InputError(f"{legible(source)} does not exist ({error}); give the folder's full path") from None
     raise InputError(f"{source} does not exist; give a folder with one folder of images per class")
-
-
-def _folder_entries(folder: Path) -> tuple[Path, list[_Entry], list[Skipped]]:
-    folder = folder.absolute()
-    top = _class_folders(folder)
-    splits = {
-        entry: SPLIT_FOLDERS[entry.name.lower()] for entry in top if entry.name.lower() in SPLIT_FOLDERS
-    }
-    classes: list[tuple[Path, str | None]] = []
-    if "train" in splits.values():
-        others = [entry.name for entry in top if entry not in splits]
-        if others:
-            raise InputError(
-                f"{folder} holds both train/ and {others[0]}/; keep only {_OWN_NAMES} beside each other"
-            )
-        classes += [(entry, split) for part, split in splits.items() for entry in _class_folders(part)]
-    else:
-        classes += [(entry, None) for entry in top]
-    if not classes:
-        raise InputError(f"{folder} has no class folders; make one folder of images for each class in it")
-    entries: list[_Entry] = []
-    skipped: list[Skipped] = []
-    for class_folder, split in classes:
-        for path in _files_below(class_folder, skipped, folder):
-            entries.append(_Entry(path, legible(class_folder.name), split))
-    return folder, entries, skipped
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    try:
-        found = [entry for entry in folder.iterdir() if not _is_clutter(entry.name) and entry.is_dir()]
-    except OSError as error:
-        raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions") from error
-    return sorted(found)
-
-
-def _is_clutter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _NOT_DATA
-
-
-def _files_below(folder: Path, skipped: list[Skipped], root: Path) -> list[str]:
-    """All files in a class folder and the folders in it; each real folder once, so loops end."""
-    paths: list[str] = []
-    seen: set[str] = set()
-
-    def cannot_read(error: OSError) -> None:
-        if error.filename == str(folder):
-            raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions, or remove it")
-        skipped.append(Skipped(_relative(str(error.filename), root), error.strerror or "cannot be read"))
-
-    # Folders that hold this one hold other classes, too: a link back to them must not be followed.
-    above = Path(os.path.realpath(folder.parent))
-    around = {above, *above.parents, *Path(os.path.realpath(folder)).parents}
-    for current, folders, files in os.walk(folder, followlinks=True, onerror=cannot_read):
-        real = os.path.realpath(current)
-        if Path(real) in around:
-            skipped.append(Skipped(_relative(current, root), "a link to a folder that it lies in"))
-        if real in seen or Path(real) in around:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not _is_clutter(name))
-        paths += [os.path.join(current, name) for name in sorted(files) if not _is_clutter(name)]
-    if not paths:
-        skipped.append(Skipped(_relative(str(folder), root), "no files in it"))
-    return paths
-
-
-def _csv_entries(path: Path) -> tuple[Path, list[_Entry], list[Skipped]]:
-    root = path.absolute().parent
-    entries: dict[_Entry, None] = {}
-    skipped: list[Skipped] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            missing = {"path", "label"} - set(columns)
-            if missing:
-                raise InputError(
-                    f"{path} has no column {sorted(missing)[0]!r}; its first line must be path,label "
-                    "or path,label,split"
-                )
-            for line, row in enumerate(reader, start=2):
-                name, label = (row["path"] or "").strip(), (row["label"] or "").strip()
-                split = (row.get("split") or "").strip().lower()
-                if not name or not label:
-                    skipped.append(Skipped(f"{path.name} line {line}", "path or label is empty"))
-                    continue
-                if split and split not in SPLIT_FOLDERS:
-                    raise InputError(f"{path} line {line}: unknown split {split!r}; use {_OWN_NAMES}")
-                entry = _Entry(os.path.join(root, name), label, SPLIT_FOLDERS.get(split))
-                if entry in entries:
-                    skipped.append(Skipped(f"{path.name} line {line}", "the same row again"))
-                entries[entry] = None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path} is not a readable CSV file ({error}); save it as plain CSV") from None
-    if not entries:
-        raise InputError(f"{path} lists no images; add lines of path,label")
-    return root, list(entries), skipped
-
-
-def _relative(path: str, root: Path) -> str:
-    try:
-        return legible(str(Path(path).relative_to(root)))
-    except ValueError:
-        return legible(path)
-
-
-def legible(name: str) -> str:
-    """A name with line breaks, control characters and bytes that are no UTF-8 written as escapes."""
-    return _ILLEGIBLE.sub(lambda found: ascii(found[0])[1:-1], name)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -402,12 +290,20 @@ def legible(name: str) -> str:
 
 @dataclass(frozen=True)
 class _File:
+    """What a file's header says.
+
+    Attributes:
+        reason: why it cannot be read; empty where it can.
+        identity: see `Dataset.identities`.
+        size: width and height, pixels.
+    """
+
     reason: str = ""
     identity: str = ""
-    shorter_side: int = 0
+    size: tuple[int, int] = (0, 0)
 
 
-def _inspect(entries: Sequence[_Entry], progress: Callable[[int, int], None] | None) -> list[_File]:
+def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None] | None) -> list[_File]:
     """Look at each file's header, in threads."""
     found = []
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
@@ -421,14 +317,14 @@ def _inspect(entries: Sequence[_Entry], progress: Callable[[int, int], None] | N
 def _inspect_one(path: str) -> _File:
     try:
         status = os.stat(path)
-        width, height = images.measure(path)
+        size = images.measure(path)
     except images.UnreadableImage as error:
         return _File(reason=str(error))
     except OSError as error:
         return _File(reason=error.strerror or "cannot be read")
     except ValueError as error:  # a zero byte in the path
         return _File(reason=str(error))
-    return _File("", f"{status.st_size}:{status.st_mtime_ns}", min(width, height))
+    return _File("", f"{status.st_size}:{status.st_mtime_ns}", size)
 
 
 def _check(data: Dataset) -> None:
@@ -449,39 +345,79 @@ def _check(data: Dataset) -> None:
         name, count = data.class_names[counts.argmin()], counts.min()
         raise InputError(
             f"class {name!r} has {count} readable image{'' if count == 1 else 's'}{first}; "
-            "add images until it has at least 2, or remove the class"
+            f"add images until it has at least 2, or remove the class{_or_its_twin(data, name)}"
         )
     if data.given_splits:
         training = np.bincount(data.labels[data.indices("train")], minlength=len(counts))
         if training.min() < 1:
-            name = data.class_names[training.argmin()]
+            absent = [data.class_names[i] for i in np.flatnonzero(training == 0)]
+            twins = _twins(data.class_names)
+            name = next((name for name in absent if name in twins), absent[0])
             raise InputError(
                 f"class {name!r} has no images in the training split; add some, or remove the class"
+                f"{_or_its_twin(data, name)}"
             )
 
 
-def _check_splits(data: Dataset) -> None:
+def _check_splits(data: Dataset, but: str = "") -> None:
     for split in SPLITS:
         if not len(data.indices(split)):
             raise InputError(
-                f"the {split} split of {data.source} has no readable images of its own; add some"
+                f"the {split} split of {data.source} has no readable images of its own; add some{but}"
             )
 
 
-def _suspicious_classes(data: Dataset) -> tuple[str, ...]:
-    """Classes that may be one class, and classes that a test would say nothing about."""
+def _twins(class_names: Sequence[str]) -> dict[str, str]:
+    """For each class that looks like others, one of those."""
+    alike = defaultdict(list)
+    for name in class_names:
+        alike[look(name)].append(name)
+    return {name: names[i - 1] for names in alike.values() if len(names) > 1 for i, name in enumerate(names)}
+
+
+def _look_alikes(class_names: Sequence[str]) -> list[str]:
+    """Classes that may be one class."""
+    seen: set[str] = set()
+    warnings = []
+    for name, twin in _twins(class_names).items():
+        if twin in seen:
+            one, other = told_apart(twin, name)
+            warnings.append(f"classes {one} and {other} look alike; merge them if they are one")
+        seen.add(name)
+    return warnings
+
+
+def _or_its_twin(data: Dataset, name: str) -> str:
+    """The other class that may be meant, for the end of a message; empty where there is none."""
+    twin = _twins(data.class_names).get(name)
+    if not twin:
+        return ""
+    one, other = told_apart(name, twin)
+    return f"; {one} looks like {other}: if they are one class, call both the same"
+
+
+def _long_images(data: Dataset) -> list[str]:
+    """Networks see the square in the middle: tell where most images lose more than a third."""
+    # One pixel is allowed for rounding: 500 x 333 has the form of 3:2.
+    long = np.flatnonzero(data.longer_sides > LONG * (data.shorter_sides + 1))
+    if 2 * len(long) <= len(data):
+        return []
+    first = long[0]
+    return [
+        f"{len(long):,} of {len(data):,} images are long, as {data.shown(data.paths[first])} "
+        f"({data.longer_sides[first]} x {data.shorter_sides[first]}): the network sees the square in their "
+        "middle, less than two thirds; if what matters may lie at the ends, cut or pad them to squares"
+    ]
+
+
+def _untested_classes(data: Dataset) -> tuple[str, ...]:
+    """Classes that a test would say nothing about."""
     warnings: list[str] = []
-    seen: dict[str, str] = {}
-    for name in data.class_names:
-        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-        if plain in seen:
-            warnings.append(f"classes {seen[plain]!r} and {name!r} look alike; merge them if they are one")
-        seen.setdefault(plain, name)
     for split in sorted(data.given_splits - {"train"}):
         present = set(data.labels[data.indices(split)])
         absent = [name for i, name in enumerate(data.class_names) if i not in present]
         if absent:
-            warnings.append(f"the {split} split has no images of {_listed(absent)}")
+            warnings.append(f"the {split} split has no images of {listed(absent)}")
     return tuple(warnings)
 
 
@@ -493,26 +429,37 @@ def _stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
     """
     generator = np.random.default_rng(seed)
     ranks = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
+    by_class = np.argsort(labels, kind="stable")
+    for of_class in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
+        members = generator.permutation(of_class)
         ranks[members] = (np.arange(len(members)) + generator.random()) / len(members)
     return np.argsort(ranks, kind="stable")
 
 
 def _draw_missing_splits(data: Dataset, copies: Sequence[np.ndarray], seed: int) -> np.ndarray:
-    """Take validation and test images from the training images; copies go where the first of them goes."""
+    """Take validation and test images from the training images.
+
+    Copies go where the first of them goes. What is in two classes, or has a copy in the validation split
+    that the user made, stays in training, for it can test nothing; so does one image of each class, at least.
+    """
     labels, splits = data.labels, data.splits.copy()
-    first = np.arange(len(data))
-    for group in copies:
-        for label in np.unique(labels[group]):
-            same = group[(labels[group] == label) & (splits[group] == SPLITS.index("train"))]
-            first[same] = same[:1]
     training = data.indices("train")
+    first = np.arange(len(data))
+    stays = np.zeros(len(data), dtype=bool)
+    for group in copies:
+        pool = group[splits[group] == SPLITS.index("train")]
+        if len(set(labels[group])) > 1 or SPLITS.index("validation") in splits[group]:
+            stays[pool] = True
+        else:
+            first[pool] = pool[:1]
     drawn = training[first[training] == training]
-    drawn = drawn[np.bincount(labels[drawn])[labels[drawn]] > 1]  # the only one of its class stays
     order = drawn[_stratified_order(labels[drawn], seed)]
-    # Half of the images at most, so that the ranks above leave one of each class to train on.
+    order = order[~stays[order]]
+    # A quarter each at most, so that the ranks above leave half of each class, or nearly, to train on.
     size = max(1, min(round(HELD_OUT * len(data)), len(order) // 4))
+    classes, from_the_end = np.unique(labels[order][::-1], return_index=True)
+    last = len(order) - 1 - from_the_end
+    order = np.delete(order, last[~np.isin(classes, labels[training[stays[training]]])])
     for split in ("test", "validation"):
         if split not in data.given_splits:
             splits[order[:size]] = SPLITS.index(split)
@@ -522,42 +469,30 @@ def _draw_missing_splits(data: Dataset, copies: Sequence[np.ndarray], seed: int)
 
 
 def _keep_copies_out_of_test(data: Dataset, copies: Sequence[np.ndarray]) -> Dataset:
-    """Byte-for-byte copies: name those with two labels; keep those of training images out of the rest."""
-    labels, splits = data.labels, data.splits.copy()
-    conflicts, moved, dropped = [], [], []
+    """Byte-for-byte copies: name those with two labels; leave out of the user's splits what training has."""
+    labels, splits = data.labels, data.splits
+    conflicts, dropped = [], []
     for group in copies:
         if len(set(labels[group])) > 1:
             conflicts.append(" = ".join(data.shown(data.paths[i]) for i in group))
-        first = splits[group].min()
-        for i in group[splits[group] != first]:
-            if SPLITS[splits[i]] in data.given_splits:
-                dropped.append(i)
-            else:
-                moved.append(i)
-                splits[i] = first
+        dropped += list(group[splits[group] > splits[group].min()])
     warnings = list(data.warnings)
     if conflicts:
         warnings.append(f"{_some('the same image', conflicts)} in two classes: {conflicts[0]}")
     if dropped:
         names = [data.shown(data.paths[i]) for i in dropped]
-        warnings.append(f"{_some('image', names)} left out, for training has a copy: {_listed(names)}")
-    if moved:
-        names = [data.shown(data.paths[i]) for i in moved]
-        warnings.append(f"{_some('copy', names)} kept in the same split as the original: {_listed(names)}")
-    data = replace(data, splits=splits, warnings=tuple(warnings))
+        warnings.append(f"{_some('image', names)} left out, for training has a copy: {listed(names)}")
+    data = replace(data, warnings=tuple(warnings))
     kept = np.setdiff1d(np.arange(len(data)), np.array(dropped, dtype=np.int64))
     data = data.take(kept) if dropped else data
-    _check_splits(data)
+    _check_splits(
+        data, "; copies of training images and images in two classes do not count" if copies else ""
+    )
     return data
 
 
 def _some(what: str, items: Sequence[str]) -> str:
     return f"{len(items)}x {what}" if len(items) > 1 else what
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _copies(data: Dataset) -> list[np.ndarray]:

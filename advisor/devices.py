@@ -9,27 +9,48 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-import psutil
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows Subsystem for Linux
 
 
 def quiet_tensorflow() -> None:
-    """Keep TensorFlow's messages off standard error; call it before the first import."""
+    """Keep TensorFlow's messages off standard error, whoever is the first to import it in this process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # It warns of tracing one model after another, which is what a comparison does.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if "tensorflow" not in sys.modules and not any(isinstance(each, _Muting) for each in sys.meta_path):
+        sys.meta_path.insert(0, _Muting())
+
+
+class _Muting(MetaPathFinder):
+    """Has TensorFlow imported `muted`: while that lasts it writes what no setting of it takes away."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_muted(module: ModuleType) -> None:
+                with muted():
+                    load(module)
+
+            spec.loader.exec_module = load_muted  # type: ignore[method-assign]
+        return spec
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow now, without the messages that no setting of it takes away."""
-    quiet_tensorflow()
-    with muted():
-        import tensorflow  # noqa: F401
+    """Import TensorFlow now."""
+    import tensorflow  # noqa: F401
 
 
 @contextmanager
@@ -41,7 +62,7 @@ def muted() -> Iterator[None]:
         yield
         return
     try:
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
@@ -66,7 +87,7 @@ def cpu() -> str:
     """The processor for people, as in "AMD EPYC, 2 cores"."""
     name = platform.processor()
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
@@ -104,4 +125,6 @@ def precision() -> str:
 
 def free_memory() -> int:
     """Bytes that can be used without swapping."""
+    import psutil
+
     return psutil.virtual_memory().available

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from advisor.storage import cache_folder, replacing
 SAVE_EVERY_SECONDS = 60.0
 KEY_HALF = 16  # hexadecimal digits
 OTHERS_KEPT = 20_000  # rows, of about 10 KB each
+CHECKED_AT_ONCE = 2_000  # rows
 
 Progress = Callable[[int, int], None]
 
@@ -103,6 +105,7 @@ def embed(
     """
     cache = _Cache(backbone, data, image_size, mirrored)
     keys = [cache.key(i) for i in positions]
+    cache.forget_damaged(keys)
     missing = [n for n, key in enumerate(keys) if key not in cache.rows]
     unreadable: dict[int, str] = {}
     if missing:
@@ -159,7 +162,8 @@ class _Cache:
 
     Replaced as a whole by an atomic rename, so that two commands at once can only lose each other's
     work, never read half a file. Rows of files that changed are dropped; of other images in the same folder,
-    deleted ones or those of another list, the latest `OTHERS_KEPT` stay.
+    deleted ones or those of another list, the latest `OTHERS_KEPT` stay. Each row has a checksum; one that
+    is damaged counts as missing.
     """
 
     def __init__(self, backbone: Backbone, data: Dataset, image_size: int, mirrored: bool) -> None:
@@ -169,7 +173,7 @@ class _Cache:
         self.file = cache_folder() / "features" / f"{digest[:24]}.npy"
         self.data = data
         self.taps = backbone.taps
-        self.columns = (*self.taps, "thumbnail")
+        self.columns = (*self.taps, "thumbnail")  # behind the key and the checksum
         self._open(self.file)
 
     def key(self, position: int) -> bytes:
@@ -181,19 +185,47 @@ class _Cache:
     def _open(self, file: Path) -> None:
         """Map a file, or start anew where there is none or it is not ours."""
         try:
-            table = np.load(file, mmap_mode="r", allow_pickle=False)
-            known = table.dtype.names == ("key", *self.columns)
-        except (OSError, ValueError, EOFError):
+            table = np.lib.format.open_memmap(file, mode="r")
+            known = self._is_ours(table)
+        except Exception:  # NumPy raises nearly anything for damaged headers
             known = False
         self.table = table if known else None
         self.rows = {key: row for row, key in enumerate(table["key"])} if known else {}
+
+    def _is_ours(self, table: np.ndarray) -> bool:
+        names = ("key", "check", *self.columns)
+        if table.ndim != 1 or table.dtype.names != names:
+            return False
+        key, check, *taps, thumbnail = (table.dtype[name] for name in names)
+        side = near_copies.THUMBNAIL
+        return (key, check, thumbnail) == (
+            np.dtype("S32"),
+            np.dtype("u4"),
+            np.dtype(("u1", (side, side))),
+        ) and all(tap.base == np.float32 and len(tap.shape) == 1 for tap in taps)
+
+    def forget_damaged(self, keys: list[bytes]) -> None:
+        """Take those of the keys for missing whose rows are not as they were written, or not finite."""
+        known = [key for key in keys if key in self.rows]
+        for start in range(0, len(known), CHECKED_AT_ONCE):
+            part = known[start : start + CHECKED_AT_ONCE]
+            rows = self._copied(part)
+            sound = rows["check"] == _checksums(rows)
+            for tap in self.taps:
+                sound &= np.isfinite(rows[tap]).all(axis=1)
+            for key in np.array(part)[~sound]:
+                self.rows.pop(key, None)
+
+    def _copied(self, keys: list[bytes]) -> np.ndarray:
+        assert self.table is not None
+        return np.array(self.table[[self.rows[key] for key in keys]])
 
     def read(self, keys: list[bytes]) -> tuple[Features, np.ndarray]:
         """Features and thumbnails."""
         if self.table is None:
             nothing = np.empty((0, near_copies.THUMBNAIL, near_copies.THUMBNAIL), np.uint8)
             return Features(self.taps, (0,) * len(self.taps), np.empty((0, 0), np.float32)), nothing
-        rows = self.table[[self.rows[key] for key in keys]]
+        rows = self._copied(keys)
         widths = tuple(self.table.dtype[tap].shape[0] for tap in self.taps)
         values = np.concatenate([rows[tap] for tap in self.taps], axis=1)
         return Features(self.taps, widths, values), rows["thumbnail"]
@@ -209,7 +241,14 @@ class _Cache:
         columns = dict(
             zip(self.columns, (np.concatenate(parts) for parts in zip(*values, strict=True)), strict=True)
         )
-        dtype = [("key", "S32"), *((name, v.dtype.str, v.shape[1:]) for name, v in columns.items())]
+        dtype = np.dtype(
+            [
+                ("key", "S32"),
+                ("check", "u4"),
+                *((name, column.dtype.str, column.shape[1:]) for name, column in columns.items()),
+            ]
+        )
+        known = {key: (source, row) for key, (source, row) in known.items() if source.dtype == dtype}
         current = {self.key(position) for position in range(len(self.data))}
         paths = {key[:KEY_HALF] for key in current}
         wanted = current.difference(keys)
@@ -222,10 +261,21 @@ class _Cache:
         table["key"][len(kept) :] = keys
         for name, column in columns.items():
             table[name][len(kept) :] = column
+        new = table[len(kept) :]
+        new["check"] = _checksums(new)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.file) as unfinished:
             np.save(unfinished, table, allow_pickle=False)
             self._open(unfinished)  # before another process can put its own in this one's place
+
+
+def _checksums(rows: np.ndarray) -> np.ndarray:
+    """CRC-32 of each row of a table and of its columns' types, without that of its checksum, uint32 [n]."""
+    columns = zlib.crc32(repr(rows.dtype.descr).encode())
+    rows = rows.copy()
+    rows["check"] = 0
+    bytes_of = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
+    return np.array([zlib.crc32(row.tobytes(), columns) for row in bytes_of], dtype=np.uint32)
 
 
 def _runner(backbone: Backbone, image_size: int) -> forward.Forward:

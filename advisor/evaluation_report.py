@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor import images, report, scores
-from advisor.dataset import legible
+from advisor.screen import fitting, legible
 from advisor.storage import replacing
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def lines(metrics: dict[str, Any]) -> list[str]:
     rows = [(name, row) for name, row in metrics["per_class"].items() if row["images"]]
     rows.sort(key=lambda item: item[1]["f1"])
     for name, row in rows[:MOST_CLASSES]:
-        shown = textwrap.shorten(legible(name), 31, placeholder="…") or legible(name)[:31]
+        shown = _short(fitting(name), 31)
         text.append(
             f"{shown:32}{row['precision']:>11.1%}{row['recall']:>9.1%}{row['f1']:>9.3f}{row['images']:>9,}"
         )
@@ -56,7 +55,7 @@ def write(evaluation: Evaluation, metrics: dict[str, Any], folder: Path) -> None
     """Write evaluation.json, confusion_matrix.png, reliability.png and, if there are any, mistakes.png."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "evaluation.json") as unfinished:
-        unfinished.write_text(json.dumps(metrics, indent=1) + "\n")
+        unfinished.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     with replacing(folder / "confusion_matrix.png") as unfinished:
         report.confusion_figure(evaluation.run).savefig(unfinished)
     with replacing(folder / "reliability.png") as unfinished:

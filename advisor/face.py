@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from advisor.display import Display, Silent
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
+    from advisor.settings import Settings
     from recipes.run_folder import Run
 
 
@@ -84,14 +84,14 @@ def run(
         **options: see `recommend`, `sample` and `source` included.
 
     Raises:
-        InputError: bad data or options; one line that says what to do.
+        InputError: bad data or options, or another command is writing to `output`; one line that says what
+            to do.
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
     """
     from advisor import reproduction
     from recipes import run_folder
 
-    folder = run_folder.prepare(Path(output), resume, overwrite)
-    try:
+    with run_folder.writing(Path(output), resume, overwrite) as folder:
         advice = recommend(data, recipe=recipe, seed=seed, display=display, **options)
         if on_advice:
             on_advice(advice)
@@ -102,12 +102,10 @@ def run(
             folder, advice.data, seed, advice.settings, advice.to_json(), asked, resume
         )
         finished = run_folder.run(advice.data, settings, folder, seed, display or Silent(), resume)
-    finally:
-        run_folder.remove_if_empty(folder)
-    how = {"recipe": recipe} if recipe else {"auto": True}
-    command = reproduction.command("run", advice.data.source, **how, **options, seed=seed)
-    _document(finished, advice, command)
-    run_folder.finish(folder)
+        how = {"recipe": recipe} if recipe else {"auto": True}
+        command = reproduction.command("run", advice.data.source, **how, **options, seed=seed)
+        _document(finished, advice, settings, command)
+        run_folder.finish(folder)
     return finished
 
 
@@ -119,18 +117,16 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     return asdict(Options(**{name: value for name, value in options.items() if name in names}))
 
 
-def _document(finished: Run, advice: Recommendation, command: str) -> None:
+def _document(finished: Run, advice: Recommendation, settings: Settings, command: str) -> None:
     """Write what people read: plots, report.html and README.md."""
     from advisor import html_report, model_card, report
-    from advisor.settings import Settings
     from recipes import preview
 
-    settings = Settings.from_json(finished.metrics["settings"])
     report.write_plots(finished)
     if settings.augmentation:
         pixels = preview.batches(advice.data, settings, finished.metrics["seed"])
         if pixels:
             report.write_augmentation(pixels, finished.folder / "augmentation.png")
-    told = json.loads((finished.folder / "recommendation.json").read_text())  # a resumed run's is older
+    told = {**advice.to_json(), "settings": settings.to_json()}  # a resumed run keeps its settings
     html_report.write_run(finished, told, advice.data, command)
     model_card.write(finished, told, command)

@@ -35,7 +35,7 @@ def runner(build: Callable[[], keras.Model], key: str, image_size: int) -> Forwa
     import tensorflow as tf
 
     if not devices.gpus():
-        flat = _litert_file(build, key, image_size)
+        flat = _flat_buffer(build, key, image_size)
         if flat is not None:
             return _litert_runner(flat)
     model = build()
@@ -43,7 +43,7 @@ def runner(build: Callable[[], keras.Model], key: str, image_size: int) -> Forwa
     return lambda pixels: [np.asarray(output) for output in call(pixels)]
 
 
-def _litert_file(build: Callable[[], keras.Model], key: str, image_size: int) -> Path | None:
+def _flat_buffer(build: Callable[[], keras.Model], key: str, image_size: int) -> bytes | None:
     """The model as a LiteRT (TFLite) flat buffer, whose XNNPACK kernels are the fastest on a CPU.
 
     Converted once and kept in the cache; None for a network that the converter does not take.
@@ -52,9 +52,10 @@ def _litert_file(build: Callable[[], keras.Model], key: str, image_size: int) ->
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     name = "\0".join((key, str(image_size), str(BATCH), tf.__version__))
-    file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.tflite"
-    if file.exists():
-        return file
+    file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.checked"
+    kept = _read_checked(file)
+    if kept is not None:
+        return kept
     model = build()
     shape = tf.TensorSpec((BATCH, image_size, image_size, 3), tf.float32)
     try:
@@ -65,18 +66,35 @@ def _litert_file(build: Callable[[], keras.Model], key: str, image_size: int) ->
             content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     except Exception:  # the converter's errors are of many kinds; TensorFlow itself runs every network
         return None
+    _write_checked(file, content)
+    return content
+
+
+def _write_checked(file: Path, content: bytes) -> None:
+    """Keep a flat buffer behind its own digest."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as unfinished:
-        unfinished.write_bytes(content)
-    return file
+    with replacing(file) as unfinished, unfinished.open("wb") as out:
+        out.write(hashlib.sha256(content).digest())
+        out.write(content)
 
 
-def _litert_runner(file: Path) -> Forward:
+def _read_checked(file: Path) -> bytes | None:
+    """What `_write_checked` kept; None where it is not there or has changed: a damaged flat buffer would
+    bring the whole process down, since TensorFlow reads it without looking."""
+    try:
+        with file.open("rb") as kept:
+            digest, content = kept.read(hashlib.sha256().digest_size), kept.read()
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _litert_runner(content: bytes) -> Forward:
     import tensorflow as tf
 
     with warnings.catch_warnings(), devices.muted():
         warnings.simplefilter("ignore")  # tf.lite announces that it will move to another package
-        interpreter = tf.lite.Interpreter(str(file), num_threads=os.cpu_count())
+        interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     # Outputs are called Identity, Identity_1, Identity_2 ... and listed in any order.

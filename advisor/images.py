@@ -1,31 +1,40 @@
-"""Files to pixels: the one place that decodes and resizes."""
+"""Files to pixels: the one place that decodes and resizes.
+
+Files come from strangers, so what decoding one can cost is found out from its header, and what costs too much
+is refused: `advisor.image_costs` says how many pixels each format may have. All threads share its memory.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
+from advisor import image_costs
+from advisor.codestreams import Codestream
 from advisor.errors import InputError
+from advisor.image_costs import LARGEST_SQUARE
 from advisor.storage import replacing
-
-# Twice what a 100-megapixel camera takes. More is refused by its header, before memory is spent on it.
-MAX_PIXELS = 200_000_000
-# From here on images are decoded one at a time, so that threads cannot fill the memory together.
-LARGE_PIXELS = 30_000_000
-_one_large = threading.Lock()
 
 # What cameras, scanners and browsers write. Not Pillow's whole list: it hands EPS files to Ghostscript,
 # an interpreter, whatever they are called.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+# From here on a picture is reduced while it is converted, so that its RGB is never whole in memory.
+LARGE_PIXELS = 10_000_000
+STRIP_PIXELS = 1_000_000
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit raises two kinds of warnings; ours gives a reason
 # Once and for all, for `warnings.catch_warnings` does not work in threads.
@@ -36,41 +45,133 @@ class UnreadableImage(ValueError):
     """A file that cannot be decoded; the message is the reason, without the path."""
 
 
+class _SharedMemory:
+    """Bytes that pictures may take together, whatever thread decodes them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, amount: int) -> Iterator[None]:
+        """Wait until that much is free; more than there is means all of it."""
+        amount = min(amount, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+_memory = _SharedMemory(image_costs.MEMORY)
+
+
+class _TooMuchRead(Exception):
+    """A header, or what is in a file beside its pixels, is longer than allowed."""
+
+
+class _PictureFile(io.BufferedReader):
+    """Gives out no more bytes than it may, whatever lengths a header claims."""
+
+    allowed = image_costs.UNLIMITED
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= image_costs.LARGEST_READ:
+            size = self.allowed + 1 if size is None or size < 0 else image_costs.LARGEST_READ
+        content = super().read(min(size, self.allowed + 1))
+        self.allowed -= max(len(content), 64)  # so that reading byte by byte does not take forever
+        if self.allowed < 0:
+            raise _TooMuchRead("too much in it is no pixels")
+        return content
+
+
+class _Picture(NamedTuple):
+    """An open image whose pixels have not been read.
+
+    Args:
+        image: as Pillow sees it.
+        file: where it is read from.
+        codestream: of a JPEG 2000 file.
+    """
+
+    image: ImageFile.ImageFile
+    file: _PictureFile
+    codestream: Codestream | None
+
+
 def measure(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels, from the header alone.
 
     Raises:
-        UnreadableImage: empty, not an image, or more than `MAX_PIXELS`.
+        UnreadableImage: empty, not an image, or one that takes too much memory to decode.
     """
-    with _open(path) as image:
-        return image.size
+    with _opened(path) as picture:
+        return picture.image.size
 
 
-def _open(path: str | Path) -> Image.Image:
+@contextmanager
+def _opened(path: str | Path, at_least: int | None = None) -> Iterator[_Picture]:
+    """A picture, and where `at_least` says of what size the memory that decoding it takes."""
     try:
-        if os.path.getsize(path) == 0:
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115  _PictureFile closes it
+    except OSError as error:
+        raise UnreadableImage(error.strerror or str(error)) from None
+    with _PictureFile(raw) as file:
+        if not os.fstat(raw.fileno()).st_size:
             raise UnreadableImage("the file is empty")
-        image = Image.open(path, formats=FORMATS)
-    except UnreadableImage:
+        short, long = image_costs.most_read(file)
+        try:
+            picture = _open(file, short)
+        except _TooMuchRead:
+            pass
+        else:
+            with picture.image, _memory.reserve(_price(picture, at_least)):
+                yield picture
+            return
+        # Alone, for what a long header becomes in Python is many times as large.
+        with _memory.reserve(image_costs.MEMORY):
+            try:
+                picture = _open(file, long)
+            except _TooMuchRead:
+                reason = f"more than {long / 1e6:.0f} MB are read before its pixels; save it without metadata"
+                raise UnreadableImage(reason) from None
+            with picture.image:
+                yield picture
+
+
+def _price(picture: _Picture, at_least: int | None) -> int:
+    return 0 if at_least is None else image_costs.decoding_bytes(picture.image, picture.codestream, at_least)
+
+
+def _open(file: _PictureFile, allowed: int) -> _Picture:
+    file.seek(0)
+    file.allowed = allowed
+    try:
+        image = Image.open(file, formats=FORMATS)
+        header = allowed - file.allowed
+        file.allowed = image_costs.UNLIMITED
+        codestream = image_costs.check(image, file, header)
+        file.allowed = image_costs.most_read_with_pixels(image, file, allowed)
+    except _TooMuchRead:
         raise
+    except image_costs.TooExpensive as error:
+        raise UnreadableImage(str(error)) from None
     except Image.UnidentifiedImageError:
-        if Path(path).suffix.lower() in (".heic", ".heif"):
+        if Path(os.fsdecode(file.name)).suffix.lower() in (".heic", ".heif"):
             raise UnreadableImage("HEIC cannot be read; convert it to JPEG") from None
         raise UnreadableImage("not an image, or of an unknown format") from None
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
     except Exception as error:  # Pillow's plug-ins raise nearly anything on hostile headers
         raise UnreadableImage(f"damaged header ({error})") from None
-    if not image.width * image.height:
-        image.close()
-        raise UnreadableImage("it has no pixels")
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise UnreadableImage(f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} pixels")
-    return image
+    return _Picture(image, file, codestream)
 
 
-def read(path: str | Path, at_least: int | None = None) -> Image.Image:
+def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
     """Decode one image to RGB the way a viewer shows it.
 
     The first frame of an animation or page of a document; turned as its EXIF orientation says;
@@ -79,33 +180,98 @@ def read(path: str | Path, at_least: int | None = None) -> Image.Image:
 
     Args:
         path: the file.
-        at_least: pixels that the shorter side needs; lets JPEG be decoded at a fraction of its size.
+        at_least: pixels that the shorter side needs, 1 to `LARGEST_SQUARE`. JPEG and JPEG 2000 are decoded at
+            a fraction of their size where that leaves so many, and large pictures are reduced to no less than
+            three times as many.
 
     Raises:
-        UnreadableImage: empty, truncated, not an image, or more than `MAX_PIXELS`.
+        UnreadableImage: empty, truncated, not an image, or one that takes too much memory to decode.
     """
-    with _open(path) as image:
+    with _opened(path, at_least) as picture:
+        image = picture.image
         try:
-            if at_least is not None:
+            if isinstance(image, JpegImageFile):
+                image_costs.check_scans(image, picture.file)
                 image.draft("RGB", (at_least, at_least))
-            with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
-                image.load()
-                return _to_rgb(_upright(image))
+            if picture.codestream and isinstance(image, Jpeg2KImageFile):
+                picture.codestream.reduce(image, at_least)
+            if image_costs.decoder(image) == "ppm":
+                return _to_rgb(_of_odd_depth(image, picture.file), at_least)
+            image.load()
+            return _to_rgb(_upright(image), at_least)
+        except image_costs.TooExpensive as error:
+            raise UnreadableImage(str(error)) from None
         except Exception as error:  # as above: a decoder's errors are of many kinds
             raise UnreadableImage(f"damaged or truncated ({error})") from None
+
+
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as EXIF says, if it can be read: viewers show an image with damaged EXIF, too."""
     try:
-        return ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     except Exception:  # as above
+        turn = None
+    if turn is None:
         return image
+    turned = image.transpose(turn)
+    image.close()  # two at once are enough
+    return turned
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return _deep_grey_to_rgb(image)
+def _of_odd_depth(image: ImageFile.ImageFile, file: _PictureFile) -> Image.Image:
+    """A PPM whose largest number is none of 1, 255 and 65535, which Pillow takes a minute for in Python."""
+    _, largest = cast(tuple[str, int], image.tile[0].args)
+    depth = np.dtype(">u1" if largest < 256 else ">u2")
+    shades = np.arange(256**depth.itemsize) / largest * 255
+    shades = shades.round().clip(0, 255).astype(np.uint8)
+    pixels = np.empty((image.height, image.width * len(image.getbands())), np.uint8)
+    file.seek(image.tile[0].offset)
+    for row in pixels:
+        content = file.read(row.size * depth.itemsize)
+        if len(content) < row.size * depth.itemsize:
+            raise ValueError("it ends too early")
+        row[:] = shades[np.frombuffer(content, depth)]
+    shape = (image.height, image.width, -1) if len(image.getbands()) > 1 else (image.height, image.width)
+    return Image.fromarray(pixels.reshape(shape), "L" if image.mode == "I" else image.mode)
+
+
+def _to_rgb(image: Image.Image, at_least: int) -> Image.Image:
+    """In strips, so that only the picture and its RGB are whole in memory; large pictures are reduced."""
+    width, height = image.size
+    large = width * height > LARGE_PIXELS
+    factor = max(1, min(image.size) // (3 * at_least)) if large else 1
+    if image.mode == "RGB" and "transparency" not in image.info and factor == 1:
+        return image
+    shades = _shades(image) if image.mode.startswith(("I", "F")) else None
+    if not large:
+        return _strip_to_rgb(image, shades)
+    result = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    for top, strip in _strips(image, factor):
+        result.paste(_strip_to_rgb(strip, shades).reduce(factor), (0, top // factor))
+    return result
+
+
+def _strips(image: Image.Image, factor: int = 1) -> Iterator[tuple[int, Image.Image]]:
+    """The first row and the pixels of each part, whole multiples of `factor` rows."""
+    rows = max(1, STRIP_PIXELS // image.width // factor) * factor
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _strip_to_rgb(image: Image.Image, shades: tuple[float, float] | None) -> Image.Image:
+    if shades:
+        return _deep_grey_to_rgb(image, *shades)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -113,17 +279,31 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    """Pillow would clip 16-bit, 32-bit and floating-point grey at 255: scale instead."""
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    low, high = float(grey.min()), float(grey.max())
-    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
-        low, high = 0.0, 65535.0
-    elif low >= 0 and high <= 1 and image.mode == "F":
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    scaled = (grey - low) * (255.0 / max(high - low, 1e-12))
+def _shades(image: Image.Image) -> tuple[float, float]:
+    """What is black and what is white in 16-bit, 32-bit or floating-point grey."""
+    if image.mode.startswith("I;16"):
+        return 0.0, 65535.0
+    low, high = np.inf, -np.inf
+    for _, strip in _strips(image):
+        grey = np.asarray(strip)
+        grey = grey[np.isfinite(grey)]
+        if grey.size:
+            low, high = min(low, grey.min()), max(high, grey.max())
+    if low > high:  # no number at all
+        return 0.0, 1.0
+    if image.mode == "I" and low >= 0 and 255 < high <= 65535:
+        return 0.0, 65535.0
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= 0 and high <= 255:
+        return 0.0, 255.0
+    return float(low), float(high)
+
+
+def _deep_grey_to_rgb(image: Image.Image, black: float, white: float) -> Image.Image:
+    """Pillow would clip at 255: scale instead. What is no number is black, infinity white."""
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=black, posinf=white, neginf=black)
+    scaled = (grey - black) * (255.0 / max(white - black, 1e-12))
     return Image.fromarray(scaled.round().astype(np.uint8), "L").convert("RGB")
 
 

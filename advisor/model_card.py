@@ -10,8 +10,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from advisor import plan
-from advisor.report import WHAT, near_copies_told, printable
+from advisor.report import WHAT, near_copies_told
 from advisor.scores import wilson_interval
+from advisor.screen import legible
 from advisor.storage import replacing
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ Trained on {_plain(metrics["device"])} in {plan.duration(metrics["seconds"]["tot
 {metrics["seed"]}; {versions}.
 
 ```
-{printable(command)}
+{legible(command)}
 ```
 
 ## Limits
@@ -149,5 +150,5 @@ def _limits(run: Run, advice: dict[str, Any]) -> list[str]:
 
 def _plain(value: object) -> str:
     """On one line and without what Markdown or HTML would read as markup."""
-    kept = printable(value).replace("`", "'").replace("<", "&lt;")
+    kept = legible(value).replace("`", "'").replace("<", "&lt;")
     return "".join(f"\\{c}" if c in "|*[]" else c for c in kept)

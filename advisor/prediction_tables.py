@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from advisor.dataset import legible
+from advisor.screen import fitting, legible
+from advisor.spreadsheet import safe_cell
 from advisor.storage import replacing
 
 if TYPE_CHECKING:
     from recipes.prediction import FinishedRun, Prediction
 
 TOP = 3
-PATH_WIDTH, NAME_WIDTH = 36, 16
+PATH_WIDTH, NAME_WIDTH = 12, 16  # on a terminal: of a path at least, of a name at most
 COLUMNS = ("path", *(f"{what}_{n}" for n in range(1, TOP + 1) for what in ("label", "probability")))
 
 
@@ -24,20 +28,25 @@ def lines(
 ) -> Iterator[str]:
     """A line for each image with its most probable classes, under a heading.
 
+    On a terminal, long paths and names are cut so that a line fits; elsewhere they are whole.
+
     Args:
         predictions: in order.
         class_names: of the run.
         paths: all that will come, for the width of the first column.
     """
-    width = min(PATH_WIDTH, max(len("image"), *(len(legible(path)) for path in paths)))
-    names = min(NAME_WIDTH, max(len(legible(name)) for name in class_names))
     top = min(TOP, len(class_names))
+    width = max(len("image"), *(len(fitting(path)) for path in paths))
+    names = max(len(fitting(name)) for name in class_names)
+    if sys.stdout.isatty():
+        names = min(NAME_WIDTH, names)
+        width = min(width, max(PATH_WIDTH, shutil.get_terminal_size().columns - top * (names + 8)))
     heads = ("most probable", "second", "third")[:top]
     yield "  ".join([f"{'image':{width}}", *(f"{head:{names + 6}}" for head in heads)]).rstrip()
     for item in predictions:
-        cells = [_start_cut(legible(item.path), width)]
+        cells = [_start_cut(fitting(item.path), width)]
         for label, probability in item.best(TOP):
-            cells.append(f"{_end_cut(legible(class_names[label]), names)} {_share(probability):>5}")
+            cells.append(f"{_end_cut(fitting(class_names[label]), names)} {_share(probability):>5}")
         yield "  ".join([*cells, *(["? unlike the training images"] if item.unlike else [])])
 
 
@@ -96,15 +105,40 @@ def write_csv_file(file: Path, class_names: tuple[str, ...], predictions: Iterab
         write_csv(stream, class_names, predictions)
 
 
-def write_csv(stream: IO[str], class_names: tuple[str, ...], predictions: Iterable[Prediction]) -> None:
-    """A row for each image: path, labels and probabilities, distance, unlike (0 or 1)."""
-    writer = csv.writer(stream, lineterminator="\n")
+def write_csv_to_output(class_names: tuple[str, ...], predictions: Iterable[Prediction]) -> None:
+    """As `write_csv`, to standard output: the same bytes as in a file, but legible names on a terminal."""
+    if sys.stdout.isatty():
+        write_csv(sys.stdout, class_names, predictions, legible)
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    write_csv(sys.stdout, class_names, predictions)
+
+
+def write_csv(
+    stream: IO[str],
+    class_names: tuple[str, ...],
+    predictions: Iterable[Prediction],
+    spelled: Callable[[str], str] = str,
+) -> None:
+    """A row for each image: path, labels and probabilities, distance, unlike (0 or 1).
+
+    No path and no label is a formula to a spreadsheet. All text is quoted, for some of them also begin a
+    cell at a semicolon or a carriage return in a name.
+
+    Args:
+        stream: to write to.
+        class_names: of the run.
+        predictions: in order.
+        spelled: how paths and labels are written.
+    """
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([*COLUMNS, "distance", "unlike"])
     for item in predictions:
-        row: list[Any] = [item.path]
+        row: list[Any] = [safe_cell(spelled(item.path))]
         for label, probability in item.best(TOP):
-            row += [class_names[label], f"{probability:.6f}"]
+            row += [safe_cell(spelled(class_names[label])), round(probability, 6)]
         row += [""] * (len(COLUMNS) - len(row))
-        row += ["" if item.distance is None else f"{item.distance:.6f}"]
+        row += ["" if item.distance is None else round(item.distance, 6)]
         row += ["" if item.unlike is None else int(item.unlike)]
         writer.writerow(row)

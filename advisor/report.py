@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from advisor import plan
 from advisor.quadrant import RECIPE
 from advisor.scores import wilson_interval
+from advisor.screen import fitting, legible
 from advisor.storage import replacing
 
 if TYPE_CHECKING:
@@ -38,16 +38,9 @@ def console() -> Console:
     """Standard output, at most 80 columns wide; plain text where it is no terminal."""
     from rich.console import Console
 
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a character the terminal lacks must not end the command
     found = Console(highlight=False)
     found.width = min(WIDTH, found.width) if found.is_terminal else WIDTH
     return found
-
-
-def printable(text: object) -> str:
-    """Without what a terminal would obey or cannot encode: file names may hold any byte."""
-    return "".join(c if c.isprintable() else "�" for c in str(text))
 
 
 def print_recommendation(advice: dict[str, Any]) -> None:
@@ -90,7 +83,7 @@ def _text(text: object, style: str = "") -> Any:
     """Text, never markup: a file may be called [bold]."""
     from rich.text import Text
 
-    return Text(printable(text), style, overflow="fold")
+    return Text(fitting(text), style, overflow="fold")
 
 
 def _rationale(rows: list[dict[str, str]]) -> Any:
@@ -257,7 +250,7 @@ def _curves(run: Run) -> Any:
 
 
 def confusion_figure(run: Run) -> Any:
-    names, matrix = [printable(name) for name in run.class_names], confusion_matrix(run)
+    names, matrix = [legible(name) for name in run.class_names], confusion_matrix(run)
     side = min(14.0, 3.0 + 0.5 * len(names))
     figure = empty_figure(side + 1, side)
     axes = figure.subplots()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import dataset, devices, recommendation
+from advisor import dataset, recommendation
 from advisor.display import Silent
 from advisor.probe import Evidence
 from advisor.quadrant import Quadrant
@@ -128,7 +128,6 @@ def main(arguments: list[str] | None = None, decide: Decide = recommendation.dec
     parser.add_argument("--output", type=Path, help="write the measurements as JSON to this file")
     parser.add_argument("--only", choices=("advice", "regret", "speed"), help="this part only")
     chosen = parser.parse_args(arguments)
-    devices.quiet_tensorflow()
     checks: list[Check] = []
     with tempfile.TemporaryDirectory() as folder:
         made = str(textures(Path(folder) / "textures"))

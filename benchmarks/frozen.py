@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor import devices, recommendation
+from advisor import recommendation
 from advisor.display import Silent
 from advisor.quadrant import (
     ALL_DEPTHS_GAIN,
@@ -52,7 +52,6 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    devices.quiet_tensorflow()
     lines = results.read(arguments.output)
     done = {(line["data"], line["size"], line["seed"], line["asked_size"]) for line in lines}
     sizes = [None if size == "all" else int(size) for size in arguments.sizes]

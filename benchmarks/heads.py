@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from advisor import backbones, dataset, devices, embedding, linear_head
+from advisor import backbones, dataset, embedding, linear_head
 from advisor.signed_root import signed_root
 from benchmarks.results import markdown
 
@@ -32,7 +32,6 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--image-size", type=int, default=224)
     arguments = parser.parse_args()
-    devices.quiet_tensorflow()
     backbone = backbones.load(backbones.BUNDLED)
     judged: dict[tuple[int, str], list[list[linear_head.Judged]]] = {}
     for source in arguments.data:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor import devices, recommendation
+from advisor import recommendation
 from advisor.choices import RECIPES
 from advisor.display import Silent
 from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
@@ -76,7 +76,6 @@ def measured(description: str) -> list[dict[str, Any]]:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Judge the tasks that have no line yet, and advise those anew that have one, if asked."""
-    devices.quiet_tensorflow()
     lines = results.read(arguments.output)
     done = {(line["data"], line["size"], line["seed"], line["image_size"]): line for line in lines}
     sizes = [None if size == "all" else int(size) for size in arguments.sizes]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from advisor import backbones, dataset, devices, embedding, similarity
+from advisor import backbones, dataset, embedding, similarity
 
 MOST = 600
 
@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("imagenet_samples", type=Path)
     parser.add_argument("data", nargs="*")
     arguments = parser.parse_args()
-    devices.quiet_tensorflow()
     backbone = backbones.load(backbones.BUNDLED)
     files = sorted(str(path) for path in arguments.imagenet_samples.iterdir())
     other_half = _features(dataset.unlabelled(files[1::2], "reference"), backbone)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import backbones, dataset, devices, embedding, images
+from advisor import backbones, dataset, embedding, images
 from advisor.dataset import Dataset
 from benchmarks.results import markdown
 
@@ -41,7 +41,6 @@ def main() -> None:
     parser.add_argument("--large", help="the same kind of images, many more of them")
     parser.add_argument("--output", type=Path, help="write the measurements as JSON to this file")
     arguments = parser.parse_args()
-    devices.quiet_tensorflow()
     measured: dict[str, float] = {}
     measured |= start_up()
     measured |= end_to_end(arguments.data)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from advisor import backbones, devices
+from advisor import backbones
 from advisor.settings import Options, choose
 from benchmarks.tasks import cut, train
 
@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
     parser.add_argument("--batch-norm", nargs="+", choices=("frozen", "adapt"), default=["frozen", "adapt"])
     arguments = parser.parse_args()
-    devices.quiet_tensorflow()
     backbone = backbones.load(backbones.BUNDLED)
     print("| data | images | seed | learning rate | batch norm | test | seconds |\n" + 7 * "|---" + "|")
     for source, seed in itertools.product(arguments.data, arguments.seeds):

@@ -24,7 +24,7 @@ def from_base_labels(job: Job) -> LinearHead:
     """
     file = Path(job.settings.base_labels or "")
     try:
-        names = json.loads(file.read_text())
+        names = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the class names in {file} ({error}); give a JSON list") from None
     classifier = job.backbone.classifier

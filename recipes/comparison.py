@@ -131,7 +131,9 @@ def compare(
     regret = None if advised is None else max(accuracy[name] for name in accuracy) - advised
     compared = Comparison(advice, tuple(rows), regret)
     with replacing(folder / "compare.json") as written:
-        written.write_text(json.dumps(compared.to_json(), ensure_ascii=False, indent=1) + "\n")
+        written.write_text(
+            json.dumps(compared.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
     return compared
 
 
@@ -190,7 +192,7 @@ def _row(folder: Path, advised: str) -> Row:
     """What a run folder, named after its recipe, tells: the same today as when it was trained."""
     name = folder.name
     try:
-        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Row(name, "not run", None, None, None, 0.0, None, name == advised)
     test = metrics["test"]

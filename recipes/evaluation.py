@@ -84,8 +84,10 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
         display: an `advisor.display.Display`.
 
     Raises:
-        InputError: nothing to read, nothing that the run has not seen, or classes that it does not know.
+        InputError: the run folder is damaged; nothing to read, nothing that the run has not seen, or classes
+            that it does not know.
     """
+    known = run_folder.read_splits(run.folder)
     data = dataset.load_test(source, display.steps("Looking at files"))
     unknown = [name for name in data.class_names if name not in run.class_names]
     if unknown:
@@ -94,7 +96,7 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
             f"{' ...' if len(unknown) > 5 else ''}; it knows {', '.join(run.class_names[:10])}"
             f"{' ...' if len(run.class_names) > 10 else ''}"
         )
-    data, used, warnings = _choose(run, data)
+    data, used, warnings = _choose(known, data)
     to_run = np.array([run.class_names.index(name) for name in data.class_names])
     reasons: dict[str, str] = {}
     bar = display.steps("Classifying")
@@ -126,14 +128,15 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
     )
 
 
-def _choose(run: FinishedRun, data: dataset.Dataset) -> tuple[dataset.Dataset, str, tuple[str, ...]]:
+def _choose(
+    known: tuple[run_folder.Known, ...] | None, data: dataset.Dataset
+) -> tuple[dataset.Dataset, str, tuple[str, ...]]:
     """The images to use, which those are in words, and what to say about them.
 
     The run's own test images if there are any, for then the numbers compare with the run's; else those
     that it has not seen.
     """
     used = "its test split" if data.given_splits else "all images"
-    known = run_folder.read_splits(run.folder)
     if known is None:
         warning = (
             "the run is of an older version and does not say which images it was trained on; "

@@ -29,12 +29,14 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor.errors import InputError
+from advisor.array_file import read_arrays
 from advisor.storage import replacing
+from recipes.run_files import reading
 
 FILE = "neighbours.npz"
 NEIGHBOURS = 5
 MOST = 2000  # training images that are kept; 2,000 x 1,280 half-precision numbers are 5 MB
+MOST_NUMBERS = 32_000_000  # of all of them together, 16,000 for each
 QUANTILE = 0.99  # one familiar image in a hundred is flagged
 
 
@@ -66,12 +68,24 @@ def load(folder: Path) -> Neighbours | None:
         InputError: it is damaged.
     """
     try:
-        with np.load(folder / FILE, allow_pickle=False) as arrays:
-            return Neighbours(arrays["features"].astype(np.float32), float(arrays["threshold"]))
+        with reading(folder, FILE):
+            return _neighbours(read_arrays(folder / FILE, 2 * MOST_NUMBERS + 8))
     except FileNotFoundError:
         return None
-    except Exception as error:  # zipfile and NumPy raise many kinds for damaged files
-        raise InputError(f"{folder / FILE} is damaged; run again, or remove it") from error
+
+
+def _neighbours(arrays: dict[str, np.ndarray]) -> Neighbours:
+    """Raises `ValueError` where these are none."""
+    if set(arrays) != {"features", "threshold"}:
+        raise ValueError("does not hold features and a threshold")
+    features, threshold = arrays["features"], arrays["threshold"]
+    if features.ndim != 2 or not 0 < len(features) <= MOST or features.dtype != np.float16:
+        raise ValueError(f"holds features of another form ({features.dtype} {list(features.shape)})")
+    if threshold.shape or threshold.dtype != np.float64 or not np.isfinite(threshold):
+        raise ValueError("holds no number for the threshold")
+    if not np.isfinite(features).all():
+        raise ValueError("holds features that are not finite")
+    return Neighbours(features.astype(np.float32), float(threshold))
 
 
 def fit(training: np.ndarray, validation: np.ndarray) -> Neighbours:
@@ -85,9 +99,10 @@ def fit(training: np.ndarray, validation: np.ndarray) -> Neighbours:
     the former alone makes 2 to 12 %.
 
     Args:
-        training: float32 [m, d]; choose at most `MOST`.
+        training: float32 [m, d]; choose at most `MOST`. Fewer are kept of features that are very wide.
         validation: float32 [n, d], of images that the backbone was not trained on.
     """
+    training = training[:: -(-training.size // MOST_NUMBERS)]
     neighbours = Neighbours(_unit(training).astype(np.float16).astype(np.float32), np.inf)
     held_out = neighbours.distance(validation)
     similarity = neighbours.features @ neighbours.features.T

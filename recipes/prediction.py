@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import numpy as np
 
 from advisor import forward, images
 from advisor.errors import InputError
-from recipes import outliers
+from advisor.storage import open_plain
+from recipes import outliers, run_files
 
 if TYPE_CHECKING:
     import keras
@@ -67,51 +67,116 @@ def load(folder: str | Path) -> FinishedRun:
     Raises:
         InputError: no run folder, or one that is not finished or damaged.
     """
-    folder = Path(folder).expanduser()
-    if not (folder / "metrics.json").is_file():
-        if (folder / "checkpoints").is_dir():
-            raise InputError(
-                f"{folder} is not finished; go on with advisor run ... --output {folder} --resume"
-            )
-        what = "is not a run folder" if folder.is_dir() else "does not exist"
-        raise InputError(f"{folder} {what}; give the folder that advisor run wrote")
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        size = int(metrics["settings"]["image_size"])
-        if not (folder / "model.keras").is_file():
-            raise FileNotFoundError("model.keras is missing")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} is damaged ({error}); run advisor run again") from error
-    return FinishedRun(folder, tuple(names), size, metrics, outliers.load(folder))
+        folder = Path(folder).expanduser()
+        there = {name: os.path.lexists(folder / name) for name in (".", "metrics.json", "checkpoints")}
+    except (RuntimeError, ValueError) as error:  # of an unknown ~user, and of a NUL
+        raise InputError(f"{folder} does not exist ({error}); give the folder of a run") from None
+    if there["metrics.json"]:
+        metrics = run_files.read_metrics(folder)
+        names = run_files.read_class_names(folder, metrics)
+        run_files.check_model(folder)
+        size = metrics["settings"]["image_size"]
+        return FinishedRun(folder, names, size, metrics, outliers.load(folder))
+    if there["checkpoints"]:
+        raise InputError(f"{folder} is not finished; go on with advisor run ... --output {folder} --resume")
+    what = "is not a run folder" if there["."] else "does not exist"
+    raise InputError(f"{folder} {what}; give the folder that advisor run wrote")
 
 
 def load_model(folder: Path) -> keras.Model:
     """The saved model in plain Keras, without running anything from the file.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or could run something.
     """
-    import keras
+    from advisor.backbones.keras_file import load_safely
 
+    return load_safely(folder / "model.keras")
+
+
+def model_of(run: FinishedRun) -> keras.Model:
+    """The saved model, which fits what else the run folder says.
+
+    Raises:
+        InputError: it cannot be loaded, or is of other images or classes.
+    """
+    model = _fitting(run.folder, run.image_size)
+    _check_classes(run, model.outputs[0].shape[-1])
+    return model
+
+
+def _fitting(folder: Path, image_size: int) -> keras.Model:
+    """The saved model, from one square image of this size to probabilities, with features before them."""
+    model = load_model(folder)
+    images_in = [tuple(tensor.shape) for tensor in model.inputs]
+    ranks = [len(tensor.shape) for tensor in (*model.outputs, *_last_features(model))]
+    if images_in != [(None, image_size, image_size, 3)]:
+        raise run_files.damaged(folder, f"its model does not take images of {image_size} pixels")
+    if ranks != [2, 2]:
+        raise run_files.damaged(folder, "its model does not end in one layer of probabilities")
+    return model
+
+
+def _last_features(model: keras.Model) -> list[Any]:
+    """What goes into the last layer."""
     try:
-        return keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
-    except Exception as error:  # Keras, zipfile and HDF5 raise many kinds for damaged files
-        raise InputError(f"{folder / 'model.keras'} cannot be loaded ({error}); run again") from error
+        features = model.layers[-1].input
+    except AttributeError:  # it is used several times, or never
+        return []
+    return features if isinstance(features, list) else [features]
+
+
+def _check_classes(run: FinishedRun, outputs: int) -> None:
+    if outputs != len(run.class_names):
+        raise run_files.damaged(
+            run.folder, f"its model has {outputs} classes, and labels.json names {len(run.class_names)}"
+        )
 
 
 def features_and_probabilities(folder: Path, image_size: int) -> forward.Forward:
     """The saved model as a fast function: uint8 [b, size, size, 3] to the input of its last layer
-    [b, d] and its output [b, classes]."""
+    [b, d] and its output [b, classes].
+
+    Raises:
+        InputError: it cannot be loaded, or takes other images.
+    """
 
     def build() -> keras.Model:
         import keras
 
-        model = load_model(folder)
-        return keras.Model(model.inputs[0], [model.layers[-1].input, model.outputs[0]])
+        model = _fitting(folder, image_size)
+        return keras.Model(model.inputs[0], [*_last_features(model), model.outputs[0]])
 
-    digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
+    with open_plain(folder / "model.keras") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return forward.runner(build, digest, image_size)
+
+
+def ready(run: FinishedRun) -> forward.Forward:
+    """As `features_and_probabilities`, tried on a black image: whether it fits what else the folder says.
+
+    Raises:
+        InputError: the run folder is damaged.
+    """
+    call = features_and_probabilities(run.folder, run.image_size)
+    black = np.zeros((1, run.image_size, run.image_size, 3), np.uint8)
+    try:
+        features, probabilities = call(black)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of as many kinds as there are layers
+        reason = " ".join(str(error).split())[:100]
+        raise run_files.damaged(run.folder, f"its model cannot be run ({reason})") from error
+    _check_classes(run, probabilities.shape[1])
+    if not (np.abs(probabilities.sum() - 1) < 0.01 and probabilities.min() >= 0):
+        raise run_files.damaged(run.folder, "its model gives no probabilities")
+    kept = features.shape[1] if run.neighbours is None else run.neighbours.features.shape[1]
+    if kept != features.shape[1]:
+        raise run_files.damaged(
+            run.folder, f"{outliers.FILE} is of {kept} features, and its model of {features.shape[1]}"
+        )
+    return call
 
 
 def find_images(named: Iterable[str], lines: Iterable[str]) -> list[str]:
@@ -147,8 +212,11 @@ def predict(
         paths: the files.
         unreadable: called with path and reason for each file that cannot be decoded.
         progress: called with images done and images to do.
+
+    Raises:
+        InputError: the run folder is damaged; before any image is decoded.
     """
-    call = features_and_probabilities(run.folder, run.image_size)
+    call = ready(run)
 
     def name(position: int, reason: str) -> None:
         unreadable(paths[position], reason)

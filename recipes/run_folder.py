@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
 import platform
-import shutil
+import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,12 @@ from advisor import backbones, dataset, devices, embedding, forward, images, nea
 from advisor.dataset import Dataset, Skipped
 from advisor.display import Display
 from advisor.errors import InputError
+from advisor.folder_lock import LOCK, locked
+from advisor.json_file import read_json, write_json
 from advisor.settings import Settings
-from advisor.storage import replacing
-from recipes import RECIPES, outliers, prediction
+from advisor.spreadsheet import original, safe_cell
+from advisor.storage import is_unfinished, open_plain, remove, replacing
+from recipes import RECIPES, outliers, prediction, run_files
 from recipes.base_head import from_base_labels
 from recipes.job import Epoch, Job
 from recipes.training import write_history
@@ -49,8 +54,11 @@ FILES = (
     "model.onnx",
     "logs",
     "checkpoints",
+    ".checkpoints",
 )
 SPLITS_COLUMNS = ("path", "split", "sha256")
+LARGEST_SPLITS = 150_000_000  # bytes of splits.csv; ImageNet's has 140 million
+_CONTENT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ def run(
     backbone = backbones.load(
         settings.backbone, settings.weights, settings.image_size, random, settings.cut_layer
     )
+    if not set(settings.taps) <= set(backbone.taps):
+        raise run_files.damaged(folder, "checkpoints/started.json names layers that the network has not")
     features, copied = None, np.empty(0, np.int64)
     embed_seconds = 0.0
     if not random:
@@ -133,8 +143,7 @@ def run(
     train_seconds = time.monotonic() - started
     with replacing(folder / "model.keras") as unfinished:
         trained.model.save(unfinished)
-    with replacing(folder / "labels.json") as unfinished:
-        unfinished.write_text(json.dumps(list(data.class_names), ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / "labels.json", list(data.class_names))
     write_history(trained.history, folder / "history.csv")
     _neighbours(job).save(folder)
     test_at, validate_at = data.indices("test"), data.indices("validation")
@@ -143,6 +152,11 @@ def run(
     if len(tested) < len(paths):
         gone = next(path for i, path in enumerate(paths) if i not in set(tested))
         raise InputError(images.changed(gone, "cannot be read any more"))
+    if not (np.isfinite(probabilities).all() and np.isfinite(trained.validation).all()):
+        raise InputError(
+            f"training ended in a network whose answers are no numbers, so nothing in {folder} is of use; "
+            "start again with --overwrite and another --seed or --batch-size"
+        )
     labels = data.labels[test_at]
     counted = {
         "total": count_parameters(trained.model.weights),
@@ -169,8 +183,7 @@ def run(
         "precision": trained.precision,
         "versions": versions(),
     }
-    with replacing(folder / "metrics.json") as unfinished:
-        unfinished.write_text(json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / "metrics.json", metrics)
     return Run(
         folder=folder,
         recipe=settings.recipe,
@@ -183,14 +196,14 @@ def run(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """An image of a run.
 
     Attributes:
         path: as the user knew it.
         split: one of `dataset.SPLITS`.
-        content: see `dataset.content`.
+        content: see `dataset.content`; 64 hexadecimal digits.
     """
 
     path: str
@@ -202,12 +215,12 @@ def write_splits(data: Dataset, folder: Path) -> None:
     """Write splits.csv: what a model has seen, so that nobody takes it for new."""
     with (
         replacing(folder / "splits.csv") as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8") as file,
+        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table = csv.writer(file)
         table.writerow(SPLITS_COLUMNS)
         for path, split in zip(data.paths, data.splits, strict=True):
-            table.writerow((data.shown(path), dataset.SPLITS[split], dataset.content(path)))
+            table.writerow((safe_cell(data.shown(path)), dataset.SPLITS[split], dataset.content(path)))
 
 
 def read_splits(folder: Path) -> tuple[Known, ...] | None:
@@ -216,17 +229,32 @@ def read_splits(folder: Path) -> tuple[Known, ...] | None:
     Raises:
         InputError: it is damaged.
     """
-    path = folder / "splits.csv"
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            columns, *rows = csv.reader(file)
-            if tuple(columns) != SPLITS_COLUMNS:
-                raise ValueError("other columns")
-            return tuple(Known(*row) for row in rows)
+        with run_files.reading(folder, "splits.csv"), open_plain(folder / "splits.csv") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_SPLITS:
+                raise ValueError(f"has more than {LARGEST_SPLITS:,} bytes")
+            text = io.TextIOWrapper(
+                io.BufferedReader(file), newline="", encoding="utf-8", errors="surrogateescape"
+            )
+            rows = csv.reader(text, strict=True)
+            try:
+                if tuple(next(rows, ())) != SPLITS_COLUMNS:
+                    raise ValueError(f"has not the columns {', '.join(SPLITS_COLUMNS)}")
+                return tuple(_known(row, rows.line_num) for row in rows)
+            except csv.Error as error:
+                raise ValueError(f"is no table ({error} in line {rows.line_num})") from None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path} is damaged ({error}); run again, or remove it") from error
+
+
+def _known(row: list[str], line: int) -> Known:
+    """Raises `ValueError` where this is no row of splits.csv."""
+    if len(row) != len(SPLITS_COLUMNS):
+        raise ValueError(f"has {len(row)} columns in line {line}")
+    path, split, content = row
+    if split not in dataset.SPLITS or not _CONTENT.fullmatch(content):
+        raise ValueError(f"holds no split and checksum in line {line}")
+    return Known(original(path), sys.intern(split), content)
 
 
 def _before_training(job: Job) -> dict[str, Any]:
@@ -345,22 +373,51 @@ def score(labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str,
     }
 
 
+@contextmanager
+def writing(folder: Path, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
+    """Hold a folder for one run, comparison or evaluation; where nothing is written, nothing is left.
+
+    Raises:
+        InputError: see `prepare`; or another command is writing to it.
+    """
+    make(folder)
+    try:
+        with locked(folder):
+            yield prepare(folder, resume, overwrite)
+    finally:
+        remove_if_empty(folder)
+
+
 def prepare(folder: Path, resume: bool, overwrite: bool) -> Path:
     """Make sure that a run may write to a folder.
 
+    What a killed process left unfinished in it is removed, so the folder has to be locked.
+
     Raises:
-        InputError: it holds something and neither `resume` nor `overwrite` was asked for, or it cannot
-            be written.
+        InputError: it holds something and neither `resume` nor `overwrite` was asked for, it is damaged, or
+            it cannot be written.
     """
     make(folder)
-    held = any(folder.iterdir())
-    if held and (resume or overwrite) and not any((folder / name).exists() for name in FILES):
+    held = any(entry.name != LOCK for entry in folder.iterdir())
+    if held and (resume or overwrite) and not any(os.path.lexists(folder / name) for name in FILES):
         raise InputError(f"{folder} is not a run folder; its content is kept; choose another --output")
     if held and resume and (folder / "metrics.json").exists() and not (folder / "checkpoints").exists():
         raise InputError(f"the run in {folder} is finished; choose another --output, or add --overwrite")
     if held and not (resume or overwrite):
         raise InputError(f"{folder} is not empty; choose another --output, or add --resume or --overwrite")
+    if held and resume:
+        run_files.check_folders(folder)
+        _remove_unfinished(folder)
     return folder
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what `replacing` was writing when its process was killed."""
+    for entry in folder.iterdir():
+        if any(is_unfinished(entry.name, name) for name in FILES if Path(name).suffix):
+            remove(entry)
+    for entry in folder.glob("checkpoints/.*"):
+        remove(entry)
 
 
 def make(folder: Path) -> Path:
@@ -383,13 +440,15 @@ def make(folder: Path) -> Path:
 def clear(folder: Path) -> None:
     """Remove what a run writes, and nothing else."""
     for name in FILES:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        remove(folder / name)
 
 
 def finish(folder: Path) -> None:
-    """Remove what `--resume` would need; the last thing that a run does."""
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    """Remove what `--resume` would need, at once; the last thing that a run does."""
+    with suppress(OSError):
+        remove(folder / ".checkpoints")
+        os.replace(folder / "checkpoints", folder / ".checkpoints")
+        remove(folder / ".checkpoints")
 
 
 def start(
@@ -416,38 +475,58 @@ def start(
         InputError: the run to resume is of other images, another seed, or was asked for otherwise.
     """
     state = folder / "checkpoints" / "started.json"
-    if resume and state.exists():
-        try:
-            return _settings_of(json.loads(state.read_text()), folder, (data.fingerprint(), seed), asked)
-        except (KeyError, TypeError):
-            raise InputError(
-                f"{folder} was started by another version of advisor; give --overwrite to start again"
-            ) from None
+    started = _started(folder) if resume else None
+    if started is not None:
+        settings = _settings_of(started, folder, (data.fingerprint(), seed), asked, settings)
     state.parent.mkdir(exist_ok=True)
-    with replacing(folder / "recommendation.json") as unfinished:
-        unfinished.write_text(json.dumps(recommendation, ensure_ascii=False, indent=1) + "\n")
-    with replacing(state) as unfinished:
-        started = {"data": data.fingerprint(), "seed": seed, "settings": settings.to_json(), "asked": asked}
-        unfinished.write_text(json.dumps(started))
+    write_json(folder / "recommendation.json", {**recommendation, "settings": settings.to_json()})
+    if started is None:
+        write_json(
+            state, {"data": data.fingerprint(), "seed": seed, "settings": settings.to_json(), "asked": asked}
+        )
     return settings
 
 
+def _started(folder: Path) -> Any:
+    """What stands in started.json, or None where a run was interrupted before it was written."""
+    name = "checkpoints/started.json"
+    try:
+        with run_files.reading(folder, name):
+            return read_json(folder / name)
+    except FileNotFoundError:
+        return None
+
+
 def _settings_of(
-    started: dict[str, Any], folder: Path, of: tuple[str, int], asked: dict[str, Any]
+    started: Any, folder: Path, of: tuple[str, int], asked: dict[str, Any], fresh: Settings
 ) -> Settings:
-    """The settings in started.json, if it is of the same data and seed and was asked for in the same way."""
-    if (started["data"], started["seed"]) != of:
-        raise InputError(f"{folder} was started with other images or another --seed; give those again")
-    other = [name for name, value in asked.items() if started["asked"].get(name) != value]
-    if other:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+    """The settings in started.json, if it is of the same data and seed and was asked for in the same way.
+
+    Only what `fresh` leaves open is taken from there: which network is loaded never is.
+    """
+    try:
+        if (started["data"], started["seed"]) != of:
+            raise InputError(f"{folder} was started with other images or another --seed; give those again")
+        other = [name for name, value in asked.items() if started["asked"].get(name) != value]
+        if other:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+            raise InputError(
+                f"{folder} was started with another {options}; give the same, or --overwrite to start again"
+            )
+        with run_files.reading(folder, "checkpoints/started.json"):
+            settings = run_files.settings_from(started["settings"])
+            network = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size")
+            if any(getattr(settings, name) != getattr(fresh, name) for name in network):
+                raise ValueError("names another network")
+            return settings
+    except (KeyError, TypeError, AttributeError):
         raise InputError(
-            f"{folder} was started with another {options}; give the same, or --overwrite to start again"
-        )
-    return Settings.from_json(started["settings"])
+            f"{folder} was started by another version of advisor; give --overwrite to start again"
+        ) from None
 
 
 def remove_if_empty(folder: Path) -> None:
     """Leave nothing behind where nothing was done."""
     if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+        with suppress(OSError):  # another command has just begun to write to it
+            folder.rmdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
 from collections.abc import Callable
@@ -14,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor import devices, images, linear_head
+from advisor.array_file import read_arrays
 from advisor.errors import InputError
+from advisor.json_file import read_json, write_json
 from advisor.linear_head import LinearHead
-from advisor.storage import replacing
+from advisor.storage import remove, replacing
 from recipes import augmentation
 from recipes.assembly import assemble, clone, freeze, head_layers, metrics, set_head
 from recipes.averaging import use_best_average
 from recipes.base_head import from_base_labels
 from recipes.frozen import solve, with_validation_images
 from recipes.job import Epoch, Job, Trained, head_alone
+from recipes.run_files import COUNT, conform
 
 if TYPE_CHECKING:
     import keras
@@ -74,21 +76,26 @@ def train(job: Job) -> Trained:
         keeper = _Keeper(model, checkpoints, history, settings.epochs)
         if job.resume:
             keeper.restore()
-        first = keeper.epochs_done()
         earlier = sum(row.seconds for row in keeper.history if row.epoch > 0)
-        if first < settings.epochs and not keeper.is_patience_over():
+        callbacks = [
+            _callback(job, keeper, len(train_at)),
+            keras.callbacks.TensorBoard(str(job.folder / "logs"), write_graph=False),
+        ]
+        judged = _validation_batches(job, validation, validate_at)
+        model.stop_training = keeper.is_patience_over()
+        for epoch in range(keeper.epochs_done(), settings.epochs):
+            if model.stop_training:
+                break
             try:
                 model.fit(
-                    _batches(job, training, train_at, first),
-                    validation_data=_validation_batches(job, validation, validate_at),
-                    initial_epoch=first,
-                    epochs=settings.epochs,
+                    # New ones for each epoch: then its random numbers are the same after an interruption.
+                    _batches(job, training, train_at, epoch),
+                    validation_data=judged,
+                    initial_epoch=epoch,
+                    epochs=epoch + 1,
                     shuffle=False,  # the data set shuffles itself
                     verbose=0,
-                    callbacks=[
-                        _callback(job, keeper, len(train_at)),
-                        keras.callbacks.TensorBoard(str(job.folder / "logs"), write_graph=False),
-                    ],
+                    callbacks=callbacks,
                 )
             except tf.errors.ResourceExhaustedError:
                 raise InputError(
@@ -140,6 +147,8 @@ def _pixels(job: Job, positions: np.ndarray, size: int, what: str) -> np.ndarray
     """Decoded images, kept in the run folder until the run is finished."""
     file = job.folder / "checkpoints" / f"pixels-{what.split()[0]}-{size}.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_symlink() or not file.is_file():
+        remove(file)
     bar = job.display.steps(f"Decoding {what}")
     return images.decode_all([job.data.paths[i] for i in positions], size, file, bar)
 
@@ -212,7 +221,8 @@ class _Keeper:
     """The history and the weights of the best and the last epoch, on disk after each epoch.
 
     Everything is replaced as a whole, and `state.json` last, so that a process that is killed at any
-    moment leaves a state that `restore` can go on from.
+    moment leaves a state that `restore` can go on from: files of an epoch that is not in `state.json` yet
+    do not count.
     """
 
     def __init__(self, model: keras.Model, folder: Path, history: list[Epoch], epochs: int) -> None:
@@ -235,37 +245,75 @@ class _Keeper:
 
     def add(self, row: Epoch) -> None:
         self.history.append(row)
+        kept = {"state.json", f"best-{self.best_epoch()}.npz", f"last-{row.epoch}.npz"}
         if self.best_epoch() == row.epoch:
             self.best = self.model.get_weights()
-            self._save("best", self.best)
-        number = row.epoch
-        optimizer = [np.asarray(variable) for variable in self.model.optimizer.variables]
-        self._save(f"last-{number}", [*self.model.get_weights(), *optimizer])
-        with replacing(self.folder / "state.json") as unfinished:
-            unfinished.write_text(json.dumps([asdict(row) for row in self.history]))
-        (self.folder / f"last-{number - 1}.npz").unlink(missing_ok=True)
+            self._save(f"best-{row.epoch}", self.best)
+        self._save(f"last-{row.epoch}", [np.asarray(variable) for variable in self._variables()])
+        write_json(self.folder / "state.json", [asdict(row) for row in self.history])
+        for pattern in ("best-*.npz", "last-*.npz"):
+            for file in self.folder.glob(pattern):
+                if file.name not in kept:
+                    remove(file)
+
+    def restore(self) -> None:
+        """Take up the last finished epoch, if there is one; what is damaged is trained again."""
+        started = self.history
+        try:
+            found = read_json(self.folder / "state.json", finite=False)
+            self.history = [_epoch(row) for row in found]
+            expected = [*(row.epoch for row in started), *range(1, len(found) - len(started) + 1)]
+            if [row.epoch for row in self.history] != expected:
+                raise ValueError("holds other epochs")
+            weights, variables = self.model.get_weights(), self._variables()
+            best = self._load(f"best-{self.best_epoch()}", weights)
+            last = self._load(f"last-{self.epochs_done()}", variables)
+        except (OSError, ValueError, TypeError):  # none, another version's or a stranger's
+            self.history = started
+            return
+        for variable, value in zip(variables, last, strict=True):
+            variable.assign(value)
+        self.best = best
+
+    def _variables(self) -> list[Any]:
+        """All that the next epoch starts from: weights, the optimizer's memory, and the random numbers of
+        layers like dropout."""
+        random = [variable for variable in self.model.variables if "seed_generator" in variable.path]
+        return [*self.model.weights, *self.model.optimizer.variables, *random]
 
     def _save(self, name: str, arrays: list[np.ndarray]) -> None:
         with replacing(self.folder / f"{name}.npz") as unfinished:
             np.savez(unfinished, *arrays)
 
-    def _load(self, name: str) -> list[np.ndarray]:
-        with np.load(self.folder / f"{name}.npz", allow_pickle=False) as arrays:
-            return [arrays[key] for key in arrays.files]
+    def _load(self, name: str, like: list[Any]) -> list[np.ndarray]:
+        """Arrays that `_save` wrote.
 
-    def restore(self) -> None:
-        """Take up the last finished epoch, if there is one."""
-        try:
-            history = [Epoch(**row) for row in json.loads((self.folder / "state.json").read_text())]
-            last = self._load(f"last-{history[-1].epoch}")
-            best = self._load("best")
-        except (OSError, ValueError, KeyError, TypeError):  # none, or another version's
-            return
-        count = len(self.best)
-        self.model.set_weights(last[:count])
-        for variable, value in zip(self.model.optimizer.variables, last[count:], strict=True):
-            variable.assign(value)
-        self.history, self.best = history, best
+        Raises:
+            FileNotFoundError: there are none.
+            OSError: they cannot be read.
+            ValueError: they are damaged, or not of the types and shapes of `like`.
+        """
+        forms = [(np.dtype(item.dtype), tuple(item.shape)) for item in like]
+        size = sum(dtype.itemsize * math.prod(shape) for dtype, shape in forms)
+        arrays = read_arrays(self.folder / f"{name}.npz", size)
+        found = [arrays.get(f"arr_{number}") for number in range(len(forms))]
+        if len(arrays) > len(forms) or any(
+            array is None or (array.dtype, array.shape) != form
+            for array, form in zip(found, forms, strict=True)
+        ):
+            raise ValueError("holds other weights")
+        return [array for array in found if array is not None]
+
+
+def _epoch(row: Any) -> Epoch:
+    """A row of state.json; an error may be infinite or not a number there.
+
+    Raises:
+        ValueError: it is none.
+    """
+    numbers = dict.fromkeys((field.name for field in fields(Epoch)), float | int)
+    conform(row, {**numbers, "epoch": COUNT, "phase": str})
+    return Epoch(**row)
 
 
 def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbacks.Callback:
@@ -277,7 +325,7 @@ def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbac
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
-            if epoch == keeper.epochs_done() and not hasattr(self, "bar"):
+            if not hasattr(self, "bar"):
                 self.bar: Callable[[int, int], None] = job.display.steps("Training")
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -316,7 +364,7 @@ def _callback(job: Job, keeper: _Keeper, images_per_epoch: int) -> keras.callbac
 
 def write_history(history: tuple[Epoch, ...], file: Path) -> None:
     """history.csv: a row for each epoch."""
-    with replacing(file) as unfinished, unfinished.open("w", newline="") as stream:
+    with replacing(file) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([field.name for field in fields(Epoch)])
         writer.writerows([astuple(row) for row in history])

@@ -166,7 +166,7 @@ def test_a_run_of_an_older_version_uses_all_and_says_so(finished_run, moved, tmp
 def test_damaged_splits_are_one_line(finished_run, moved, tmp_path, refused, text):
     run = shutil.copytree(finished_run, tmp_path / "run")
     (run / "splits.csv").write_text(text, encoding="latin-1")
-    assert "splits.csv is damaged" in refused("evaluate", str(run), str(moved))
+    assert "is damaged: splits.csv " in refused("evaluate", str(run), str(moved))
 
 
 def test_calibration_error_of_known_cases():

@@ -1,15 +1,20 @@
 """Files to pixels: every kind of image looks as in a viewer, or is refused with a reason."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
+import image_bombs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from advisor import images
+from advisor import codestreams, images
 from advisor.errors import InputError
 
 RED, BLUE, WHITE, GREY = (200, 40, 30), (20, 60, 210), (255, 255, 255), (128, 128, 128)
@@ -104,8 +109,9 @@ def test_every_exif_orientation(orientation, tmp_path):
     scene.paste(WHITE, (0, 0, 60, 8))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored[orientation](scene).save(tmp_path / "phone.png", exif=exif)
-    np.testing.assert_array_equal(np.asarray(images.read(tmp_path / "phone.png")), np.asarray(scene))
+    for name in ("phone.png", "phone.tif"):
+        stored[orientation](scene).save(tmp_path / name, exif=exif)
+        np.testing.assert_array_equal(np.asarray(images.read(tmp_path / name)), np.asarray(scene))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +140,37 @@ def test_grey_of_odd_numbers_keeps_its_contrast(tmp_path):
     Image.fromarray(values).save(tmp_path / "measured.tif")
     shown = np.asarray(images.read(tmp_path / "measured.tif"))
     assert (shown.min(), shown.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("scale", [1, 255, 5000])
+def test_a_pixel_that_is_no_number_changes_no_other(odd, scale, tmp_path):
+    values = np.linspace(0, scale, 40 * 60, dtype=np.float32).reshape(40, 60)
+    Image.fromarray(values).save(tmp_path / "whole.tif")
+    values[20, 30] = odd
+    Image.fromarray(values).save(tmp_path / "hole.tif")
+    whole, hole = (np.asarray(images.read(tmp_path / name)).copy() for name in ("whole.tif", "hole.tif"))
+    assert tuple(hole[20, 30]) == (WHITE if odd == np.inf else (0, 0, 0))
+    hole[20, 30] = whole[20, 30]
+    np.testing.assert_array_equal(hole, whole)
+
+
+def test_grey_without_any_number(tmp_path):
+    Image.fromarray(np.full((40, 60), np.nan, np.float32)).save(tmp_path / "empty.tif")
+    assert not np.asarray(images.read(tmp_path / "empty.tif")).any()
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("P5", 100), ("P5", 4095), ("P6", 100), ("P6", 4095)])
+def test_depths_that_are_no_powers_of_two(kind, largest, tmp_path):
+    bands = 1 if kind == "P5" else 3
+    values = np.random.default_rng(0).integers(0, largest + 1, (40, 60, bands))
+    content = f"{kind} 60 40 {largest}\n".encode() + values.astype("u1" if largest < 256 else ">u2").tobytes()
+    (tmp_path / "odd.ppm").write_bytes(content)
+    shown = np.asarray(images.read(tmp_path / "odd.ppm"))
+    np.testing.assert_array_equal(shown, np.broadcast_to((values / largest * 255).round(), shown.shape))
+    (tmp_path / "odd.ppm").write_bytes(content[:-1])
+    with pytest.raises(images.UnreadableImage, match="it ends too early"):
+        images.read(tmp_path / "odd.ppm")
 
 
 def test_bilevel(tmp_path):
@@ -172,8 +209,111 @@ def test_odd_shapes(size, tmp_path):
     np.testing.assert_array_equal(square, np.broadcast_to(RED, square.shape))
 
 
+def waves(mode: str, size: tuple[int, int]) -> Image.Image:
+    """Soft colours that look alike however they are reduced."""
+    across, down = (np.linspace(0, 2, side) for side in size)
+    bands = [128 + 100 * np.sin(across[None] + down[:, None] * step) for step in (1, 2, 3)]
+    image = Image.fromarray(np.stack(bands, -1).astype(np.uint8))
+    if mode == "RGBA":
+        image.putalpha(image.getchannel("G"))
+    if mode == "P":
+        return image.quantize(64)
+    return image if mode == "RGBA" else image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("size", [(901, 700), (700, 902)])
+def test_large_pictures_are_reduced_strip_by_strip(mode, size, tmp_path, monkeypatch):
+    if mode in ("I;16", "F"):
+        grey = np.asarray(waves("L", size))
+        image = Image.fromarray(
+            grey.astype(np.uint16) * 257 if mode == "I;16" else grey.astype(np.float32) * 9
+        )
+    else:
+        image = waves(mode, size)
+    image.save(tmp_path / "picture.tif")
+    whole = images.load_square(tmp_path / "picture.tif", 64).astype(int)
+    assert images.read(tmp_path / "picture.tif", at_least=64).size == size
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1000)
+    monkeypatch.setattr(images, "STRIP_PIXELS", 20_000)
+    assert max(images.read(tmp_path / "picture.tif", at_least=64).size) == -(-max(size) // 3)
+    assert np.abs(images.load_square(tmp_path / "picture.tif", 64) - whole).mean() < 1
+
+
+@pytest.mark.parametrize("tile", [None, (128, 128)])
+@pytest.mark.parametrize("width", range(801, 809))
+def test_large_jpeg2000_is_decoded_at_a_fraction(width, tile, tmp_path, monkeypatch):
+    scene = waves("RGB", (width, 640))
+    scene.save(tmp_path / "scene.jp2", tile_size=tile)
+    scene.save(tmp_path / "scene.png")
+    assert images.measure(tmp_path / "scene.jp2") == (width, 640)
+    assert images.read(tmp_path / "scene.jp2", at_least=64).size == (width, 640)
+    monkeypatch.setattr(codestreams, "_MANY_PIXELS", 20_000)
+    assert images.read(tmp_path / "scene.jp2", at_least=64).size == (-(-width // 8), 80)
+    small, exact = (
+        images.load_square(tmp_path / name, 64).astype(int) for name in ("scene.jp2", "scene.png")
+    )
+    assert np.abs(small - exact).max() <= 8
+    assert images.read(tmp_path / "scene.jp2", at_least=400).size == (width, 640)
+
+
+DECODE_ALL = """
+import json, resource, sys, time
+from pathlib import Path
+from advisor import images
+unit = 1e6 if sys.platform == "darwin" else 1e3
+taken = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+found = {}
+for file in sorted(Path(sys.argv[1]).iterdir()):
+    before, began = taken(), time.perf_counter()
+    try:
+        images.load_square(file, 224)
+        said = ""
+    except images.UnreadableImage as error:
+        said = str(error)
+    found[file.name] = taken() - before, time.perf_counter() - began, said
+print(json.dumps(found))
+"""
+
+
+def decode_all_in_a_process(folder: Path) -> dict[str, tuple[float, float, str]]:
+    """MB of memory more than ever before, seconds, and what was said, by file name."""
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", DECODE_ALL, str(folder)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_bombs_take_little_memory_and_time(tmp_path):
+    expected = image_bombs.write_all(tmp_path)
+    found = decode_all_in_a_process(tmp_path)
+    assert found.keys() == expected.keys()
+    assert {name: said for name, (_, _, said) in found.items() if expected[name] not in said} == {}
+    assert sum(memory for memory, _, _ in found.values()) < 1000
+    assert max(seconds for _, seconds, _ in found.values()) < 10
+
+
+def test_what_cameras_and_scanners_write_is_read(tmp_path):
+    Image.new("RGB", (11_600, 8_700), RED).save(tmp_path / "camera.jpg", quality=50)
+    Image.new("RGB", (7_800, 7_800), RED).save(tmp_path / "scanner.png", compress_level=1)
+    Image.new("L", (12_000, 12_000), 90).save(tmp_path / "scanner.tif", compression="packbits")
+    found = decode_all_in_a_process(tmp_path)
+    assert [said for _, _, said in found.values()] == ["", "", ""]
+    assert sum(memory for memory, _, _ in found.values()) < 1000
+
+
+def test_a_long_header_is_read(tmp_path):
+    """As panoramas and edited photographs have them."""
+    comment = b"\xff\xfe" + (60_002).to_bytes(2, "big") + bytes(60_000)
+    content = image_bombs.saved(halves(), "JPEG", quality=95)
+    (tmp_path / "edited.jpg").write_bytes(content[:2] + comment * 50 + content[2:])
+    left, right = colours(tmp_path / "edited.jpg")
+    np.testing.assert_allclose(left, RED, atol=20)
+    np.testing.assert_allclose(right, BLUE, atol=20)
+    assert images.measure(tmp_path / "edited.jpg") == (60, 40)
+
+
 def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "LARGE_PIXELS", 100)
+    monkeypatch.setattr(images, "_memory", images._SharedMemory(1000))
     inside, most = [], []
     upright = images._upright
 
@@ -241,23 +381,31 @@ SEEDS = [
     "pages.tif",
     "plain.jp2",
     "cmyk.jpg",
+    "plain.bmp",
+    "plain.ppm",
+    "palette.png",
+    "rotated.jpg",
+    "deflate.tif",
+    "progressive.jpg",
+    "animated.webp",
+    "animated.png",
+    "two-pictures.mpo",
+    "profile.jpg",
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SEEDS)
-def test_fuzzed_files_decode_or_are_refused(name, tmp_path):
+def fuzz(name: str, examples: int, folder: Path) -> None:
     """Bytes changed, cut out and put in at random: pixels, or a reason; never another error."""
-    file = tmp_path / name
+    file = folder / name
     KINDS[name](file)
     good = file.read_bytes()
     changes = st.lists(
         st.tuples(st.integers(0, len(good)), st.integers(0, 8), st.binary(max_size=8)), min_size=1, max_size=8
     )
 
-    @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(changes)
-    def fuzz(edits):
+    def check(edits):
         content = bytearray(good)
         for place, removed, added in edits:
             content[place : place + removed] = added
@@ -268,4 +416,15 @@ def test_fuzzed_files_decode_or_are_refused(name, tmp_path):
             return
         assert pixels.shape == (16, 16, 3)
 
-    fuzz()
+    check()
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_damaged_files_decode_or_are_refused(name, tmp_path):
+    fuzz(name, 40, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEEDS)
+def test_fuzzed_files_decode_or_are_refused(name, tmp_path):
+    fuzz(name, 1000, tmp_path)

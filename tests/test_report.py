@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import advisor
-from advisor import dataset, html_report, model_card, plan, report, reproduction, scores, svg
+from advisor import dataset, html_report, model_card, plan, report, reproduction, scores, screen, svg
 from advisor.recommendation import Recommendation
 from advisor.settings import Options, choose
 from recipes.job import Epoch
@@ -90,7 +90,7 @@ def test_the_printed_table_is_the_json(advice: Recommendation) -> None:
         assert f"or {item['recipe']} {item['when']}" in text
     # A warning may hold long names, which are folded anywhere.
     for warning in values["warnings"]:
-        assert re.sub(r"\s", "", report.printable(warning)) in re.sub(r"\s", "", text)
+        assert re.sub(r"\s", "", screen.legible(warning)) in re.sub(r"\s", "", text)
     assert f"Measured {values['similarity']['sampled']} images in {values['seconds']:.1f} s" in text
 
 
