@@ -39,28 +39,25 @@ def read(path: Path) -> Listing:
             clear.
     """
     listing = Listing(path.absolute().parent)
+    shown = legible(str(path))
     columns = _Columns.of(path, listing.warnings)
     entries: dict[Entry, None] = {}
     with closing(_rows(path)) as rows:
         next(rows)
         for line, fields in rows:
-            where = f"{legible(path.name)} line {line}"
             name, label = (
                 fields[at].strip() if at < len(fields) else "" for at in (columns.path, columns.label)
             )
-            if not name or not label:
-                listing.skipped.append(Skipped(where, "path or label is empty"))
-            elif reason := _misfit(fields, columns.count):
-                listing.skipped.append(Skipped(where, reason))
-            else:
-                split = columns.split_of(fields, f"{legible(str(path))} line {line}")
-                entry = Entry(_located(listing.root, name), label, split)
-                if entry in entries:
-                    listing.skipped.append(Skipped(where, "the same row again"))
+            reason = _misfit(fields, columns.count) if name and label else "path or label is empty"
+            if not reason:
+                entry = Entry(_located(listing.root, name), label, columns.split_of(fields, shown, line))
+                reason = "the same row again" if entry in entries else ""
                 entries[entry] = None
+            if reason:
+                listing.skipped.append(Skipped(f"{legible(path.name)} line {line}", reason))
     if not entries:
         first = "".join(f" (the first skipped: {it.path}: {it.reason})" for it in listing.skipped[:1])
-        raise InputError(f"{legible(str(path))} lists no images{first}; add lines of path,label")
+        raise InputError(f"{shown} lists no images{first}; add lines of path,label")
     listing.entries.extend(entries)
     return listing
 
@@ -69,7 +66,7 @@ def _misfit(fields: list[str], count: int) -> str:
     """Why a row does not fit under the first line; empty where it does, or only has empty fields more."""
     if len(fields) < count:
         return f"{len(fields)} fields, but the first line has {count}"
-    if any(field.strip() for field in fields[count:]):
+    if len(fields) > count and any(field.strip() for field in fields[count:]):
         return f"{len(fields)} fields, but the first line has {count}; put text with commas in quotes"
     return ""
 
@@ -162,7 +159,7 @@ class _Columns:
             warnings.append(f"not used: {_columns_in_words(unused)} of {legible(path.name)}")
         return cls(len(names), known.index("path"), known.index("label"), split, flags)
 
-    def split_of(self, fields: list[str], where: str) -> str | None:
+    def split_of(self, fields: list[str], shown: str, line: int) -> str | None:
         """What a row says of its split.
 
         Raises:
@@ -171,13 +168,15 @@ class _Columns:
         if self.split is not None:
             word = fields[self.split].strip().casefold()
             if word and word not in SPLIT_WORDS:
-                raise InputError(f"{where}: unknown split {word!r}; use {OWN_NAMES}")
+                raise InputError(f"{shown} line {line}: unknown split {word!r}; use {OWN_NAMES}")
             return SPLIT_WORDS.get(word)
         if not self.flags:
             return None
         found = [split for at, split in self.flags if _YES_OR_NO[fields[at].strip().casefold()]]
         if len(found) > 1:
-            raise InputError(f"{where} is in two splits, {found[0]} and {found[1]}; keep one of them")
+            raise InputError(
+                f"{shown} line {line} is in two splits, {found[0]} and {found[1]}; keep one of them"
+            )
         return found[0] if found else "train"
 
 

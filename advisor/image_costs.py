@@ -7,11 +7,11 @@ pixels that allows depends on what a format's decoder holds beside them:
 | format | most pixels |
 |---|---|
 | any | 200 million, and a million on a side |
-| JPEG | 200 million, as cameras write it (4:2:0); 80 million where the shorter side is under 4,096 |
-| PNG, BMP, GIF, PPM, TIFF | 180 million of one byte, 112 million of colour or floating point |
-| TIFF in one compressed piece | 64 million of colour, for the piece is held beside the pixels |
+| JPEG | 200 million, as cameras write it (4:2:0); 75 million where the shorter side is under 4,096 |
+| PNG, BMP, GIF, PPM, TIFF | 170 million of one byte, 106 million of colour or floating point |
+| TIFF in one compressed piece | 60 million of colour, for the piece is held beside the pixels |
 | JPEG 2000 | 200 million; 35 million of colour where the shorter side is under 4,096 and there are no tiles |
-| WebP, AVIF | 45 million |
+| WebP, AVIF | 42 million |
 | PPM as text, BMP with run lengths | 2.5 million, for their decoders are slow |
 
 What is in a file beside the pixels (profiles, EXIF, XMP, comments) counts, too, and may take 8 MB; a WebP or
@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from advisor.codestreams import Codestream, av1_sizes, read_at, read_jpeg2000
 
 # What all pictures that are being decoded may take together, in bytes.
-MEMORY = 900_000_000
+MEMORY = 850_000_000
 # Twice what a 100-megapixel camera takes.
 MAX_PIXELS = 200_000_000
 MAX_SIDE = 1_000_000

@@ -79,7 +79,7 @@ def open_plain(path: Path) -> io.FileIO:
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if path.is_symlink():
-        raise ValueError("is a link; put the file itself in its place")
+        raise ValueError("is a link, not a file")
     handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

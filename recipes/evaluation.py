@@ -144,7 +144,7 @@ def _choose(
         )
         return data, used, (warning,)
     split_of = {image.content: image.split for image in known}
-    contents = [dataset.content(path) for path in data.paths]
+    contents = [bytes.fromhex(dataset.content(path)) for path in data.paths]
     splits = np.array([split_of.get(content, "") for content in contents])
     tested, unseen = np.flatnonzero(splits == "test"), np.flatnonzero(splits == "")
     if len(unseen) == len(data):

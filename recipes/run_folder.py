@@ -203,12 +203,12 @@ class Known:
     Attributes:
         path: as the user knew it.
         split: one of `dataset.SPLITS`.
-        content: see `dataset.content`; 64 hexadecimal digits.
+        content: see `dataset.content`; its 32 bytes.
     """
 
     path: str
     split: str
-    content: str
+    content: bytes
 
 
 def write_splits(data: Dataset, folder: Path) -> None:
@@ -254,7 +254,7 @@ def _known(row: list[str], line: int) -> Known:
     path, split, content = row
     if split not in dataset.SPLITS or not _CONTENT.fullmatch(content):
         raise ValueError(f"holds no split and checksum in line {line}")
-    return Known(original(path), sys.intern(split), content)
+    return Known(original(path), sys.intern(split), bytes.fromhex(content))
 
 
 def _before_training(job: Job) -> dict[str, Any]:
@@ -407,6 +407,7 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> Path:
         raise InputError(f"{folder} is not empty; choose another --output, or add --resume or --overwrite")
     if held and resume:
         run_files.check_folders(folder)
+        _started(folder)  # if that is damaged, it is said before anything slow
         _remove_unfinished(folder)
     return folder
 

@@ -172,13 +172,13 @@ def _(run: Path) -> None:
 @kind(BEFORE_LOADING, "metrics.json is nested deeply", "metrics.json", "[" * 200_000)
 @kind(BEFORE_LOADING, "labels.json is nested deeply", "labels.json", '{"a":' * 200_000)
 @kind(
-    BEFORE_LOADING, "metrics.json holds nothing but brackets", "metrics.json", "[" + "[]," * 7_000_000 + "0]"
+    BEFORE_LOADING, "metrics.json holds nothing but brackets", "metrics.json", "[" + "[]," * 3_000_000 + "0]"
 )
 @kind(
     BEFORE_LOADING,
     "metrics.json is a long list in little space",
     "metrics.json",
-    "[" + "[]," * 5_000_000 + "0]",
+    "[" + "[]," * 2_600_000 + "0]",
 )
 @kind(BEFORE_LOADING, "metrics.json is a list", "metrics.json", "[]")
 @kind(BEFORE_LOADING, "metrics.json is null", "metrics.json", "null")

@@ -1,4 +1,4 @@
-"""Each of the run folders of `hostile_runs` ends in one line: nothing runs, nothing hangs, nothing is swallowed."""
+"""Each run folder of `hostile_runs` ends in one line: nothing runs, nothing hangs, nothing is swallowed."""
 
 from __future__ import annotations
 

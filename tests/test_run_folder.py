@@ -1,0 +1,335 @@
+"""A run folder: one writer at a time, and `--resume` on one that is damaged or a stranger's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import hostile_runs
+import numpy as np
+import pytest
+
+from advisor import dataset
+from advisor.errors import InputError
+from advisor.folder_lock import LOCK, locked
+from advisor.settings import Settings
+from recipes import run_files, run_folder
+from recipes.job import Epoch
+from recipes.training import _Keeper
+
+# ---------------------------------------------------------------------------------------------------
+# One at a time
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from advisor.folder_lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other_command(tmp_path):
+    """A process that writes to a folder."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield folder, process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_command_is_told_at_once(other_command, finished_run, refused):
+    folder, process = other_command
+    images = str(finished_run.parent / "images")
+    for more in ([], ["--resume"], ["--overwrite"]):
+        said = refused("run", images, "--auto", "--output", str(folder), *more)
+        assert said == (
+            f"advisor: another command is writing to {folder}; wait until it is done, or choose another --output\n"
+        )
+    assert [path.name for path in folder.iterdir()] == [LOCK]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with run_folder.writing(folder):
+        (folder / "labels.json").touch()
+    assert [path.name for path in folder.iterdir()] == ["labels.json"]
+
+
+def test_a_folder_is_free_again_and_an_empty_one_is_gone(tmp_path):
+    for _ in range(2):
+        with run_folder.writing(tmp_path / "new") as folder, pytest.raises(InputError), locked(folder):
+            pass
+        assert not folder.exists()
+    folder.mkdir()
+    (folder / LOCK).touch()  # of a process that was killed
+    with run_folder.writing(folder):
+        pass
+    assert not folder.exists()
+
+
+def test_a_lock_that_leads_elsewhere_is_refused(tmp_path):
+    outside = tmp_path / "outside"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(outside)
+    with pytest.raises(InputError, match="cannot write to .*run"), locked(tmp_path / "run"):
+        pass
+    assert not outside.exists()
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    left = [".metrics-ab3_defg.json", ".model-abcdefgh.keras", "checkpoints/.state-abcdefgh.json"]
+    kept = [".notes", ".logs-20240101", ".metrics-of-mine.json", "labels.json"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    run_folder.prepare(tmp_path, resume=True, overwrite=False)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert found == {*kept, "checkpoints"}
+
+
+# ---------------------------------------------------------------------------------------------------
+# Damaged settings
+
+ASKED: dict = {"recipe": None}
+
+
+@pytest.fixture(scope="module")
+def data(finished_run) -> dataset.Dataset:
+    return dataset.load(str(finished_run.parent / "images"))
+
+
+@pytest.fixture
+def settings(finished_run) -> Settings:
+    return run_files.settings_from(json.loads((finished_run / "metrics.json").read_text())["settings"])
+
+
+@pytest.fixture
+def unfinished(tmp_path, data, settings) -> Path:
+    """A run folder as it is when training begins."""
+    run_folder.start(tmp_path, data, 0, settings, {}, ASKED, resume=False)
+    return tmp_path
+
+
+def resume(folder: Path, data: dataset.Dataset, settings: Settings) -> Settings:
+    run_folder.prepare(folder, resume=True, overwrite=False)
+    return run_folder.start(folder, data, 0, settings, {"advice": 1}, ASKED, resume=True)
+
+
+def test_settings_in_json_are_all_known():
+    assert list(run_files.SETTINGS) == [field.name for field in fields(Settings)]
+
+
+def test_a_sound_folder_is_resumed_with_its_settings(unfinished, data, settings):
+    from dataclasses import replace
+
+    assert resume(unfinished, data, replace(settings, batch_size=1)) == settings
+    told = json.loads((unfinished / "recommendation.json").read_text())
+    assert told == {"advice": 1, "settings": json.loads(json.dumps(settings.to_json()))}
+
+
+STARTED = {
+    "nested deeply": "[" * 100_000,
+    "cut": '{"data": "',
+    "not UTF-8": b"\xff\xfe",
+    "a list": "[]",
+    "null": "null",
+    "other asked": {"asked": [1]},
+    "no settings": {"settings": None},
+    "an unknown setting": {"settings": {"pooling": "average"}},
+    "an unknown recipe": {"settings": {"recipe": "guess"}},
+    "an unknown mode": {"settings": {"mode": "partial"}},
+    "an unknown head": {"settings": {"head": "mlp:99999999"}},
+    "another network": {"settings": {"backbone": "/tmp/evil.keras"}},
+    "other weights": {"settings": {"weights": "/tmp/evil.h5"}},
+    "no taps": {"settings": {"taps": []}},
+    "taps that are a word": {"settings": {"taps": "abc"}},
+    "a tap twice": {"settings": {"taps": ["a", "a"]}},
+    "a huge image": {"settings": {"image_size": 20_000}},
+    "a huge training image": {"settings": {"training_size": 2000}},
+    "a batch of nothing": {"settings": {"batch_size": 0}},
+    "an infinite learning rate": {"settings": {"learning_rate": float("inf")}},
+    "a learning rate in words": {"settings": {"learning_rate": "fast"}},
+    "truth for epochs": {"settings": {"epochs": True}},
+}
+
+
+@pytest.mark.parametrize("damage", STARTED)
+def test_damaged_settings_are_refused(damage, unfinished, data, settings):
+    file, changed = unfinished / "checkpoints" / "started.json", STARTED[damage]
+    if isinstance(changed, dict):
+        started = json.loads(file.read_text())
+        for key, value in changed.items():
+            started[key] = {**started[key], **value} if isinstance(value, dict) else value
+        changed = json.dumps(started)
+    hostile_runs.put(file, changed)
+    with pytest.raises(InputError, match=r"is damaged: |another version of advisor") as error:
+        resume(unfinished, data, settings)
+    assert str(error.value).startswith(f"{unfinished} ")
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "logs"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_folders_that_are_none_are_refused(name, kind, unfinished, data, settings):
+    outside = unfinished / "outside"
+    if (unfinished / name).exists():
+        (unfinished / name).rename(outside)
+    outside.mkdir(exist_ok=True)
+    (unfinished / name).symlink_to(outside) if kind == "link" else (unfinished / name).touch()
+    before = sorted(outside.iterdir())
+    with pytest.raises(InputError, match=f"is damaged: {name} is not a folder"):
+        resume(unfinished, data, settings)
+    assert sorted(outside.iterdir()) == before
+    run_folder.clear(unfinished)
+    assert sorted(outside.iterdir()) == before
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: socket.socket(socket.AF_UNIX).bind("started.json")])
+def test_settings_that_never_end_are_refused(make, unfinished, data, settings, monkeypatch):
+    monkeypatch.chdir(unfinished / "checkpoints")
+    Path("started.json").unlink()
+    make("started.json")
+    with pytest.raises(InputError, match=r"is damaged: checkpoints/started.json "):
+        resume(unfinished, data, settings)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Damaged weights
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """Makes keepers of a small network that has a random layer; each has other weights."""
+    import keras
+
+    def make() -> _Keeper:
+        layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.Dense(2)]
+        model = keras.Sequential(layers)
+        model.compile("adam", "mse")
+        model.optimizer.build(model.trainable_variables)
+        return _Keeper(model, tmp_path / "checkpoints", [], 5)
+
+    return make
+
+
+def row(epoch: int, brier: float = 0.5) -> Epoch:
+    return Epoch(epoch, "training", float("nan"), 0.5, float("inf"), 0.5, brier, 0.1, 1.0)
+
+
+def test_the_last_epoch_is_taken_up_with_all_that_it_needs(keeper, tmp_path):
+    first = keeper()
+    for epoch, brier in ((1, 0.3), (2, 0.2), (3, 0.4)):
+        first.model.fit(np.ones((8, 3)), np.ones((8, 2)), verbose=0)
+        first.add(row(epoch, brier))
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
+        "state.json", "best-2.npz", "last-3.npz",
+    }  # fmt: skip
+    second = keeper()
+    second.restore()
+    assert second.epochs_done() == 3
+    assert repr(second.history) == repr(first.history)  # NaN is not equal to itself
+    for one, other in ((first.best, second.best), (first._variables(), second._variables())):
+        for expected, found in zip(one, other, strict=True):
+            np.testing.assert_array_equal(np.asarray(expected), np.asarray(found))
+    assert any("seed" in getattr(variable, "path", "") for variable in second._variables())
+
+
+def cut(file: Path) -> None:
+    hostile_runs.is_cut(file.parent, file.name)
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    hostile_runs.put(file, bytes(content))
+
+
+def other_shapes(file: Path) -> None:
+    with np.load(file) as arrays:
+        changed = [array[..., :1] if array.ndim else array for array in arrays.values()]
+    hostile_runs.put(file, b"")
+    np.savez(file, *changed)
+
+
+def other_types(file: Path) -> None:
+    with np.load(file) as arrays:
+        changed = [array.astype(np.float16) for array in arrays.values()]
+    hostile_runs.put(file, b"")
+    np.savez(file, *changed)
+
+
+def fewer(file: Path) -> None:
+    with np.load(file) as arrays:
+        changed = [*arrays.values()][:-1]
+    hostile_runs.put(file, b"")
+    np.savez(file, *changed)
+
+
+def pickled(file: Path) -> None:
+    hostile_runs.put(file, b"")
+    runs = np.array([hostile_runs.Runs(file.parent)], dtype=object)
+    np.savez(file, runs, allow_pickle=True)
+
+
+def link(file: Path) -> None:
+    file.rename(file.parent / "elsewhere")
+    file.symlink_to("elsewhere")
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+@pytest.mark.parametrize("name", ["best-1.npz", "last-1.npz"])
+@pytest.mark.parametrize("damage", [cut, flipped, other_shapes, other_types, fewer, pickled, link, gone])
+def test_damaged_weights_are_trained_again(damage, name, keeper, tmp_path):
+    keeper().add(row(1))
+    damage(tmp_path / "checkpoints" / name)
+    again = keeper()
+    before = [np.array(variable) for variable in again._variables()]
+    again.restore()
+    assert again.epochs_done() == 0
+    for expected, found in zip(before, again._variables(), strict=True):
+        np.testing.assert_array_equal(expected, np.asarray(found))
+    assert not (tmp_path / "checkpoints" / hostile_runs.MARK).exists()
+    again.add(row(1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "7",
+        "{}",
+        "null",
+        "[7]",
+        '[{"epoch": 1}]',
+        "ROW2",
+        "[ROW1, ROW1]",
+        "[ROW0]",
+        "[TRUE]",
+        "[MORE]",
+    ],
+)
+def test_a_damaged_history_is_trained_again(text, keeper, tmp_path):
+    from dataclasses import asdict
+
+    keeper().add(row(1))
+    rows = {f"ROW{epoch}": asdict(row(epoch)) for epoch in range(3)}
+    rows |= {"TRUE": rows["ROW1"] | {"accuracy": True}, "MORE": rows["ROW1"] | {"more": 1}}
+    for name, value in rows.items():
+        text = text.replace(name, json.dumps(value))
+    hostile_runs.put(tmp_path / "checkpoints" / "state.json", text)
+    again = keeper()
+    again.restore()
+    assert again.history == []
