@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,12 +161,10 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     Example: advisor recommend ./flowers
     """
     _check_data(data)
-    folder = _advice_folder(output) if output else None
-    from advisor import face, html_report, report
-    from advisor.display import Bars
-    from recipes import run_folder
+    with _advice_folder(output) if output else nullcontext() as folder:
+        from advisor import face, html_report, report
+        from advisor.display import Bars
 
-    try:
         with Bars() as display:
             advice = face.recommend(data, display=display, **options)
         if as_json:
@@ -175,9 +173,6 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
             report.print_recommendation(advice.to_json())
         if folder:
             html_report.write_recommendation(advice, folder)
-    finally:
-        if folder:
-            run_folder.remove_if_empty(folder)
 
 
 @command_line.command()
@@ -289,12 +284,11 @@ def compare(
 
     comparison.check_minutes(budget)
     folder = Path(output) if output else _free_folder(data, "compare", resume)
-    run_folder.prepare(folder, resume, overwrite)
-    from advisor import comparison_report, face, report
-    from advisor.display import Bars
+    with run_folder.writing(folder, resume, overwrite), _resumable(folder):
+        from advisor import comparison_report, face, report
+        from advisor.display import Bars
 
-    try:
-        with _resumable(folder), Bars() as display:
+        with Bars() as display:
             advice = face.recommend(data, seed=seed, display=display, **options)
             if not as_json:
                 display.hide()
@@ -305,8 +299,6 @@ def compare(
                 advice, folder, budget, baseline, seed, display, options, resume
             ).to_json()
             comparison_report.write(compared, folder)
-    finally:
-        run_folder.remove_if_empty(folder)
     if as_json:
         print(json.dumps({"folder": str(folder), **compared}))
     else:
@@ -437,14 +429,15 @@ def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
     _check_data(data)
     from advisor import evaluation_report
     from advisor.display import Bars
-    from recipes import evaluation, prediction
+    from recipes import evaluation, prediction, run_folder
 
     finished = prediction.load(run)
     folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
-    with Bars() as display:
-        evaluated = evaluation.evaluate(finished, data, display)
-    metrics = evaluated.metrics()
-    evaluation_report.write(evaluated, metrics, folder)
+    with run_folder.holding(folder):
+        with Bars() as display:
+            evaluated = evaluation.evaluate(finished, data, display)
+        metrics = evaluated.metrics()
+        evaluation_report.write(evaluated, metrics, folder)
     if as_json:
         print(json.dumps({"folder": str(folder), **metrics}))
     else:
@@ -543,14 +536,15 @@ def _resumable(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _advice_folder(output: str) -> Path:
+@contextmanager
+def _advice_folder(output: str) -> Iterator[Path]:
     """Where `recommend` may write, made if it does not exist; the report of a run is not replaced."""
     from recipes import run_folder
 
-    folder = run_folder.make(Path(output))
-    if any((folder / name).exists() for name in (*FINISHED, "checkpoints")):
-        raise InputError(f"{folder} holds a run, whose report is kept; choose another --output")
-    return folder
+    with run_folder.holding(Path(output)) as folder:
+        if any((folder / name).exists() for name in (*FINISHED, "checkpoints")):
+            raise InputError(f"{folder} holds a run, whose report is kept; choose another --output")
+        yield folder
 
 
 def _name_of(data: str) -> str:

@@ -118,7 +118,7 @@ def _classes_of_splits(
     if "train" in part_of and not any(split == "train" for _, split in classes):
         raise InputError(
             f"{_shown(part_of['train'])} has no class folders; make one folder of images for each class in it"
-            f"{_or_its_table(top)}"
+            f"{_or_its_table(top)}, or give classes:{_shown(top.path)} if train is a class"
         )
     if not classes:
         raise InputError(
@@ -182,7 +182,7 @@ def _refuse_what_is_no_class(top: _Folder, splits: dict[Path, str], to_train: bo
         )
     if len(names) > 1 and all(_FOLD.fullmatch(name.casefold()) for name in names):
         raise InputError(_parts(folder, names, "folds of one data set"))
-    _refuse_images_and_marks(top, names)
+    _refuse_images_and_marks(top, names, f"; if each is a class, give classes:{folder}")
     if len(top.folders) == 1:
         if to_train:
             _refuse_a_folder_around_the_data(top)
@@ -230,15 +230,14 @@ def _in_words(names: list[str]) -> str:
     return (", " if more else " and ").join(f"{_shown(name)}/" for name in names[:2]) + more
 
 
-def _refuse_images_and_marks(top: _Folder, names: list[str]) -> None:
+def _refuse_images_and_marks(top: _Folder, names: list[str], insist: str = "") -> None:
     """A folder of images and one of what was drawn on them, as for segmentation or detection."""
     found = {re.sub(r"[\W_]+", "_", name.casefold()).strip("_") for name in names}
     if found & _IMAGE_FOLDERS and found & _MARK_FOLDERS and found <= _IMAGE_FOLDERS | _MARK_FOLDERS:
         held = _in_words(sorted(set(names)))
         raise InputError(
             f"{held} in {_shown(top.path)} look like images and their annotations, not classes; make a "
-            f"folder of images for each class, or a CSV file with path,label{_or_its_table(top)}; if each is "
-            f"a class, give classes:{_shown(top.path)}"
+            f"folder of images for each class, or a CSV file with path,label{_or_its_table(top)}{insist}"
         )
 
 

@@ -47,7 +47,6 @@ LARGEST_SQUARE = 2048
 # 8 bits a colour, whose planes are twice as large with 12.
 _WHOLE_BYTES = 20
 
-
 # What may be read before the pixels: of an ordinary file, and of one with long profiles or comments.
 SHORT_HEADER = 500_000
 LONG_HEADER = 8_000_000

@@ -37,7 +37,7 @@ LARGE_PIXELS = 10_000_000
 STRIP_PIXELS = 1_000_000
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit raises two kinds of warnings; ours gives a reason
-# In pieces that the allocator gives back. Of Pillow's own 16 MB, it keeps a gigabyte of freed ones among the threads.
+# In pieces that the allocator gives back: of 16 MB, as is usual, it keeps a gigabyte for the threads.
 Image.core.set_block_size(1 << 26)
 # Once and for all, for `warnings.catch_warnings` does not work in threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -119,12 +119,12 @@ def measure(path: str | Path) -> tuple[int, int]:
 def _opened(path: str | Path, at_least: int | None = None) -> Iterator[_Picture]:
     """A picture, and where `at_least` says of what size the memory that decoding it takes."""
     try:
+        if not os.path.getsize(path):  # before it is opened, for a named pipe would wait
+            raise UnreadableImage("the file is empty")
         raw = open(path, "rb", buffering=0)  # noqa: SIM115  _PictureFile closes it
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
     with _PictureFile(raw) as file:
-        if not os.fstat(raw.fileno()).st_size:
-            raise UnreadableImage("the file is empty")
         short, long = image_costs.most_read(file)
         try:
             picture = _open(file, short)

@@ -56,7 +56,7 @@ def look(name: str) -> str:
 def told_apart(one: str, other: str) -> tuple[str, str]:
     """Two names in quotes, with escapes where they would be printed alike."""
     same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
-    return (ascii(one), ascii(other)) if same else (repr(one), repr(other))
+    return (ascii(one), ascii(other)) if same else (f"'{one}'", f"'{other}'")
 
 
 def split_of_folder(name: str) -> str | None:

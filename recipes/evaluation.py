@@ -143,8 +143,9 @@ def _choose(
             "if some of these are among them, the numbers are too good"
         )
         return data, used, (warning,)
-    split_of = {image.content: image.split for image in known}
     contents = [bytes.fromhex(dataset.content(path)) for path in data.paths]
+    given = set(contents)
+    split_of = {image.content: image.split for image in known if image.content in given}
     splits = np.array([split_of.get(content, "") for content in contents])
     tested, unseen = np.flatnonzero(splits == "test"), np.flatnonzero(splits == "")
     if len(unseen) == len(data):
@@ -158,7 +159,7 @@ def _choose(
         left_out = len(data) - len(unseen)
         warning = f"images left out, for the run was trained or validated on them: {left_out:,}"
         return data.take(unseen), "the images that the run has not seen", (warning,)
-    own, given = [image for image in known if image.split == "test"], set(contents)
+    own = [image for image in known if image.split == "test"]
     lost = [image.path for image in own if image.content not in given]
     warnings = []
     if lost:

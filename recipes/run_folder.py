@@ -375,15 +375,26 @@ def score(labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str,
 
 @contextmanager
 def writing(folder: Path, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
-    """Hold a folder for one run, comparison or evaluation; where nothing is written, nothing is left.
+    """Hold a folder for one run or comparison.
 
     Raises:
         InputError: see `prepare`; or another command is writing to it.
     """
+    with holding(folder):
+        yield prepare(folder, resume, overwrite)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[Path]:
+    """Keep other commands from writing to a folder; where nothing is written, nothing is left.
+
+    Raises:
+        InputError: it cannot be written, or another command is writing to it.
+    """
     make(folder)
     try:
         with locked(folder):
-            yield prepare(folder, resume, overwrite)
+            yield folder
     finally:
         remove_if_empty(folder)
 
@@ -488,18 +499,20 @@ def start(
     return settings
 
 
-def _started(folder: Path) -> Any:
+def _started(folder: Path) -> dict[str, Any] | None:
     """What stands in started.json, or None where a run was interrupted before it was written."""
     name = "checkpoints/started.json"
     try:
         with run_files.reading(folder, name):
-            return read_json(folder / name)
+            started = read_json(folder / name)
+            run_files.conform(started, {})
+            return started
     except FileNotFoundError:
         return None
 
 
 def _settings_of(
-    started: Any, folder: Path, of: tuple[str, int], asked: dict[str, Any], fresh: Settings
+    started: dict[str, Any], folder: Path, of: tuple[str, int], asked: dict[str, Any], fresh: Settings
 ) -> Settings:
     """The settings in started.json, if it is of the same data and seed and was asked for in the same way.
 

@@ -171,7 +171,9 @@ def _unpickled(stream: io.BytesIO) -> Any:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(ahead), 1):
         if not _OPCODES.fullmatch(opcode.name):
             raise pickle.UnpicklingError(f"{opcode.name} is not part of a plain state dict")
-        if opcode.name.endswith("BINPUT") and int(argument or 0) > count:  # memory is taken for all below, too
+        if (
+            opcode.name.endswith("BINPUT") and int(argument or 0) > count
+        ):  # memory is taken for all below, too
             raise pickle.UnpicklingError("it remembers more than it holds")
     return _StateDictUnpickler(stream).load()
 
