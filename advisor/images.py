@@ -125,9 +125,8 @@ def _opened(path: str | Path, at_least: int | None = None) -> Iterator[_Picture]
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
     with _PictureFile(raw) as file:
-        short, long = image_costs.most_read(file)
         try:
-            picture = _open(file, short)
+            picture = _open(file, long=False)
         except _TooMuchRead:
             pass
         else:
@@ -137,10 +136,9 @@ def _opened(path: str | Path, at_least: int | None = None) -> Iterator[_Picture]
         # Alone, for what a long header becomes in Python is many times as large.
         with _memory.reserve(image_costs.MEMORY):
             try:
-                picture = _open(file, long)
-            except _TooMuchRead:
-                reason = f"more than {long / 1e6:.0f} MB are read before its pixels; save it without metadata"
-                raise UnreadableImage(reason) from None
+                picture = _open(file, long=True)
+            except _TooMuchRead as error:
+                raise UnreadableImage(str(error)) from None
             with picture.image:
                 yield picture
 
@@ -149,17 +147,21 @@ def _price(picture: _Picture, at_least: int | None) -> int:
     return 0 if at_least is None else image_costs.decoding_bytes(picture.image, picture.codestream, at_least)
 
 
-def _open(file: _PictureFile, allowed: int) -> _Picture:
-    file.seek(0)
-    file.allowed = allowed
+def _open(file: _PictureFile, long: bool) -> _Picture:
+    allowed = 0
     try:
+        file.allowed = image_costs.UNLIMITED
+        allowed = image_costs.most_read(file)[long]
+        file.seek(0)
+        file.allowed = allowed
         image = Image.open(file, formats=FORMATS)
         header = allowed - file.allowed
         file.allowed = image_costs.UNLIMITED
         codestream = image_costs.check(image, file, header)
         file.allowed = image_costs.most_read_with_pixels(image, file, allowed)
     except _TooMuchRead:
-        raise
+        reason = f"more than {allowed / 1e6:.0f} MB are read before its pixels; save it without metadata"
+        raise _TooMuchRead(reason) from None
     except image_costs.TooExpensive as error:
         raise UnreadableImage(str(error)) from None
     except Image.UnidentifiedImageError:

@@ -32,6 +32,7 @@ FORMULAS = (
 )
 ORDINARY = ("photo.jpg", "it's", "'quoted'", "a=b", "", "'", "Öl", "x-1", "'x")
 ACTING = "a\x1b[2J\u202egpj.\u200b\x07\x9b1m\u2066"  # clears the screen, turns the writing round, hides
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 LOCALE_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -42,12 +43,12 @@ def advisor(
     command = [sys.executable, "-m", "advisor.cli", *arguments]
     if shell:
         command = ["bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "bash", *command]
-    return subprocess.run(command, capture_output=True, text=text, env={**os.environ, **environment})
+    return subprocess.run(command, capture_output=True, text=text, env={**BUFFERED, **environment})
 
 
 def python(program: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+    return subprocess.run(command, capture_output=True, env={**BUFFERED, **environment})
 
 
 def predictions(paths: tuple[str, ...], classes: int) -> list[Prediction]:
@@ -213,6 +214,7 @@ import json, sys
 from advisor import report, screen
 with screen.ours():
     report.print_recommendation(json.load(open(sys.argv[1], encoding="utf-8")))
+    screen.say("日本, ± 1")
 """
 
 
@@ -226,11 +228,13 @@ def test_the_advice_is_printed_in_every_encoding(finished_run, tmp_path, encodin
     assert (done.returncode, done.stderr) == (0, b"")
     text = done.stdout.decode(encoding)
     assert max(map(len, text.splitlines())) <= 80
-    utf_8 = encoding == "utf-8"
-    assert ("───" in text) == utf_8
-    assert ("日本" if utf_8 else r"\u65e5\u672c") in text
+    japanese = "日本" if encoding == "utf-8" else r"\u65e5\u672c"
+    about = "~" if encoding == "ascii" else "±"
+    assert ("───" in text) == (encoding == "utf-8")
+    assert japanese in text
     assert (r"gr\xfcn" if encoding == "ascii" else "grün") in text
-    assert ("(~ 0.7%)" if encoding == "ascii" else "(± 0.7%)") in text
+    assert f"({about} 0.7%)" in text
+    assert text.endswith(f"\n{japanese}, {about} 1\n")
 
 
 def test_an_error_is_told_in_every_encoding():
