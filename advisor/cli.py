@@ -147,7 +147,8 @@ def command_line() -> None:
 
     DATA is a folder with one folder of images for each class, a folder with
     train/ and any of val/ and test/, a CSV file with the columns path,label
-    and optionally split, sklearn:digits, or tfds:NAME.
+    and optionally split, sklearn:digits, tfds:NAME, or classes:FOLDER, where
+    each folder is a class whatever it looks like.
     """
 
 
@@ -517,7 +518,10 @@ def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
 def _check_data(data: str) -> None:
     """Answer at once where DATA is not there, before anything slow is imported."""
     try:
-        missing = ":" not in data and not Path(data).expanduser().exists()
+        folder = data.removeprefix("classes:")
+        missing = ":" not in folder and not Path(folder).expanduser().exists()
+    except RuntimeError:  # of an unknown ~user
+        missing = True
     except OSError as error:
         raise InputError(f"cannot read {data}: {error.strerror}; check its permissions") from None
     if missing:

@@ -242,7 +242,7 @@ def _refuse_images_and_marks(top: _Folder, names: list[str], insist: str = "") -
 
 
 def _refuse_a_folder_around_the_data(top: _Folder) -> None:
-    """An archive unpacked into a folder of its own: the classes lie one folder deeper, or more."""
+    """An archive unpacked into a folder of its own, so that the classes lie deeper; or images and a table."""
     inner = _look_into(top.folders[0])
     while len(inner.folders) == 1 and not inner.pictures:
         inner = _look_into(inner.folders[0])
@@ -251,6 +251,11 @@ def _refuse_a_folder_around_the_data(top: _Folder) -> None:
         raise InputError(
             f"{_shown(top.path)} holds one folder only, so one class; the classes seem to lie deeper "
             f"({held}): give {_shown(inner.path)}"
+        )
+    if top.table:
+        raise InputError(
+            f"{_shown(top.path)} holds one folder only, so one class; if the labels stand in "
+            f"{_shown(top.table.name)}, give {_shown(top.table)}"
         )
 
 

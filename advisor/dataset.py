@@ -265,8 +265,8 @@ def _list_any(source: str, to_train: bool) -> Listing:
 
         return data_folder.read(write_tfds(source.removeprefix("tfds:")))
     insisted = source.startswith(INSIST)
-    path = Path(source.removeprefix(INSIST)).expanduser()
     try:
+        path = Path(source.removeprefix(INSIST)).expanduser()
         if path.is_dir():
             return data_folder.read(path, to_train, insisted)
         if path.is_file() and insisted:

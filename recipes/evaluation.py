@@ -124,7 +124,7 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
         shown=tuple(data.shown(data.paths[i]) for i in kept),
         unlike=np.array([item.unlike for item in predictions]) if run.neighbours else None,
         skipped=data.skipped + skipped,
-        warnings=warnings,
+        warnings=data.warnings + warnings,
     )
 
 

@@ -16,7 +16,7 @@ HEADER = "MB are read before its pixels"
 
 
 def write_all(folder: Path) -> dict[str, str]:
-    """Write the files; what is to be said of each by its name, "" where it may also be read."""
+    """Write the files; a pattern of what is to be said of each by its name, "" where it may be read."""
     said = {}
     for maker in (jpeg2000, webp, avif, tiff, png, jpeg, others):
         for name, content, reason in maker():
@@ -60,7 +60,7 @@ def jpeg2000() -> Iterator[tuple[str, bytes, str]]:
     length = struct.pack(">I", int.from_bytes(unreduced[part + 6 : part + 10], "big") + len(style))
     overruled = unreduced[: part + 6] + length + unreduced[part + 10 : data] + style + unreduced[data:]
     yield "tile-overrules.jp2", claiming(overruled, 5000, 5000), "MB of memory"
-    yield "components.jp2", replaced(plain, b"\xff\x51", 36, b"\x3f\xff"), "not an image"
+    yield "components.jp2", replaced(plain, b"\xff\x51", 36, b"\x3f\xff"), "components|not an image"
     yield "layers.jp2", replaced(plain, b"\xff\x52", 4, b"\xff\xff"), "layers"
 
 

@@ -137,9 +137,10 @@ def test_images_and_labels_of_a_detector_are_no_classes(make):
         dataset.load(str(root))
 
 
-def test_a_folder_of_images_and_a_table_names_the_table(make):
-    root = make("train", "test", files=("labels.csv",))
-    with pytest.raises(InputError, match=f"or give {root}/labels.csv"):
+@pytest.mark.parametrize("folders", [["train", "test"], ["images"], ["."]], ids=" ".join)
+def test_images_without_class_folders_and_a_table_name_the_table(folders, make):
+    root = make(*folders, files=("labels.csv",))
+    with pytest.raises(InputError, match=f"give {root}/labels.csv"):
         dataset.load(str(root))
 
 
@@ -175,6 +176,12 @@ def test_nothing_is_told_where_all_is_used(make):
 def test_warnings_about_the_source_outlast_another_draw(make):
     data = dataset.load(str(make("cat", "dog", ".")))
     assert dataset.split(data, 1).warnings == data.warnings != ()
+
+
+@pytest.mark.parametrize("source", ["~no such user/data", "classes:~no such user/data", "classes:/nowhere"])
+def test_a_folder_that_is_not_there_is_one_line(source):
+    with pytest.raises(InputError, match="does not exist"):
+        dataset.load(source)
 
 
 def test_evaluation_needs_no_training_images(make):

@@ -1,6 +1,7 @@
 """Files to pixels: every kind of image looks as in a viewer, or is refused with a reason."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -287,7 +288,7 @@ def test_bombs_take_little_memory_and_time(tmp_path):
     expected = image_bombs.write_all(tmp_path)
     found = decode_all_in_a_process(tmp_path)
     assert found.keys() == expected.keys()
-    assert {name: said for name, (_, _, said) in found.items() if expected[name] not in said} == {}
+    assert {name: said for name, (_, _, said) in found.items() if not re.search(expected[name], said)} == {}
     assert sum(memory for memory, _, _ in found.values()) < 1000
     assert max(seconds for _, seconds, _ in found.values()) < 10
 
