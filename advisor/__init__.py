@@ -7,8 +7,8 @@
 >>> finished = advisor.run("sklearn:digits", recipe="feature_extraction", output="runs/digits")
 """
 
-from advisor.devices import quiet_tensorflow
-from advisor.face import recommend, run
+from advisor.api import recommend, run
+from advisor.system.devices import quiet_tensorflow
 
 __all__ = ["recommend", "run"]
 

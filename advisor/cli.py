@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advisor import screen
 from advisor.choices import DEFAULT_SAMPLE, MODES, RECIPES
 from advisor.errors import InputError
+from advisor.system import screen
 
 if TYPE_CHECKING:
-    from advisor.recommendation import Recommendation
-    from recipes.prediction import Prediction
+    from advisor.advice.recommendation import Recommendation
+    from recipes.runs.prediction import Prediction
 
 FORMATS = ("saved_model", "tflite", "onnx")
 FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
@@ -163,17 +163,18 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     """
     _check_data(data)
     with _advice_folder(output) if output else nullcontext() as folder:
-        from advisor import face, html_report, report
-        from advisor.display import Bars
+        from advisor import api
+        from advisor.report import page, terminal
+        from advisor.system.progress import Bars
 
         with Bars() as display:
-            advice = face.recommend(data, display=display, **options)
+            advice = api.recommend(data, display=display, **options)
         if as_json:
             print(json.dumps(advice.to_json()))
         else:
-            report.print_recommendation(advice.to_json())
+            terminal.print_recommendation(advice.to_json())
         if folder:
-            html_report.write_recommendation(advice, folder)
+            page.write_recommendation(advice, folder)
 
 
 @command_line.command()
@@ -219,8 +220,9 @@ def run(
         raise click.UsageError("give either --auto or --recipe NAME")
     _check_data(data)
     _check_options(recipe, options)
-    from advisor import face, report
-    from advisor.display import Bars
+    from advisor import api
+    from advisor.report import terminal
+    from advisor.system.progress import Bars
 
     folder = Path(output) if output else _free_folder(data, recipe or "auto", resume)
     with _resumable(folder), Bars() as display:
@@ -228,9 +230,9 @@ def run(
         def show(advice: Recommendation) -> None:
             if not as_json:
                 display.hide()
-                report.print_recommendation(advice.to_json())
+                terminal.print_recommendation(advice.to_json())
 
-        finished = face.run(
+        finished = api.run(
             data,
             recipe=recipe,
             output=folder,
@@ -244,7 +246,7 @@ def run(
     if as_json:
         print(json.dumps({"folder": str(folder), **finished.metrics}))
     else:
-        report.print_run(finished)
+        terminal.print_run(finished)
 
 
 @command_line.command()
@@ -281,30 +283,31 @@ def compare(
     """
     _check_data(data)
     _check_options(None, options)
-    from recipes import comparison, run_folder
+    from recipes.runs import comparison, run_folder
 
     comparison.check_minutes(budget)
     folder = Path(output) if output else _free_folder(data, "compare", resume)
     with run_folder.writing(folder, resume, overwrite), _resumable(folder):
-        from advisor import comparison_report, face, report
-        from advisor.display import Bars
+        from advisor import api
+        from advisor.report import leaderboard, terminal
+        from advisor.system.progress import Bars
 
         with Bars() as display:
-            advice = face.recommend(data, seed=seed, display=display, **options)
+            advice = api.recommend(data, seed=seed, display=display, **options)
             if not as_json:
                 display.hide()
-                report.print_recommendation(advice.to_json())
+                terminal.print_recommendation(advice.to_json())
             if overwrite and not resume:
                 comparison.clear(folder)
             compared = comparison.compare(
                 advice, folder, budget, baseline, seed, display, options, resume
             ).to_json()
-            comparison_report.write(compared, folder)
+            leaderboard.write(compared, folder)
     if as_json:
         print(json.dumps({"folder": str(folder), **compared}))
     else:
-        comparison_report.print_comparison(compared)
-        screen.say(f"Runs, report.html and leaderboard.png are in {folder}")
+        leaderboard.print_comparison(compared)
+        screen.say(f"Runs, terminal.html and leaderboard.png are in {folder}")
         if any(row["status"] in ("out of time", "not run") for row in compared["leaderboard"]):
             screen.say(f"To train on, give the same command with --output {folder} --resume")
 
@@ -344,9 +347,9 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         raise InputError(f"{Path(csv_file).parent} does not exist; make it, or choose another --csv")
     if csv_file not in (None, "-") and Path(csv_file).is_dir():
         raise InputError(f"{csv_file} is a folder; choose another --csv")
-    from advisor import prediction_tables
-    from advisor.display import Bars, Silent
-    from recipes import prediction
+    from advisor.report import prediction_tables
+    from advisor.system.progress import Bars, Silent
+    from recipes.runs import prediction
 
     if isinstance(sys.stdin, io.TextIOWrapper) and os.name == "posix":  # names of files are bytes there
         sys.stdin.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
@@ -428,9 +431,9 @@ def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
     Example: advisor evaluate runs/flowers-auto ./more-flowers
     """
     _check_data(data)
-    from advisor import evaluation_report
-    from advisor.display import Bars
-    from recipes import evaluation, prediction, run_folder
+    from advisor.report import evaluation_report
+    from advisor.system.progress import Bars
+    from recipes.runs import evaluation, prediction, run_folder
 
     finished = prediction.load(run)
     folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
@@ -465,8 +468,8 @@ def export(run: str, format: str, output: str | None, as_json: bool, overwrite: 
     \b
     Example: advisor export runs/flowers-auto --format tflite
     """
-    from recipes import export as exports
-    from recipes import prediction
+    from recipes.runs import export as exports
+    from recipes.runs import prediction
 
     finished = prediction.load(run)
     made = exports.export(finished, format, Path(output) if output else None, overwrite)
@@ -510,7 +513,7 @@ def backbones(as_json: bool) -> None:
 
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     """Answer at once where an option is wrong, before anything slow is imported."""
-    from advisor.settings import Options
+    from advisor.advice.settings import Options
 
     Options(**{k: v for k, v in options.items() if k not in ("sample", "source")}).check(recipe)
 
@@ -543,7 +546,7 @@ def _resumable(folder: Path) -> Iterator[None]:
 @contextmanager
 def _advice_folder(output: str) -> Iterator[Path]:
     """Where `recommend` may write, made if it does not exist; the report of a run is not replaced."""
-    from recipes import run_folder
+    from recipes.runs import run_folder
 
     with run_folder.holding(Path(output)) as folder:
         if any((folder / name).exists() for name in (*FINISHED, "checkpoints")):

@@ -1,4 +1,4 @@
-"""What it brings to average the weights before and after training, see recipes/averaging.py.
+"""What it brings to average the weights before and after training, see recipes/training/averaging.py.
 
     python -m benchmarks.averaging DATA... --sizes 50 200 1000 --seeds 0 1 --output results.jsonl
     python -m benchmarks.averaging --table benchmarks/results/regret.jsonl
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from advisor.quadrant import FEWEST_VALIDATION_IMAGES
+from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from benchmarks import results
 from benchmarks.regret import measured
-from recipes.averaging import Average
+from recipes.training.averaging import Average
 
 CLEAR_GAINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, np.inf)
 

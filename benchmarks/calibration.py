@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
+from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
 from benchmarks.regret import measured
 from benchmarks.results import markdown, paired_gain
 

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import dataset, recommendation
-from advisor.display import Silent
-from advisor.probe import Evidence
-from advisor.quadrant import Quadrant
-from advisor.recommendation import Factor
-from advisor.settings import Options
+from advisor.advice import recommendation
+from advisor.advice.recommendation import Factor
+from advisor.advice.rule import Quadrant
+from advisor.advice.settings import Options
+from advisor.data import dataset
+from advisor.evidence.probe import Evidence
+from advisor.system.progress import Silent
 from benchmarks.speed import embedding_speed
 from benchmarks.tasks import cut, train
 

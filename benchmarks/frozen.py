@@ -6,7 +6,7 @@
 For each data set, size and seed: what `advisor recommend` says of both recipes before anything is trained,
 and the accuracy that they then reach, at the backbone's own image size unless another is given. One JSON
 line is written as each task is done; tasks whose line is there already are skipped. The last table tells
-what other beliefs about the gain of all depths would have cost, see `advisor.probe.better_frozen`.
+what other beliefs about the gain of all depths would have cost, see `advisor.evidence.probe.better_frozen`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from advisor import recommendation
-from advisor.display import Silent
-from advisor.quadrant import (
+from advisor.advice import recommendation
+from advisor.advice.rule import (
     ALL_DEPTHS_GAIN,
     ALL_DEPTHS_SPREAD,
     SIMILAR_FROM_SCORE,
     least_gain_of_all_depths,
 )
-from advisor.settings import Options
+from advisor.advice.settings import Options
+from advisor.system.progress import Silent
 from benchmarks import results
 from benchmarks.tasks import cut, train
 

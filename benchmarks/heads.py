@@ -15,8 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from advisor import backbones, dataset, embedding, linear_head
-from advisor.signed_root import signed_root
+from advisor import backbones
+from advisor.data import dataset
+from advisor.evidence import embedding, linear_head
+from advisor.evidence.signed_root import signed_root
 from benchmarks.results import markdown
 
 MOST_IMAGES, FEWEST_JUDGED = 2_000, 150

@@ -1,4 +1,4 @@
-"""Rebuild advisor/reference_imagenet.npy from a folder of reference images.
+"""Rebuild advisor/evidence/reference_imagenet.npy from a folder of reference images.
 
     python benchmarks/make_reference.py ../shared/data/imagenet-samples
 
@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import backbones, dataset, embedding
-from advisor.storage import replacing
+from advisor import backbones
+from advisor.data import dataset
+from advisor.evidence import embedding
+from advisor.system.storage import replacing
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("advisor/reference_imagenet.npy"))
+    parser.add_argument("--output", type=Path, default=Path("advisor/evidence/reference_imagenet.npy"))
     arguments = parser.parse_args()
     paths = sorted(
         str(path) for path in arguments.folder.iterdir() if path.suffix.lower() in (".jpg", ".png")

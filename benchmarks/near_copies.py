@@ -1,4 +1,4 @@
-"""How many copies `advisor/near_copies.py` finds, and how many pairs it names among images as they are.
+"""How many copies `advisor/data/near_copies.py` finds, and how many pairs it names among images as they are.
 
     python -m benchmarks.near_copies DATA...
 
@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from advisor import backbones, dataset, images, near_copies
+from advisor import backbones
+from advisor.data import dataset, images, near_copies
 from benchmarks.results import markdown
 
 MOST, COPIED = 1000, 100

@@ -1,4 +1,4 @@
-"""How well images unlike the training images are recognised: the numbers in recipes/outliers.py.
+"""How well images unlike the training images are recognised: the numbers in advisor/evidence/outliers.py.
 
     python benchmarks/outliers.py ../shared/data
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from advisor import backbones, dataset, embedding
-from advisor.signed_root import signed_root
-from recipes import outliers
+from advisor import backbones
+from advisor.data import dataset
+from advisor.evidence import embedding, outliers
+from advisor.evidence.signed_root import signed_root
 
 SETS = ("hymenoptera", "flowers", "neu", "malaria")
 MOST = 1000  # images of another data set

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from advisor import recommendation
+from advisor.advice import recommendation
+from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
+from advisor.advice.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
 from advisor.choices import RECIPES
-from advisor.display import Silent
-from advisor.quadrant import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
-from advisor.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
+from advisor.system.progress import Silent
 from benchmarks import results
 from benchmarks.tasks import Task, cut, train
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.storage import replacing
+from advisor.system.storage import replacing
 
 
 def read(file: Path) -> list[dict[str, Any]]:

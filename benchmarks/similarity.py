@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from advisor import backbones, dataset, embedding, similarity
+from advisor import backbones
+from advisor.data import dataset
+from advisor.evidence import embedding, similarity
 
 MOST = 600
 

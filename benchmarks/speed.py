@@ -26,8 +26,10 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import backbones, dataset, embedding, images
-from advisor.dataset import Dataset
+from advisor import backbones
+from advisor.data import dataset, images
+from advisor.data.dataset import Dataset
+from advisor.evidence import embedding
 from benchmarks.results import markdown
 
 ADVISOR = (sys.executable, "-m", "advisor.cli")

@@ -11,11 +11,12 @@ from unittest import mock
 
 import numpy as np
 
-from advisor import dataset
-from advisor.dataset import SPLITS, Dataset
-from advisor.display import Silent
-from advisor.settings import Settings
-from recipes import averaging, run_folder, training
+from advisor.advice.settings import Settings
+from advisor.data import dataset
+from advisor.data.dataset import SPLITS, Dataset
+from advisor.system.progress import Silent
+from recipes.runs import run_folder
+from recipes.training import averaging, gradient
 
 MOST_TEST_IMAGES = 500
 
@@ -96,7 +97,7 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
         return average
 
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(training, "use_best_average", watched):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(gradient, "use_best_average", watched):
         finished = run_folder.run(task.judged, settings, Path(folder), task.seed, Silent())
     correct = finished.test_probabilities.argmax(axis=1) == finished.test_labels
     return {

@@ -1,4 +1,4 @@
-"""Which learning rate, and should batch norm's statistics adapt? The defaults in advisor/settings.py.
+"""Which learning rate, and should batch norm's statistics adapt? The defaults in advisor/advice/settings.py.
 
     python -m benchmarks.training_choices DATA... --size 1000 --image-size 128 --epochs 8
 
@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from advisor import backbones
-from advisor.settings import Options, choose
+from advisor.advice.settings import Options, choose
 from benchmarks.tasks import cut, train
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipes import frozen, training
 from recipes.job import Job, Trained
+from recipes.training import frozen, gradient
 
 
 def train(job: Job) -> Trained:
@@ -12,4 +12,4 @@ def train(job: Job) -> Trained:
     Mode "cached": features are computed once and the head is solved on them. Mode "augmented": images
     go through the frozen backbone anew in each epoch, each time changed at random.
     """
-    return training.train(job) if job.settings.mode == "augmented" else frozen.train(job)
+    return gradient.train(job) if job.settings.mode == "augmented" else frozen.train(job)

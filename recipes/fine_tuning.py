@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipes import training
 from recipes.job import Job, Trained
+from recipes.training import gradient
 
 
 def train(job: Job) -> Trained:
@@ -11,4 +11,4 @@ def train(job: Job) -> Trained:
 
     Mode "everything": all layers. Mode "partial": the layers from `settings.train_from` upwards.
     """
-    return training.train(job)
+    return gradient.train(job)

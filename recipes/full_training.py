@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipes import training
 from recipes.job import Job, Trained
+from recipes.training import gradient
 
 
 def train(job: Job) -> Trained:
@@ -12,4 +12,4 @@ def train(job: Job) -> Trained:
     Starts from random weights where `settings.init` is "random"; only then do batch norm's statistics
     follow the new data, and the head sees the last layer alone.
     """
-    return training.train(job)
+    return gradient.train(job)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
-from advisor.dataset import Dataset
-from advisor.display import Display, Silent
-from advisor.embedding import Features
-from advisor.linear_head import Judged
-from advisor.settings import Settings
-from advisor.signed_root import signed_root
+from advisor.data.dataset import Dataset
+from advisor.evidence.embedding import Features
+from advisor.evidence.linear_head import Judged
+from advisor.evidence.signed_root import signed_root
+from advisor.system.progress import Display, Silent
 
 if TYPE_CHECKING:
     import keras
@@ -108,7 +108,7 @@ class Trained:
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
         precision: Keras' dtype policy while training.
-        share: of the trained weights in the model's, 0..1, see `recipes.averaging`; None where only
+        share: of the trained weights in the model's, 0..1, see `recipes.training.averaging`; None where only
             features were trained on.
         earlier_seconds: of epochs that were trained before an interruption.
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipes import frozen, training
 from recipes.job import Job, Trained
+from recipes.training import frozen, gradient
 
 
 def train(job: Job) -> Trained:
@@ -13,4 +13,4 @@ def train(job: Job) -> Trained:
     that matter (a convex form of Head2Toe, Evci et al., ICML 2022). Mode "cut": the network up to the
     depth at which a linear probe was best. Mode "partial": the low layers frozen, the high ones trained.
     """
-    return training.train(job) if job.settings.mode == "partial" else frozen.train(job)
+    return gradient.train(job) if job.settings.mode == "partial" else frozen.train(job)

@@ -55,7 +55,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     from PIL import Image
 
-    from advisor import face
+    from advisor import api
 
     folder = tmp_path_factory.mktemp("stripes")
     generator = np.random.default_rng(0)
@@ -65,5 +65,5 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = np.tile(np.array(color), (48, 48, 1)) + generator.integers(-40, 40, (48, 48, 1))
             pixels[:: 3 + number % 4] //= 2
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"images/{name}/{number}.png")
-    face.run(str(folder / "images"), recipe="feature_extraction", output=folder / "run", image_size=32)
+    api.run(str(folder / "images"), recipe="feature_extraction", output=folder / "run", image_size=32)
     return folder / "run"

@@ -9,10 +9,11 @@ import math
 import numpy as np
 import pytest
 
-from advisor import linear_head, probe, quadrant, recommendation, similarity
+from advisor.advice import recommendation, rule
 from advisor.cli import main
-from advisor.embedding import Features
-from advisor.signed_root import signed_root
+from advisor.evidence import linear_head, probe, similarity
+from advisor.evidence.embedding import Features
+from advisor.evidence.signed_root import signed_root
 from benchmarks import ci
 
 
@@ -89,23 +90,23 @@ def test_a_small_sample_lies_in_the_interval_of_a_large_one():
 
 
 def test_size_and_similarity_make_the_quadrant():
-    def at(images: int, distance: float) -> quadrant.Quadrant:
+    def at(images: int, distance: float) -> rule.Quadrant:
         score = similarity.score(distance)
         measured = similarity.Similarity(score, (score, score), distance, 0.01, "reference")
-        return quadrant.place(images, measured)
+        return rule.place(images, measured)
 
     # What the source documents call few and many: 341; 4,242 and 10,015 images.
     assert at(341, 0.3).name == "small-dissimilar"
     assert at(4242, 0.1).name == "large-similar"
     assert at(10015, 0.3).name == "large-dissimilar"
     assert at(200, 0.08).confidence > at(900, 0.15).confidence
-    assert at(quadrant.LARGE_FROM_IMAGES, 0.05).neighbour() == "small-similar"
+    assert at(rule.LARGE_FROM_IMAGES, 0.05).neighbour() == "small-similar"
 
 
-def place_of(name: str) -> quadrant.Quadrant:
+def place_of(name: str) -> rule.Quadrant:
     size, level = name.split("-")
-    likely = dict.fromkeys(quadrant.RECIPE, 0.0) | {name: 1.0}
-    return quadrant.Quadrant(name, size, "high" if level == "similar" else "low", likely)
+    likely = dict.fromkeys(rule.RECIPE, 0.0) | {name: 1.0}
+    return rule.Quadrant(name, size, "high" if level == "similar" else "low", likely)
 
 
 def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
@@ -144,7 +145,7 @@ def test_measurements_decide_where_all_is_solved_or_training_can_be_judged(
 ):
     advised, reasons = recommendation.decide(place_of(name), evidence_of(last, together), validated_on)
     assert advised == recipe
-    assert ("Evidence" in [row.factor for row in reasons]) == (recipe != quadrant.RECIPE[name])
+    assert ("Evidence" in [row.factor for row in reasons]) == (recipe != rule.RECIPE[name])
 
 
 def test_the_labels_of_test_images_choose_nothing(capsys, tmp_path):
@@ -167,13 +168,13 @@ def test_the_labels_of_test_images_choose_nothing(capsys, tmp_path):
 def test_near_a_border_the_next_quadrant_is_named_and_nowhere_else(capsys):
     def told(images: int, distance: float) -> list[str]:
         measured = similarity.Similarity(similarity.score(distance), (0.0, 1.0), distance, 0.01, "reference")
-        place = quadrant.place(images, measured)
-        found = recommendation.alternatives(place, quadrant.RECIPE[place.name])
+        place = rule.place(images, measured)
+        found = recommendation.alternatives(place, rule.RECIPE[place.name])
         return [item.recipe for item in found if "run advisor compare" in item.when]
 
-    border = -similarity.SCALE * math.log(quadrant.SIMILAR_FROM_SCORE)
-    assert told(quadrant.LARGE_FROM_IMAGES, 0.3) == ["shallow_features"]
-    assert len(told(quadrant.LARGE_FROM_IMAGES, border)) == 1
+    border = -similarity.SCALE * math.log(rule.SIMILAR_FROM_SCORE)
+    assert told(rule.LARGE_FROM_IMAGES, 0.3) == ["shallow_features"]
+    assert len(told(rule.LARGE_FROM_IMAGES, border)) == 1
     assert told(50, 0.3) == []
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor import dataset, images
 from advisor.cli import main
+from advisor.data import dataset, images
 
 
 def noise(seed: int, size: int = 32, mean: float = 128.0) -> Image.Image:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from advisor.errors import InputError
-from recipes import run_folder
+from recipes.runs import run_folder
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_run_of_other_data_is_not_resumed(tmp_path):
 
 
 def test_a_run_is_not_resumed_with_other_options(tmp_path):
-    from advisor import dataset
+    from advisor.data import dataset
 
     data = dataset.load("sklearn:digits")
     (tmp_path / "checkpoints").mkdir()
@@ -135,7 +135,7 @@ def test_a_run_is_not_resumed_with_other_options(tmp_path):
 
 @pytest.mark.parametrize("lost", ["asked", "settings"])
 def test_a_run_of_another_version_is_not_resumed(tmp_path, lost):
-    from advisor import dataset
+    from advisor.data import dataset
 
     data = dataset.load("sklearn:digits")
     (tmp_path / "checkpoints").mkdir()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from advisor.dataset import SPLITS
+from advisor.data.dataset import SPLITS
 from benchmarks import averaging, calibration, ci, regret, results, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")

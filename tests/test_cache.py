@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor import backbones, dataset, embedded, embedding, storage
+from advisor import backbones
+from advisor.data import dataset, packaged
 from advisor.errors import InputError
+from advisor.evidence import embedding
+from advisor.system import storage
 
 
 @pytest.fixture
@@ -294,7 +297,7 @@ def joined_by_others(folder: Path) -> None:
 
 
 def listed_by_nobody(folder: Path) -> None:
-    (folder / embedded.LISTING).unlink()
+    (folder / packaged.LISTING).unlink()
 
 
 def turned_into_a_file(folder: Path) -> None:
@@ -310,15 +313,15 @@ def test_a_damaged_data_set_is_written_again(damage, cache, monkeypatch):
 
     few = SimpleNamespace(target=np.arange(40) % 10, images=np.arange(40 * 64).reshape(40, 8, 8) % 17)
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda: few)
-    folder = embedded.write_digits()
+    folder = packaged.write_digits()
     whole = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert len(whole) == 41
     damage(folder)
-    assert embedded.write_digits() == folder
+    assert packaged.write_digits() == folder
     assert whole == {
         file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()
     }
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     written = folder.stat().st_mtime_ns
-    embedded.write_digits()
+    packaged.write_digits()
     assert folder.stat().st_mtime_ns == written

@@ -116,11 +116,11 @@ def test_recommend_writes_to_a_new_folder_to_an_empty_one_and_to_its_own(finishe
 
 
 def test_a_long_stage_says_now_and_then_how_far_it_is_where_there_is_no_terminal(capsys, monkeypatch):
-    from advisor import display
+    from advisor.system import progress
 
     now = [0.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
-    with display.Bars() as bars:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.Bars() as bars:
         step = bars.steps("Training")
         for second in range(0, 140):
             now[0] = float(second)

@@ -13,13 +13,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from advisor import comparison_report, dataset, recommendation
+from advisor.advice import recommendation
+from advisor.advice.rule import Quadrant
+from advisor.advice.settings import Options, Settings
 from advisor.cli import main
-from advisor.display import Silent
-from advisor.quadrant import Quadrant
-from advisor.settings import Options, Settings
+from advisor.data import dataset
+from advisor.report import leaderboard
+from advisor.system.progress import Silent
 from benchmarks import ci
-from recipes import run_folder
+from recipes.runs import run_folder
 
 
 def leave(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -241,7 +243,7 @@ def test_recipes_that_are_one_training_are_told_as_such(capsys):
         "macro_f1": 0.9, "seconds": 60.0, "parameters": 3_338_020, "advised": True,
     }  # fmt: skip
     twin = {**row, "name": "full_training", "status": "as fine_tuning", "advised": False}
-    comparison_report.print_comparison({"advised": "fine_tuning", "regret": 0.0, "leaderboard": [row, twin]})
+    leaderboard.print_comparison({"advised": "fine_tuning", "regret": 0.0, "leaderboard": [row, twin]})
     told = " ".join(capsys.readouterr().out.split())
     assert "full_training 90.0% 80.0%-95.0% 0.900 60 3,338,020 trained once" in told
     assert "full_training is the same training as fine_tuning" in told

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from advisor import dataset
+from advisor.data import dataset
+from advisor.data.names import natural_order
 from advisor.errors import InputError
-from advisor.names import natural_order
 
 
 @pytest.fixture

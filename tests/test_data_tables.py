@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advisor import data_table, dataset
+from advisor.data import dataset, table
 from advisor.errors import InputError
 
 NAMES = [f"{label}/{i}.png" for label in "ab" for i in range(10)]
@@ -180,7 +180,7 @@ def test_time_grows_as_the_rows_do(tmp_path):
         lines = [f"{i}.png,class {i % 1000},{i}" for i in range(rows)]
         (tmp_path / "labels.csv").write_text("\n".join(["path,label,id", *lines]))
         began = time.process_time()
-        assert len(data_table.read(tmp_path / "labels.csv").entries) == rows
+        assert len(table.read(tmp_path / "labels.csv").entries) == rows
         return time.process_time() - began
 
     few = min(seconds(5_000) for _ in range(3))
@@ -207,7 +207,7 @@ def test_any_table_is_read_or_refused(columns, rows, noise, folder):
     text = "\n".join(",".join(row) for row in [header, *rows])
     (folder / "any.csv").write_bytes(text.encode(errors="surrogatepass") + noise)
     try:
-        listing = data_table.read(folder / "any.csv")
+        listing = table.read(folder / "any.csv")
     except InputError:
         return
     assert listing.entries

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advisor import dataset
+from advisor.data import dataset
 from advisor.errors import InputError
 
 

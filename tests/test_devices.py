@@ -55,7 +55,7 @@ def test_training_on_two_devices_or_in_half_precision_ends_in_a_plain_model(setu
 
 
 def test_without_a_gpu_training_is_in_single_precision(monkeypatch: pytest.MonkeyPatch):
-    from advisor import devices
+    from advisor.system import devices
 
     monkeypatch.setattr(devices, "gpus", lambda: ())
     assert devices.precision() == "float32"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor import scores
+from advisor import results
 from advisor.cli import main
-from recipes import run_folder
+from recipes.runs import run_folder
 
 
 def leave(*arguments: object) -> int:
@@ -118,7 +118,7 @@ def test_own_data_are_known_in_any_folder(finished_run, moved, monkeypatch, answ
 
 def test_a_new_image_among_the_own_data_changes_nothing(finished_run, moved, monkeypatch, answer):
     evaluated = []
-    monkeypatch.setattr("advisor.evaluation_report.write", lambda it, *_: evaluated.append(it))
+    monkeypatch.setattr("advisor.report.evaluation_report.write", lambda it, *_: evaluated.append(it))
     with Image.open(moved / "red" / "0.png") as image:
         image.rotate(90).save(moved / "red" / "new.png")
     found = answer(moved)
@@ -171,21 +171,21 @@ def test_damaged_splits_are_one_line(finished_run, moved, tmp_path, refused, tex
 
 def test_calibration_error_of_known_cases():
     sure = np.tile(np.float32([0.9, 0.1]), (10, 1))
-    assert scores.calibration_error(np.array([0] * 9 + [1]), sure) == pytest.approx(0, abs=1e-6)
-    assert scores.calibration_error(np.zeros(10, int), sure) == pytest.approx(0.1, abs=1e-6)
-    assert scores.calibration_error(np.ones(10, int), sure) == pytest.approx(0.9, abs=1e-6)
+    assert results.calibration_error(np.array([0] * 9 + [1]), sure) == pytest.approx(0, abs=1e-6)
+    assert results.calibration_error(np.zeros(10, int), sure) == pytest.approx(0.1, abs=1e-6)
+    assert results.calibration_error(np.ones(10, int), sure) == pytest.approx(0.9, abs=1e-6)
     mixed = np.concatenate([sure, np.tile(np.float32([0.4, 0.6]), (10, 1))])
     labels = np.array([0] * 10 + [1] * 5 + [0] * 5)
-    assert scores.calibration_error(labels, mixed) == pytest.approx(0.1, abs=1e-6)
+    assert results.calibration_error(labels, mixed) == pytest.approx(0.1, abs=1e-6)
 
 
 def test_reliability_bins_hold_every_image():
     draw = np.random.default_rng(0)
     probabilities = draw.dirichlet([0.3, 0.3, 0.3], 500)
     probabilities[0] = [1, 0, 0]
-    images, confidence, accuracy = scores.reliability(draw.integers(0, 3, 500), probabilities)
+    images, confidence, accuracy = results.reliability(draw.integers(0, 3, 500), probabilities)
     assert images.sum() == 500
     held = images > 0
-    edges = np.arange(scores.BINS + 1) / scores.BINS
+    edges = np.arange(results.BINS + 1) / results.BINS
     assert ((confidence > edges[:-1]) & (confidence <= edges[1:] + 1e-12))[held].all()
     assert ((accuracy >= 0) & (accuracy <= 1)).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from advisor.cli import main
-from recipes import export
+from recipes.runs import export
 
 
 def leave(*arguments: object) -> int:

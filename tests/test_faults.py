@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor import backbones, dataset, embedding, images
+from advisor import backbones
 from advisor.cli import main
-from advisor.display import Bars
+from advisor.data import dataset, images
+from advisor.evidence import embedding
+from advisor.system.progress import Bars
 
 
 @pytest.fixture

@@ -44,7 +44,9 @@ def images_of(finished_run: Path) -> Path:
 @pytest.mark.parametrize("damage", hostile_runs.BEFORE_LOADING)
 def test_refused_before_anything_slow(damage, finished_run, tmp_path, refused, monkeypatch):
     run = hostile_runs.make(finished_run, tmp_path, hostile_runs.BEFORE_LOADING[damage])
-    monkeypatch.setattr("advisor.devices.load_tensorflow", lambda: pytest.fail("TensorFlow was loaded"))
+    monkeypatch.setattr(
+        "advisor.system.devices.load_tensorflow", lambda: pytest.fail("TensorFlow was loaded")
+    )
     monkeypatch.chdir(tmp_path / "outside")
     images = images_of(finished_run)
     for command in (

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from advisor import codestreams, images
+from advisor.data import codestreams, images
 from advisor.errors import InputError
 
 RED, BLUE, WHITE, GREY = (200, 40, 30), (20, 60, 210), (255, 255, 255), (128, 128, 128)

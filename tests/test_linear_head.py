@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from advisor import linear_head
-from advisor.signed_root import signed_root
+from advisor.evidence import linear_head
+from advisor.evidence.signed_root import signed_root
 
 
 def clouds(count: int, width: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

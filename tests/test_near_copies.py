@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from advisor import near_copies
 from advisor.cli import main
+from advisor.data import near_copies
 
 
 def picture(seed: int, size: int = 120) -> Image.Image:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from advisor.advice.rule import RECIPE
 from advisor.choices import MODES
-from advisor.quadrant import RECIPE
-from recipes import run_folder
+from recipes.runs import run_folder
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from advisor.cli import main
-from recipes import outliers, prediction
+from advisor.evidence import outliers
+from recipes.runs import prediction
 
 
 def leave(*arguments: object) -> int:
@@ -50,7 +51,7 @@ def test_table(finished_run, photos, capsys):
 def test_json_is_one_object_with_the_same_answers_as_plain_keras(finished_run, photos, capsys):
     import keras
 
-    from advisor import images
+    from advisor.data import images
 
     assert leave("predict", finished_run, photos, "--json") == 0
     answer = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advisor import settings
+from advisor.advice import settings
 from advisor.cli import main
 from benchmarks import ci
 
@@ -84,8 +84,8 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     from dataclasses import replace
 
     from advisor import backbones
-    from advisor.settings import Options, choose
-    from recipes.assembly import assemble, freeze, head_layers
+    from advisor.advice.settings import Options, choose
+    from recipes.training.assembly import assemble, freeze, head_layers
 
     backbone = backbones.load(backbones.BUNDLED)
     taps = backbone.taps
@@ -114,7 +114,7 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     ],
 )
 def test_training_starts_from_the_better_frozen_head(recipe, extra, help_, taps):
-    from advisor.settings import Options, choose
+    from advisor.advice.settings import Options, choose
 
     options = Options(**extra)
     chosen = choose(recipe, options, ("low", "high"), "low", 224, False, np.ones(2), 100, False, help_)
@@ -138,7 +138,7 @@ def test_the_best_average_of_the_weights_is_found(before, after, share):
     import keras
     import tensorflow as tf
 
-    from recipes.averaging import use_best_average
+    from recipes.training.averaging import use_best_average
 
     x = keras.Input((1,))
     border = keras.layers.Dense(2, "softmax")
@@ -161,7 +161,7 @@ def test_the_best_average_of_the_weights_is_found(before, after, share):
 
 
 def test_a_few_validation_images_show_no_gain():
-    from recipes.averaging import Average
+    from recipes.training.averaging import Average
 
     assert Average(0.6, np.full(40, 0.1)).is_clear
     assert not Average(0.6, np.full(10, 0.1)).is_clear
@@ -170,7 +170,7 @@ def test_a_few_validation_images_show_no_gain():
 def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_best(
     capsys, tmp_path, monkeypatch
 ):
-    from recipes import averaging, training
+    from recipes.training import averaging, gradient
 
     data = ci.textures(tmp_path / "textures", images_of_each=15)
     seen = []
@@ -179,8 +179,8 @@ def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_bes
         seen.extend([model.get_weights(), after])
         return averaging.use_best_average(model, before, after, *others)
 
-    monkeypatch.setattr(training, "use_best_average", watched)
-    monkeypatch.setattr(training._Keeper, "best_epoch", lambda keeper: min(1, keeper.epochs_done()))
+    monkeypatch.setattr(gradient, "use_best_average", watched)
+    monkeypatch.setattr(gradient._Keeper, "best_epoch", lambda keeper: min(1, keeper.epochs_done()))
     arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2")
     run(capsys, str(data), *arguments, "--output", str(tmp_path / "out"))
     last, after = seen

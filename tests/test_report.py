@@ -14,11 +14,15 @@ import pytest
 from PIL import Image
 
 import advisor
-from advisor import dataset, html_report, model_card, plan, report, reproduction, scores, screen, svg
-from advisor.recommendation import Recommendation
-from advisor.settings import Options, choose
+from advisor import results
+from advisor.advice import plan
+from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Options, choose
+from advisor.data import dataset
+from advisor.report import model_card, page, svg, terminal
+from advisor.system import reproduction, screen
 from recipes.job import Epoch
-from recipes.run_folder import Run, score
+from recipes.runs.run_folder import Run, score
 
 NAMES = ("[bold]ants & <bees>", "Käfer 🐞 " + "x" * 60)
 
@@ -47,7 +51,7 @@ def printed(values: dict) -> list[str]:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=80, highlight=False)
-    for part in report.recommendation_parts(values):
+    for part in terminal.recommendation_parts(values):
         console.print(part)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -158,7 +162,7 @@ def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu() -> None:
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
 def test_parameters_of_the_bundled_backbone(batch_norm: str) -> None:
     from advisor import backbones
-    from recipes.assembly import freeze
+    from recipes.training.assembly import freeze
 
     backbone = backbones.load(backbones.BUNDLED)
     freeze(backbone, "", batch_norm)
@@ -216,29 +220,29 @@ class _Page(html.parser.HTMLParser):
 
 
 def test_the_page_of_an_advice(advice: Recommendation, tmp_path: Path) -> None:
-    html_report.write_recommendation(advice, tmp_path)
+    page.write_recommendation(advice, tmp_path)
     values = json.loads((tmp_path / "recommendation.json").read_text())
     assert values == json.loads(json.dumps(advice.to_json()))
-    page = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for row in values["rationale"]:
-        assert set(row.values()) <= set(page.cells)
-    assert all(source.startswith("data:image/") for source in page.sources)
-    assert len(page.sources) == 12  # six of each class
-    assert NAMES[0] in page.text  # as text: the parser would have met a tag
-    assert "not an image" in page.text
-    assert values["reproduction"]["command"] in page.text
+        assert set(row.values()) <= set(read.cells)
+    assert all(source.startswith("data:image/") for source in read.sources)
+    assert len(read.sources) == 12  # six of each class
+    assert NAMES[0] in read.text  # as text: the parser would have met a tag
+    assert "not an image" in read.text
+    assert values["reproduction"]["command"] in read.text
     assert (tmp_path / "report.html").stat().st_size < 2_000_000
 
 
 def test_surrogates_in_a_page(advice: Recommendation, tmp_path: Path) -> None:
-    html_report.write_recommendation(replace(advice, warnings=("bad \udcff name",)), tmp_path)
+    page.write_recommendation(replace(advice, warnings=("bad \udcff name",)), tmp_path)
     assert "bad \ufffd name" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_notebook_shows_the_advice(advice: Recommendation) -> None:
-    page = _Page(advice._repr_html_())
-    assert advice.recipe in page.text
-    assert "Similarity" in page.cells
+    read = _Page(advice._repr_html_())
+    assert advice.recipe in read.text
+    assert "Similarity" in read.cells
 
 
 def finished(advice: Recommendation, folder: Path, classes: int = 2, epochs: int = 1) -> Run:
@@ -270,16 +274,16 @@ def finished(advice: Recommendation, folder: Path, classes: int = 2, epochs: int
 @pytest.mark.parametrize(("classes", "epochs"), [(2, 1), (2, 4), (40, 3)])
 def test_the_page_of_a_run(advice: Recommendation, tmp_path: Path, classes: int, epochs: int) -> None:
     run = finished(advice, tmp_path, classes, epochs)
-    report.write_plots(run)
-    html_report.write_run(run, advice.to_json(), advice.data, "advisor run data --auto")
-    page = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert f"{run.metrics['test']['accuracy']:.1%}" in page.text
-    assert "advisor run data --auto" in page.text
-    assert ("solved in one step" in page.text) == (epochs == 1)
-    assert ("Most confused classes" in page.text) == (classes > 30)
-    for i in scores.worst_mistakes(run, 20):
-        assert Path(run.test_paths[i]).name in page.text
-    assert all(source.startswith("data:image/") for source in page.sources)
+    terminal.write_plots(run)
+    page.write_run(run, advice.to_json(), advice.data, "advisor run data --auto")
+    read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert f"{run.metrics['test']['accuracy']:.1%}" in read.text
+    assert "advisor run data --auto" in read.text
+    assert ("solved in one step" in read.text) == (epochs == 1)
+    assert ("Most confused classes" in read.text) == (classes > 30)
+    for i in results.worst_mistakes(run, 20):
+        assert Path(run.test_paths[i]).name in read.text
+    assert all(source.startswith("data:image/") for source in read.sources)
     shown = _Page(run._repr_html_())
     assert "Confusion matrix" in shown.text or classes > 30
     for name in ("curves", "confusion_matrix"):
@@ -290,25 +294,25 @@ def test_the_page_of_a_run(advice: Recommendation, tmp_path: Path, classes: int,
 def test_worst_mistakes_come_first(advice: Recommendation, tmp_path: Path) -> None:
     run = finished(advice, tmp_path)
     run.test_probabilities[5] = np.roll([0.99, 0.01], 1 - run.test_labels[5])
-    worst = scores.worst_mistakes(run, 3)
+    worst = results.worst_mistakes(run, 3)
     assert worst[0] == 5
     assert len(worst) == 3
     assert (run.test_probabilities[worst].argmax(axis=1) != run.test_labels[worst]).all()
-    assert report.confusion_matrix(run).sum() == len(run.test_labels)
+    assert terminal.confusion_matrix(run).sum() == len(run.test_labels)
     assert (
-        np.trace(report.confusion_matrix(run))
+        np.trace(terminal.confusion_matrix(run))
         == (run.test_probabilities.argmax(axis=1) == run.test_labels).sum()
     )
 
 
 def test_the_augmentation_picture_shows_changed_images(advice: Recommendation, tmp_path: Path) -> None:
-    from recipes import preview
+    from recipes.runs import preview
 
     settings = replace(advice.settings, augmentation=("crop", "flip", "light"), training_size=32)
     batches = preview.batches(advice.data, settings, seed=0)
     assert [batch.shape for batch in batches[1:]] == [(preview.IMAGES, 32, 32, 3)] * preview.TIMES
     assert len({batch.tobytes() for batch in batches}) == len(batches)
-    report.write_augmentation(batches, tmp_path / "augmentation.png")
+    terminal.write_augmentation(batches, tmp_path / "augmentation.png")
     with Image.open(tmp_path / "augmentation.png") as image:
         assert image.width > image.height > 300
 
@@ -371,8 +375,8 @@ def test_scales_have_round_ticks() -> None:
 
 def test_wilson_interval() -> None:
     # Newcombe, Statistics in Medicine 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    assert scores.wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert scores.wilson_interval(1.0, 10)[1] == 1.0
+    assert results.wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert results.wilson_interval(1.0, 10)[1] == 1.0
 
 
 @pytest.mark.slow
@@ -388,5 +392,5 @@ def test_samples_of_unreadable_files_are_left_out(advice: Recommendation, tmp_pa
     gone = dataset.load(str(draw(tmp_path / "gone", 2, 4)))
     for path in gone.paths:
         Path(path).unlink()
-    html_report.write_recommendation(replace(advice, data=gone), tmp_path)
+    page.write_recommendation(replace(advice, data=gone), tmp_path)
     assert "Sample images" not in (tmp_path / "report.html").read_text(encoding="utf-8")

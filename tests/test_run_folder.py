@@ -15,13 +15,13 @@ import hostile_runs
 import numpy as np
 import pytest
 
-from advisor import dataset
+from advisor.advice.settings import Settings
+from advisor.data import dataset
 from advisor.errors import InputError
-from advisor.folder_lock import LOCK, locked
-from advisor.settings import Settings
-from recipes import run_files, run_folder
+from advisor.system.folder_lock import LOCK, locked
 from recipes.job import Epoch
-from recipes.training import _Keeper
+from recipes.runs import run_files, run_folder
+from recipes.training.gradient import _Keeper
 
 # ---------------------------------------------------------------------------------------------------
 # One at a time

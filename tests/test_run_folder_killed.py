@@ -39,8 +39,9 @@ MOMENTS = [
 
 def train(data: Path, run: Path, moment: tuple[str, str, int] | None) -> None:
     """Run in a process of its own, which kills itself at the moment."""
-    from advisor import devices, face, storage
-    from advisor.display import Silent
+    from advisor import api
+    from advisor.system import devices, storage
+    from advisor.system.progress import Silent
 
     devices.load_tensorflow()
     import keras
@@ -79,7 +80,7 @@ def train(data: Path, run: Path, moment: tuple[str, str, int] | None) -> None:
 
     storage.os = WatchedSystem()  # type: ignore[assignment]
     keras.callbacks.TensorBoard = WatchedBoard
-    face.run(
+    api.run(
         str(data),
         recipe="full_training",
         init="random",
@@ -97,7 +98,7 @@ def train(data: Path, run: Path, moment: tuple[str, str, int] | None) -> None:
 def trained(tmp_path: Path) -> Iterator:
     """Train in another process, to the end or to a moment: its exit code."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tensorflow", "keras", "advisor.face", "recipes.run_folder"])
+    processes.set_forkserver_preload(["tensorflow", "keras", "advisor.api", "recipes.runs.run_folder"])
 
     def to(run: Path, moment: tuple[str, str, int] | None = None) -> int | None:
         process = processes.Process(target=train, args=(tmp_path / "data", run, moment))

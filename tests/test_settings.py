@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from advisor.advice.settings import Options, Settings, batch_size_for, choose, epochs_for, hidden_units
 from advisor.errors import InputError
-from advisor.settings import Options, Settings, batch_size_for, choose, epochs_for, hidden_units
 
 GIB = 2**30
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advisor import prediction_tables, screen, spreadsheet
-from recipes.prediction import Prediction
+from advisor.report import prediction_tables
+from advisor.system import screen, spreadsheet
+from recipes.runs.prediction import Prediction
 
 FORMULAS = (
     "=cmd|' /C calc'!A0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advisor import dataset
+from advisor.data import dataset
 from advisor.errors import InputError
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")

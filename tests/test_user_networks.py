@@ -9,7 +9,7 @@ import pytest
 
 from advisor import backbones
 from advisor.errors import InputError
-from recipes.assembly import clone
+from recipes.training.assembly import clone
 
 keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402

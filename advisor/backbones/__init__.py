@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor import devices
 from advisor.backbones.catalogue import APPLICATIONS, catalogue
 from advisor.backbones.depth import choose_taps, layer_index
 from advisor.backbones.flat import free_name
 from advisor.errors import InputError
+from advisor.system import devices
 
 if TYPE_CHECKING:
     import keras

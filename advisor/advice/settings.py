@@ -1,0 +1,283 @@
+"""What a recipe is built with: every choice in plain sight, made in one place, carried in every JSON."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from advisor.choices import LARGEST_IMAGE, MODES, RECIPES
+from advisor.errors import InputError
+from advisor.system.devices import free_memory
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is built and trained.
+
+    Attributes:
+        recipe: one of `RECIPES`.
+        mode: one of `MODES[recipe]`.
+        backbone: name or file.
+        weights: file of weights, or none for the backbone's own.
+        init: "pretrained" or "random".
+        image_size: pixels of the finished model's square input.
+        training_size: pixels that gradient steps see. Smaller than `image_size`, because random crops
+            make objects look larger (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
+        taps: the layers whose pooled outputs the head sees, from shallow to deep.
+        train_from: the first layer that is trained; all below are frozen. None: the whole backbone is frozen.
+        head: "linear", or "mlp:N" for one hidden layer of N units.
+        batch_norm: "frozen" (statistics, scale and offset) or "adapt".
+        augmentation: what is done to training images at random.
+        epochs: passes over the training images or, at most, over their features; 0 where the head is solved
+            without gradient steps.
+        batch_size: images for each gradient step.
+        learning_rate: the peak, for AdamW with warm-up and cosine decay; constant on features.
+        weight_decay: of AdamW.
+        label_smoothing: 0..1.
+        class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
+        cut_layer: the backbone is used up to this layer; None for the whole.
+        base_labels: file with the class names of the backbone's own classifier, or none.
+        roots: whether the head sees signed square roots of its features, see
+            `advisor.evidence.signed_root`. Not where the weights are random or the head is the backbone's
+            own, nor in runs of an older version.
+    """
+
+    recipe: str
+    mode: str
+    backbone: str
+    weights: str | None
+    init: str
+    image_size: int
+    training_size: int
+    taps: tuple[str, ...]
+    train_from: str | None
+    head: str
+    batch_norm: str
+    augmentation: tuple[str, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    class_weights: str
+    cut_layer: str | None = None
+    base_labels: str | None = None
+    roots: bool = False
+
+    @property
+    def trains_backbone(self) -> bool:
+        return self.train_from is not None
+
+    @property
+    def trains_on_images(self) -> bool:
+        """Whether gradient steps see images, changed at random, and not features that were computed once."""
+        return bool(self.augmentation)
+
+    def trains_as(self, other: Settings) -> bool:
+        """Whether both train the same network in the same way, whatever their recipes are called."""
+        return replace(self, recipe=other.recipe) == other
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Settings:
+        lists = {name: tuple(values[name]) for name in ("taps", "augmentation")}
+        return Settings(**{**values, **lists})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; None or False: our choice."""
+
+    backbone: str = "efficientnet_lite0"
+    weights: str | None = None
+    image_size: int | None = None
+    init: str = "pretrained"
+    mode: str | None = None
+    augment: bool = False
+    head: str = "linear"
+    train_from: str | None = None
+    cut_layer: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    base_labels: str | None = None
+
+    def check(self, recipe: str | None) -> None:
+        """Refuse options that are wrong whatever the data are.
+
+        Raises:
+            InputError: names the option, what it got and what it takes.
+        """
+        if recipe is not None and recipe not in RECIPES:
+            raise InputError(f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
+        hidden_units(self.head)
+        if self.base_labels and not os.path.isfile(self.base_labels):
+            raise InputError(f"--base-labels {self.base_labels} does not exist; give a JSON list of names")
+        for option, value, least in (
+            ("--epochs", self.epochs, 1),
+            ("--image-size", self.image_size, 8),
+            ("--batch-size", self.batch_size, 1),
+        ):
+            if value is not None and value < least:
+                raise InputError(f"{option} is {value}; give {least} or more")
+        if self.image_size is not None and self.image_size > LARGEST_IMAGE:
+            raise InputError(f"--image-size is {self.image_size}; give {LARGEST_IMAGE} or less")
+        for option, given, recipes in (
+            ("--augment", self.augment, ("feature_extraction",)),
+            ("--train-from", self.train_from, ("fine_tuning", "shallow_features")),
+            ("--init random", self.init == "random", ("full_training",)),
+            ("--mode", self.mode, tuple(MODES)),
+        ):
+            if given and recipe is not None and recipe not in recipes:
+                raise InputError(f"{option} goes with --recipe {' or '.join(recipes)}, not with {recipe}")
+        if self.mode and recipe and self.mode not in MODES[recipe]:
+            raise InputError(f"--mode {self.mode!r} is none of {recipe}'s: {', '.join(MODES[recipe])}")
+
+
+def hidden_units(head: str) -> int | None:
+    """Units of the hidden layer of a head: "linear" has none, "mlp:256" has 256.
+
+    Raises:
+        InputError: neither.
+    """
+    if head == "linear":
+        return None
+    kind, _, units = head.partition(":")
+    if kind == "mlp" and units.isdecimal() and 0 < int(units) <= 16384:
+        return int(units)
+    raise InputError(f"unknown head {head!r}; use linear or mlp:N, as in mlp:256")
+
+
+# Gradient recipes: measured with benchmarks/training_choices.py (table in benchmarks/README.md).
+LEARNING_RATE = {
+    "feature_extraction": 1e-3,
+    "fine_tuning": 3e-4,
+    "shallow_features": 3e-4,
+    "full_training": 3e-4,
+}
+RANDOM_INIT_LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 0.02
+# A head with a hidden layer, on features that were computed once: seconds, and the best epoch is kept.
+MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY = 100, 1e-3, 0.05
+IMAGES_SEEN = 24_000  # training images times epochs
+FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
+TRAINING_SIZE_SHARE = 0.72
+STEP_BYTES = 150_000_000  # for one image of 224 pixels in a gradient step of a large backbone, roughly
+UNBALANCED = 3.0  # largest class over smallest, from which classes are weighted
+
+
+def choose(
+    recipe: str,
+    options: Options,
+    taps: tuple[str, ...],
+    best_cut: str,
+    image_size: int,
+    fixed_size: bool,
+    counts: np.ndarray,
+    training_images: int,
+    flip: bool,
+    all_depths_help: bool,
+) -> Settings:
+    """The settings of a recipe for a data set.
+
+    Args:
+        recipe: one of `RECIPES`.
+        options: what the user asked for.
+        taps: of the backbone, from shallow to deep.
+        best_cut: the tap at which a linear probe is most accurate.
+        image_size: pixels, the backbone's own or the user's choice.
+        fixed_size: whether the backbone takes that size only.
+        counts: images of each class, int64 [classes].
+        training_images: size of the training split.
+        flip: whether its mirror image shows the same as an image.
+        all_depths_help: whether a frozen head is better on all depths than on the last layer.
+
+    Raises:
+        InputError: options that do not go with each other.
+    """
+    options.check(recipe)
+    mode = options.mode or _mode(recipe, options)
+    if options.base_labels and mode in ("all_taps", "cut"):
+        raise InputError(
+            f"--base-labels starts a head on the last layer, and {recipe} has its head on others; "
+            "give --recipe fine_tuning, or leave out --base-labels"
+        )
+    last = taps[-1]
+    random = options.init == "random"
+    gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
+    smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
+    training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
+    # Training starts from the better frozen head. On unlike data the lower layers know more.
+    starts_deep = mode == "everything" and (recipe == "full_training" or all_depths_help)
+    all_depths = mode == "all_taps" or (starts_deep and not random and not options.base_labels)
+    cut = (last if options.cut_layer else best_cut,)
+    settings = Settings(
+        recipe=recipe,
+        mode=mode,
+        backbone=options.backbone,
+        weights=options.weights,
+        init=options.init,
+        image_size=image_size,
+        training_size=training_size,
+        taps=taps if all_depths else cut if mode == "cut" else (last,),
+        train_from=None,
+        head=options.head,
+        batch_norm="adapt" if random else "frozen",
+        augmentation=() if not gradient else ("crop", "flip", "light") if flip else ("crop", "light"),
+        epochs=(options.epochs or epochs_for(training_images, random)) if gradient else 0,
+        batch_size=options.batch_size or batch_size_for(training_images, training_size, free_memory()),
+        learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
+        weight_decay=WEIGHT_DECAY if gradient else 0.0,
+        label_smoothing=0.1 if random else 0.0,
+        class_weights="square root" if counts.max() > UNBALANCED * counts.min() else "none",
+        cut_layer=options.cut_layer,
+        base_labels=options.base_labels,
+        roots=not random and not options.base_labels,
+    )
+    if not gradient and options.head != "linear":
+        settings = replace(
+            settings,
+            epochs=options.epochs or MLP_EPOCHS,
+            learning_rate=MLP_LEARNING_RATE,
+            weight_decay=MLP_WEIGHT_DECAY,
+        )
+    if mode == "everything":
+        settings = replace(settings, train_from="")
+    if mode == "partial":
+        settings = replace(settings, train_from=options.train_from or taps[len(taps) // 2])
+    return settings
+
+
+def batch_size_for(training_images: int, size: int, memory: int) -> int:
+    """Images for each gradient step: the usual number, halved until a step takes half of the memory at most.
+
+    Args:
+        training_images: in the training split.
+        size: pixels of the square images.
+        memory: bytes that are free.
+    """
+    batch = 32 if training_images >= 320 else 16
+    while batch > 1 and batch * STEP_BYTES * (size / 224) ** 2 > memory / 2:
+        batch //= 2
+    return batch
+
+
+def epochs_for(training_images: int, random: bool) -> int:
+    """Passes over the training images: fewer for more images, many from random weights."""
+    if random:
+        return RANDOM_INIT_EPOCHS
+    return int(np.clip(round(IMAGES_SEEN / training_images), FEWEST_EPOCHS, MOST_EPOCHS))
+
+
+def _mode(recipe: str, options: Options) -> str:
+    if options.augment:
+        return "augmented"
+    if options.train_from:
+        return "partial"
+    if options.cut_layer and recipe == "shallow_features":
+        return "cut"
+    return MODES[recipe][0]

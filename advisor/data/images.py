@@ -1,0 +1,424 @@
+"""Files to pixels: the one place that decodes and resizes.
+
+Files come from strangers, so what decoding one can cost is found out from its header, and what costs too much
+is refused: `advisor.data.image_costs` says how many pixels each format may have. All threads
+share its memory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from advisor.data import image_costs
+from advisor.data.codestreams import Codestream
+from advisor.data.image_costs import LARGEST_SQUARE
+from advisor.errors import InputError
+from advisor.system.storage import replacing
+
+# What cameras, scanners and browsers write. Not Pillow's whole list: it hands EPS files to Ghostscript,
+# an interpreter, whatever they are called.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+# From here on a picture is reduced while it is converted, so that its RGB is never whole in memory.
+LARGE_PIXELS = 10_000_000
+STRIP_PIXELS = 1_000_000
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit raises two kinds of warnings; ours gives a reason
+# In pieces that the allocator gives back: of 16 MB, as is usual, it keeps a gigabyte for the threads.
+Image.core.set_block_size(1 << 26)
+# Once and for all, for `warnings.catch_warnings` does not work in threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+class UnreadableImage(ValueError):
+    """A file that cannot be decoded; the message is the reason, without the path."""
+
+
+class _SharedMemory:
+    """Bytes that pictures may take together, whatever thread decodes them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, amount: int) -> Iterator[None]:
+        """Wait until that much is free; more than there is means all of it."""
+        amount = min(amount, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+_memory = _SharedMemory(image_costs.MEMORY)
+
+
+class _TooMuchRead(Exception):
+    """A header, or what is in a file beside its pixels, is longer than allowed."""
+
+
+class _PictureFile(io.BufferedReader):
+    """Gives out no more bytes than it may, whatever lengths a header claims."""
+
+    allowed = image_costs.UNLIMITED
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= image_costs.LARGEST_READ:
+            size = self.allowed + 1 if size is None or size < 0 else image_costs.LARGEST_READ
+        content = super().read(min(size, self.allowed + 1))
+        self.allowed -= max(len(content), 64)  # so that reading byte by byte does not take forever
+        if self.allowed < 0:
+            raise _TooMuchRead("too much in it is no pixels")
+        return content
+
+
+class _Picture(NamedTuple):
+    """An open image whose pixels have not been read.
+
+    Args:
+        image: as Pillow sees it.
+        file: where it is read from.
+        codestream: of a JPEG 2000 file.
+    """
+
+    image: ImageFile.ImageFile
+    file: _PictureFile
+    codestream: Codestream | None
+
+
+def measure(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels, from the header alone.
+
+    Raises:
+        UnreadableImage: empty, not an image, or one that takes too much memory to decode.
+    """
+    with _opened(path) as picture:
+        return picture.image.size
+
+
+@contextmanager
+def _opened(path: str | Path, at_least: int | None = None) -> Iterator[_Picture]:
+    """A picture, and where `at_least` says of what size the memory that decoding it takes."""
+    try:
+        if not os.path.getsize(path):  # before it is opened, for a named pipe would wait
+            raise UnreadableImage("the file is empty")
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115  _PictureFile closes it
+    except OSError as error:
+        raise UnreadableImage(error.strerror or str(error)) from None
+    with _PictureFile(raw) as file:
+        try:
+            picture = _open(file, long=False)
+        except _TooMuchRead:
+            pass
+        else:
+            with picture.image, _memory.reserve(_price(picture, at_least)):
+                yield picture
+            return
+        # Alone, for what a long header becomes in Python is many times as large.
+        with _memory.reserve(image_costs.MEMORY):
+            try:
+                picture = _open(file, long=True)
+            except _TooMuchRead as error:
+                raise UnreadableImage(str(error)) from None
+            with picture.image:
+                yield picture
+
+
+def _price(picture: _Picture, at_least: int | None) -> int:
+    return 0 if at_least is None else image_costs.decoding_bytes(picture.image, picture.codestream, at_least)
+
+
+def _open(file: _PictureFile, long: bool) -> _Picture:
+    allowed = 0
+    try:
+        file.allowed = image_costs.UNLIMITED
+        allowed = image_costs.most_read(file)[long]
+        file.seek(0)
+        file.allowed = allowed
+        image = Image.open(file, formats=FORMATS)
+        header = allowed - file.allowed
+        file.allowed = image_costs.UNLIMITED
+        codestream = image_costs.check(image, file, header)
+        file.allowed = image_costs.most_read_with_pixels(image, file, allowed)
+    except _TooMuchRead:
+        reason = f"more than {allowed / 1e6:.0f} MB are read before its pixels; save it without metadata"
+        raise _TooMuchRead(reason) from None
+    except image_costs.TooExpensive as error:
+        raise UnreadableImage(str(error)) from None
+    except Image.UnidentifiedImageError:
+        if Path(os.fsdecode(file.name)).suffix.lower() in (".heic", ".heif"):
+            raise UnreadableImage("HEIC cannot be read; convert it to JPEG") from None
+        raise UnreadableImage("not an image, or of an unknown format") from None
+    except OSError as error:
+        raise UnreadableImage(error.strerror or str(error)) from None
+    except Exception as error:  # Pillow's plug-ins raise nearly anything on hostile headers
+        raise UnreadableImage(f"damaged header ({error})") from None
+    return _Picture(image, file, codestream)
+
+
+def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
+    """Decode one image to RGB the way a viewer shows it.
+
+    The first frame of an animation or page of a document; turned as its EXIF orientation says;
+    transparency on white; 16-bit and floating-point grey scaled to 8 bits. Colour profiles are ignored,
+    as in the pipelines that backbones were trained with.
+
+    Args:
+        path: the file.
+        at_least: pixels that the shorter side needs, 1 to `LARGEST_SQUARE`. JPEG and JPEG 2000 are decoded at
+            a fraction of their size where that leaves so many, and large pictures are reduced to no less than
+            three times as many.
+
+    Raises:
+        UnreadableImage: empty, truncated, not an image, or one that takes too much memory to decode.
+    """
+    with _opened(path, at_least) as picture:
+        image = picture.image
+        try:
+            if isinstance(image, JpegImageFile):
+                image_costs.check_scans(image, picture.file)
+                image.draft("RGB", (at_least, at_least))
+            if picture.codestream and isinstance(image, Jpeg2KImageFile):
+                picture.codestream.reduce(image, at_least)
+            if image_costs.decoder(image) == "ppm":
+                return _to_rgb(_of_odd_depth(image, picture.file), at_least)
+            image.load()
+            return _to_rgb(_upright(image), at_least)
+        except image_costs.TooExpensive as error:
+            raise UnreadableImage(str(error)) from None
+        except Exception as error:  # as above: a decoder's errors are of many kinds
+            raise UnreadableImage(f"damaged or truncated ({error})") from None
+
+
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says, if it can be read: viewers show an image with damaged EXIF, too."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # as above
+        turn = None
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    image.close()  # two at once are enough
+    return turned
+
+
+def _of_odd_depth(image: ImageFile.ImageFile, file: _PictureFile) -> Image.Image:
+    """A PPM whose largest number is none of 1, 255 and 65535, which Pillow takes a minute for in Python."""
+    _, largest = cast(tuple[str, int], image.tile[0].args)
+    depth = np.dtype(">u1" if largest < 256 else ">u2")
+    shades = np.arange(256**depth.itemsize) / largest * 255
+    shades = shades.round().clip(0, 255).astype(np.uint8)
+    pixels = np.empty((image.height, image.width * len(image.getbands())), np.uint8)
+    file.seek(image.tile[0].offset)
+    for row in pixels:
+        content = file.read(row.size * depth.itemsize)
+        if len(content) < row.size * depth.itemsize:
+            raise ValueError("it ends too early")
+        row[:] = shades[np.frombuffer(content, depth)]
+    shape = (image.height, image.width, -1) if len(image.getbands()) > 1 else (image.height, image.width)
+    return Image.fromarray(pixels.reshape(shape), "L" if image.mode == "I" else image.mode)
+
+
+def _to_rgb(image: Image.Image, at_least: int) -> Image.Image:
+    """In strips, so that only the picture and its RGB are whole in memory; large pictures are reduced."""
+    width, height = image.size
+    large = width * height > LARGE_PIXELS
+    factor = max(1, min(image.size) // (3 * at_least)) if large else 1
+    if image.mode == "RGB" and "transparency" not in image.info and factor == 1:
+        return image
+    shades = _shades(image) if image.mode.startswith(("I", "F")) else None
+    if not large:
+        return _strip_to_rgb(image, shades)
+    result = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    for top, strip in _strips(image, factor):
+        result.paste(_strip_to_rgb(strip, shades).reduce(factor), (0, top // factor))
+    return result
+
+
+def _strips(image: Image.Image, factor: int = 1) -> Iterator[tuple[int, Image.Image]]:
+    """The first row and the pixels of each part, whole multiples of `factor` rows."""
+    rows = max(1, STRIP_PIXELS // image.width // factor) * factor
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _strip_to_rgb(image: Image.Image, shades: tuple[float, float] | None) -> Image.Image:
+    if shades:
+        return _deep_grey_to_rgb(image, *shades)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _shades(image: Image.Image) -> tuple[float, float]:
+    """What is black and what is white in 16-bit, 32-bit or floating-point grey."""
+    if image.mode.startswith("I;16"):
+        return 0.0, 65535.0
+    low, high = np.inf, -np.inf
+    for _, strip in _strips(image):
+        grey = np.asarray(strip)
+        grey = grey[np.isfinite(grey)]
+        if grey.size:
+            low, high = min(low, grey.min()), max(high, grey.max())
+    if low > high:  # no number at all
+        return 0.0, 1.0
+    if image.mode == "I" and low >= 0 and 255 < high <= 65535:
+        return 0.0, 65535.0
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= 0 and high <= 255:
+        return 0.0, 255.0
+    return float(low), float(high)
+
+
+def _deep_grey_to_rgb(image: Image.Image, black: float, white: float) -> Image.Image:
+    """Pillow would clip at 255: scale instead. What is no number is black, infinity white."""
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=black, posinf=white, neginf=black)
+    scaled = (grey - black) * (255.0 / max(white - black, 1e-12))
+    return Image.fromarray(scaled.round().astype(np.uint8), "L").convert("RGB")
+
+
+def load_square(path: str | Path, size: int) -> np.ndarray:
+    """Decode, scale the shorter side to `size` (bicubic, antialiased) and cut out the centre.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+
+    Raises:
+        UnreadableImage: see `read`.
+    """
+    image = read(path, at_least=size)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box, reducing_gap=3.0))
+
+
+def stream(
+    paths: Sequence[str],
+    size: int,
+    batch_size: int,
+    unreadable: Callable[[int, str], None],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Decode images in order, in threads, a few batches ahead of the caller; memory stays flat.
+
+    Args:
+        paths: the files.
+        size: pixels of the sides, see `load_square`.
+        batch_size: images in each batch but the last.
+        unreadable: called with position in `paths` and reason for each file that cannot be decoded.
+
+    Yields:
+        Positions in `paths` [b] and pixels uint8 [b, size, size, 3].
+    """
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[np.ndarray]] = deque()
+        positions: list[int] = []
+        pixels: list[np.ndarray] = []
+        submitted = 0
+        try:
+            for position in range(len(paths)):
+                while submitted < len(paths) and len(ahead) < 2 * batch_size + threads:
+                    ahead.append(pool.submit(load_square, paths[submitted], size))
+                    submitted += 1
+                try:
+                    pixels.append(ahead.popleft().result())
+                    positions.append(position)
+                except UnreadableImage as error:
+                    unreadable(position, str(error))
+                if len(pixels) == batch_size:
+                    yield np.array(positions), np.stack(pixels)
+                    positions, pixels = [], []
+            if pixels:
+                yield np.array(positions), np.stack(pixels)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def find_unreadable(paths: Sequence[str], progress: Callable[[int, int], None]) -> dict[int, str]:
+    """Decode files to see whether that works: the reason by position for each that cannot be decoded."""
+    reasons: dict[int, str] = {}
+    for positions, _ in stream(paths, 8, 64, reasons.__setitem__):
+        progress(int(positions[-1]) + 1, len(paths))
+    return reasons
+
+
+def changed(path: str, reason: str) -> str:
+    """What to tell a user whose files were readable when a run began."""
+    way_out = "put it back and add --resume, or start again with --overwrite"
+    return f"{path} changed during the run ({reason}); {way_out}"
+
+
+def decode_all(
+    paths: Sequence[str], size: int, file: Path, progress: Callable[[int, int], None] | None = None
+) -> np.ndarray:
+    """Decode images once into a file that is mapped into memory, so that epochs do not decode again.
+
+    The operating system keeps in memory what fits there; a data set of any size needs no more.
+
+    Args:
+        paths: n files.
+        size: pixels of the sides, see `load_square`.
+        file: an .npy file to write; an existing one of the right shape is used as it is.
+        progress: called with images done and images to do.
+
+    Returns:
+        uint8 [n, size, size, 3].
+
+    Raises:
+        InputError: a file that could be read before is gone or damaged now.
+    """
+    shape = (len(paths), size, size, 3)
+    try:
+        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
+        if pixels.shape == shape and pixels.dtype == np.uint8:
+            return pixels
+    except (OSError, ValueError, EOFError):
+        pass
+
+    def refuse(position: int, reason: str) -> None:
+        raise InputError(changed(paths[position], reason))
+
+    # Written, not mapped: on a full disk a mapped file kills the process, a written one says so.
+    with replacing(file) as unfinished, unfinished.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for positions, batch in stream(paths, size, 64, refuse):
+            out.write(batch.data)
+            if progress:
+                progress(int(positions[-1]) + 1, len(paths))
+    return np.load(file, mmap_mode="r", allow_pickle=False)

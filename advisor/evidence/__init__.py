@@ -1,0 +1,1 @@
+"""What is measured: features and their cache, similarity, linear probes, the convex head, outliers."""

@@ -1,0 +1,144 @@
+"""Predictions as they leave the command line: lines for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from advisor.system.screen import fitting, legible
+from advisor.system.spreadsheet import safe_cell
+from advisor.system.storage import replacing
+
+if TYPE_CHECKING:
+    from recipes.runs.prediction import FinishedRun, Prediction
+
+TOP = 3
+PATH_WIDTH, NAME_WIDTH = 12, 16  # on a terminal: of a path at least, of a name at most
+COLUMNS = ("path", *(f"{what}_{n}" for n in range(1, TOP + 1) for what in ("label", "probability")))
+
+
+def lines(
+    predictions: Iterable[Prediction], class_names: tuple[str, ...], paths: Sequence[str]
+) -> Iterator[str]:
+    """A line for each image with its most probable classes, under a heading.
+
+    On a terminal, long paths and names are cut so that a line fits; elsewhere they are whole.
+
+    Args:
+        predictions: in order.
+        class_names: of the run.
+        paths: all that will come, for the width of the first column.
+    """
+    top = min(TOP, len(class_names))
+    width = max(len("image"), *(len(fitting(path)) for path in paths))
+    names = max(len(fitting(name)) for name in class_names)
+    if sys.stdout.isatty():
+        names = min(NAME_WIDTH, names)
+        width = min(width, max(PATH_WIDTH, shutil.get_terminal_size().columns - top * (names + 8)))
+    heads = ("most probable", "second", "third")[:top]
+    yield "  ".join([f"{'image':{width}}", *(f"{head:{names + 6}}" for head in heads)]).rstrip()
+    for item in predictions:
+        cells = [_start_cut(fitting(item.path), width)]
+        for label, probability in item.best(TOP):
+            cells.append(f"{_end_cut(fitting(class_names[label]), names)} {_share(probability):>5}")
+        yield "  ".join([*cells, *(["? unlike the training images"] if item.unlike else [])])
+
+
+def _share(probability: float) -> str:
+    """Never 100 % unless it is: 0.9996 is not sure."""
+    return "100%" if probability == 1 else f"{min(probability, 0.999):.1%}"
+
+
+def _start_cut(text: str, width: int) -> str:
+    """The end of a path says more than its beginning."""
+    return f"{text:{width}}" if len(text) <= width else "…" + text[len(text) - width + 1 :]
+
+
+def _end_cut(text: str, width: int) -> str:
+    return f"{text:{width}}" if len(text) <= width else text[: width - 1] + "…"
+
+
+def write_json(
+    stream: IO[str],
+    run: FinishedRun,
+    predictions: Iterable[Prediction],
+    skipped: list[tuple[str, str]],
+) -> None:
+    """One JSON object, written piece by piece, so that memory stays flat.
+
+    Args:
+        stream: to write to.
+        run: that predicts.
+        predictions: in order.
+        skipped: path and reason; may grow until the last prediction has come.
+    """
+    threshold = run.neighbours.threshold if run.neighbours else None
+    head = {"schema": 1, "run": str(run.folder), "classes": run.class_names, "threshold": threshold}
+    stream.write(json.dumps(head)[:-1] + ', "predictions": [')
+    for number, item in enumerate(predictions):
+        row = {
+            "path": item.path,
+            "top": [
+                {"label": run.class_names[label], "probability": round(probability, 6)}
+                for label, probability in item.best(TOP)
+            ],
+            "distance": item.distance,
+            "unlike": item.unlike,
+        }
+        stream.write(("," if number else "") + "\n" + json.dumps(row))
+    left_out = [{"path": path, "reason": reason} for path, reason in skipped]
+    stream.write("\n]" + f', "skipped": {json.dumps(left_out)}' + "}\n")
+
+
+def write_csv_file(file: Path, class_names: tuple[str, ...], predictions: Iterable[Prediction]) -> None:
+    """As `write_csv`, into a file; bytes of a path that are no UTF-8 are kept as they are."""
+    with (
+        replacing(file) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        write_csv(stream, class_names, predictions)
+
+
+def write_csv_to_output(class_names: tuple[str, ...], predictions: Iterable[Prediction]) -> None:
+    """As `write_csv`, to standard output: the same bytes as in a file, but legible names on a terminal."""
+    if sys.stdout.isatty():
+        write_csv(sys.stdout, class_names, predictions, legible)
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    write_csv(sys.stdout, class_names, predictions)
+
+
+def write_csv(
+    stream: IO[str],
+    class_names: tuple[str, ...],
+    predictions: Iterable[Prediction],
+    spelled: Callable[[str], str] = str,
+) -> None:
+    """A row for each image: path, labels and probabilities, distance, unlike (0 or 1).
+
+    No path and no label is a formula to a spreadsheet. All text is quoted, for some of them also begin a
+    cell at a semicolon or a carriage return in a name.
+
+    Args:
+        stream: to write to.
+        class_names: of the run.
+        predictions: in order.
+        spelled: how paths and labels are written.
+    """
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow([*COLUMNS, "distance", "unlike"])
+    for item in predictions:
+        row: list[Any] = [safe_cell(spelled(item.path))]
+        for label, probability in item.best(TOP):
+            row += [safe_cell(spelled(class_names[label])), round(probability, 6)]
+        row += [""] * (len(COLUMNS) - len(row))
+        row += ["" if item.distance is None else round(item.distance, 6)]
+        row += ["" if item.unlike is None else int(item.unlike)]
+        writer.writerow(row)

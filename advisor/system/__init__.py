@@ -1,0 +1,1 @@
+"""What the machine offers: devices, files, the screen, progress."""

@@ -1,0 +1,1 @@
+"""Run folders: written, read, predicted and evaluated with, compared and exported."""

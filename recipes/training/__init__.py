@@ -1,0 +1,1 @@
+"""How a model is fitted: on frozen features, or by gradient steps."""

@@ -1,0 +1,114 @@
+"""Backbone and head to one plain Keras model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from advisor.advice.settings import Settings, hidden_units
+from advisor.backbones import Backbone
+from advisor.evidence.signed_root import signed_root
+
+if TYPE_CHECKING:
+    import keras
+
+
+def head_layers(head: str, classes: int) -> list[keras.layers.Layer]:
+    """Layers from features to probabilities, with random weights."""
+    from keras import layers
+
+    units = hidden_units(head)
+    hidden = [] if units is None else [layers.Dense(units, "relu", name="hidden"), layers.Dropout(0.3)]
+    return [*hidden, layers.Dense(classes, "softmax", dtype="float32", name="predictions")]
+
+
+def assemble(
+    backbone: Backbone, settings: Settings, head: list[keras.layers.Layer], size: int | None
+) -> keras.Model:
+    """Images [n, size, size, 3] in 0..255 to probabilities [n, classes].
+
+    The layers of the backbone and the head are shared with every other model assembled of them, so a
+    model for training at one size and a model for use at another have the same weights.
+
+    Args:
+        backbone: shared.
+        settings: which taps, and whether their roots.
+        head: from `head_layers`.
+        size: pixels, or None for any.
+    """
+    import keras
+    from keras import layers
+
+    features = backbone.features(settings.taps)
+    image = keras.Input((size, size, 3), name="image")
+    outputs = features(image)
+    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+    x = layers.Concatenate(name="taps")(outputs) if len(outputs) > 1 else outputs[0]
+    if settings.roots:
+        x = signed_root(x)
+    for layer in head:
+        x = layer(x)
+    return keras.Model(image, x, name=settings.recipe)
+
+
+def clone(backbone: Backbone, precision: str) -> Backbone:
+    """The same network and weights, with variables of its own: made under the distribution strategy in
+    force, and computing in another precision.
+
+    Args:
+        backbone: built; which of its layers may be trained is copied, too.
+        precision: a dtype policy of Keras, as "mixed_float16"; variables stay float32.
+    """
+    import keras
+
+    def copy(layer: keras.Operation) -> keras.Operation:
+        has_precision = isinstance(layer, keras.layers.Layer)  # a bare operation of keras.ops has none
+        return layer.__class__.from_config(
+            {**layer.get_config(), **({"dtype": precision} if has_precision else {})}
+        )
+
+    def build() -> keras.Model:
+        model = keras.models.clone_model(backbone.model, clone_function=copy)
+        model.set_weights(backbone.model.get_weights())
+        return model
+
+    return replace(backbone, build=build)
+
+
+def freeze(backbone: Backbone, train_from: str | None, batch_norm: str) -> None:
+    """Make the layers from `train_from` upwards trainable and the others not; None freezes all.
+
+    A batch norm that is not trainable is in inference mode (Keras). Calling the backbone with
+    `training=False` instead does not do it: `fit` overrides that within a functional model. With "frozen"
+    every batch norm is left so, and the convolutions learn what its scale could: more accurate and faster,
+    see benchmarks/training_choices.py.
+
+    Args:
+        backbone: changed in place.
+        train_from: name or index of a layer, "" for the first, None for none.
+        batch_norm: "frozen" or "adapt".
+    """
+    from keras import layers
+
+    known = backbone.model.layers
+    first = len(known) if train_from is None else backbone.layer_index(train_from) if train_from else 0
+    for index, layer in enumerate(known):
+        kept = batch_norm == "frozen" and isinstance(layer, layers.BatchNormalization)
+        layer.trainable = index >= first and not kept
+
+
+def set_head(head: list[keras.layers.Layer], kernel: np.ndarray, bias: np.ndarray) -> None:
+    """Give a linear head its weights: kernel [features, classes], bias [classes]."""
+    (dense,) = head
+    if not dense.built:
+        dense.build((None, len(kernel)))
+    dense.set_weights([kernel, bias])
+
+
+def metrics() -> list[keras.metrics.Metric]:
+    """What is measured in each epoch, beside the loss."""
+    import keras
+
+    return [keras.metrics.CategoricalAccuracy("accuracy"), keras.metrics.MeanSquaredError("brier")]

@@ -1,0 +1,93 @@
+"""A head on features that were computed once: no gradient reaches the backbone."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from advisor.evidence import linear_head
+from recipes.job import Epoch, Job, Trained, head_alone
+from recipes.training.assembly import assemble, freeze, head_layers, metrics, set_head
+
+MLP_PATIENCE = 10
+
+
+def train(job: Job) -> Trained:
+    """Fit the head to cached features, then put it on the frozen backbone."""
+    freeze(job.backbone, None, "frozen")
+    features = job.head_features()
+    head = head_layers(job.settings.head, job.classes)
+    fit = _linear if job.settings.head == "linear" else _mlp
+    history, validation = fit(job, features, head)
+    return Trained(assemble(job.backbone, job.settings, head, job.settings.image_size), history, validation)
+
+
+def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
+    """The convex head. Validation is measured without the validation images, then they are used, too."""
+    labels, began = job.data.labels, time.monotonic()
+    train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
+    bar = job.display.steps("Solving the head")
+    bar(0, 2)
+    tested = solve(job, features, train_at)
+    bar(1, 2)
+    used = with_validation_images(job, features)
+    bar(2, 2)
+    set_head(head, used.kernel, used.bias)
+    fitted = linear_head.judge(tested.probabilities(features[train_at]), labels[train_at])
+    judged = linear_head.judge(tested.probabilities(features[validate_at]), labels[validate_at])
+    return (head_alone(fitted, judged, time.monotonic() - began),), tested.probabilities(
+        features[validate_at]
+    )
+
+
+def solve(job: Job, features: np.ndarray, at: np.ndarray) -> linear_head.LinearHead:
+    """The convex head on some of the images."""
+    weights = job.image_weights(at)
+    return linear_head.fit(features[at], job.data.labels[at], job.classes, weights).head
+
+
+def with_validation_images(job: Job, features: np.ndarray) -> linear_head.LinearHead:
+    """The convex head on training and validation images, once these have judged it."""
+    both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
+    return solve(job, features, both)
+
+
+def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
+    """A head with a hidden layer, by gradient steps on standardised features; best epoch kept.
+
+    The standardisation is folded into the hidden layer afterwards.
+    """
+    import keras
+
+    settings = job.settings
+    labels = np.eye(job.classes, dtype=np.float32)[job.data.labels]
+    train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
+    mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
+    standard = ((features - mean) / scale).astype(np.float32)
+    model = keras.Sequential([keras.Input((features.shape[1],)), *head])
+    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
+    model.compile(optimizer, "categorical_crossentropy", metrics=metrics())
+    bar = job.display.steps("Training the head")
+    record = model.fit(
+        standard[train_at],
+        labels[train_at],
+        sample_weight=job.image_weights(train_at).astype(np.float32),
+        validation_data=(standard[validate_at], labels[validate_at]),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.EarlyStopping("val_loss", patience=MLP_PATIENCE, restore_best_weights=True),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, settings.epochs)),
+        ],
+    ).history
+    validation = model.predict(standard[validate_at], verbose=0)
+    kernel, bias = head[0].get_weights()
+    head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
+    columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
+    history = tuple(
+        Epoch(number, "head", *row, settings.learning_rate, 0.0)  # type: ignore[call-arg]
+        for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
+    )
+    return history, validation
