@@ -1,13 +1,72 @@
 """What a user can choose from, told without importing anything: the command line needs it at once."""
 
-RECIPES = ("feature_extraction", "fine_tuning", "shallow_features", "full_training")
+from __future__ import annotations
 
-# How a recipe works; the first of each is the default.
-MODES = {
-    "feature_extraction": ("cached", "augmented"),
-    "fine_tuning": ("everything", "partial"),
-    "shallow_features": ("all_taps", "cut", "partial"),
-    "full_training": ("everything",),
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way in which a recipe works.
+
+    Attributes:
+        trains: "head" (the backbone stays frozen), "upper" (its layers from one upwards, too) or "all".
+        sees: the depths under the head: "last" (the last layer alone), "all", "better" (of these two the one
+            whose frozen head is better) or "best cut" (the one depth at which a linear probe is best).
+        on_images: whether gradient steps see images, changed at random, and not features computed once.
+    """
+
+    trains: str
+    sees: str
+    on_images: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row of the table of recipes; the recipe itself is the module of this name in `recipes`.
+
+    Attributes:
+        what: it does, for people.
+        when: to take it although something else is advised.
+        modes: by name; the first is the default.
+        random_start: whether it may start from random weights.
+    """
+
+    what: str
+    when: str
+    modes: Mapping[str, Mode]
+    random_start: bool = False
+
+
+_PARTIAL = Mode("upper", "last", on_images=True)
+
+RECIPES = {
+    "feature_extraction": Recipe(
+        "freeze the whole backbone, train a new classifier on its features",
+        "if it must be ready in a minute, or images are few",
+        {"cached": Mode("head", "last", on_images=False), "augmented": Mode("head", "last", on_images=True)},
+    ),
+    "fine_tuning": Recipe(
+        "fine-tune the whole network gently, classifier first",
+        "if you have time and want the last points of accuracy",
+        {"everything": Mode("all", "better", on_images=True), "partial": _PARTIAL},
+    ),
+    "shallow_features": Recipe(
+        "use what the lower layers know, and a new classifier",
+        "if fine detail or texture matters more than whole objects",
+        {
+            "all_taps": Mode("head", "all", on_images=False),
+            "cut": Mode("head", "best cut", on_images=False),
+            "partial": _PARTIAL,
+        },
+    ),
+    "full_training": Recipe(
+        "train the whole network from the pre-trained weights",
+        "if you have many images that look like no photograph",
+        {"everything": Mode("all", "all", on_images=True)},
+        random_start=True,
+    ),
 }
 
 DEFAULT_SAMPLE = 1000  # images that the advice is measured on, at most

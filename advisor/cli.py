@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advisor.choices import DEFAULT_SAMPLE, MODES, RECIPES
+from advisor.choices import DEFAULT_SAMPLE, RECIPES
 from advisor.errors import InputError
-from advisor.system import screen
+from advisor.system import screen, text
 
 if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
@@ -307,7 +307,7 @@ def compare(
         print(json.dumps({"folder": str(folder), **compared}))
     else:
         leaderboard.print_comparison(compared)
-        screen.say(f"Runs, terminal.html and leaderboard.png are in {folder}")
+        screen.say(f"Runs, report.html and leaderboard.png are in {folder}")
         if any(row["status"] in ("out of time", "not run") for row in compared["leaderboard"]):
             screen.say(f"To train on, give the same command with --output {folder} --resume")
 
@@ -412,7 +412,7 @@ def _from_the_first(
 
 def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
     for path, reason in skipped:
-        screen.tell(f"skipped {screen.legible(path)}: {reason}")
+        screen.tell(f"skipped {text.legible(path)}: {reason}")
 
 
 @command_line.command()

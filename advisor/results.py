@@ -1,19 +1,412 @@
-"""What predictions on labelled images are worth.
-
-How sure an accuracy is, which mistakes are the worst, and whether probabilities can be trusted.
-"""
+"""What a run, a prediction, an evaluation and a comparison give back, and every score on it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from recipes.runs.run_folder import Run
+from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Settings
+from advisor.data.listing import Skipped
 
 BINS = 15
-WORST = 20  # mistakes of an evaluation that are shown
+WORST = 20  # mistakes that are shown
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How well one class is told from the others.
+
+    Attributes:
+        precision: share of the images taken for it that are of it, 0..1.
+        recall: share of its images that are found, 0..1.
+        f1: harmonic mean of both.
+        images: of this class, that were tested.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good predictions on labelled images are.
+
+    Attributes:
+        accuracy: 0..1.
+        macro_f1: mean F1 of the classes that have images, 0..1.
+        log_loss: mean, in nats.
+        per_class: by the name of the class, in the order of the model's outputs.
+    """
+
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    per_class: Mapping[str, ClassScores]
+
+    @property
+    def images(self) -> int:
+        """How many were tested."""
+        return sum(one.images for one in self.per_class.values())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy, see `wilson_interval`."""
+        return wilson_interval(self.accuracy, self.images)
+
+    def to_json(self) -> dict[str, Any]:
+        """As in metrics.json."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Scores:
+        """What `to_json` gave."""
+        per_class = {name: ClassScores(**one) for name, one in values["per_class"].items()}
+        return Scores(**{**values, "per_class": per_class})
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of labelled images.
+
+    Attributes:
+        class_names: in the order of the model's outputs.
+        paths: n files.
+        shown: the same as the user knows them, relative to the data.
+        labels: int64 [n].
+        probabilities: float32 [n, classes].
+    """
+
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...]
+    shown: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each image, int64 [n]."""
+        return self.probabilities.argmax(axis=1)
+
+    def scores(self) -> Scores:
+        """Accuracy, F1 and log-loss."""
+        return score(self.labels, self.probabilities, self.class_names)
+
+    def confusion_matrix(self) -> np.ndarray:
+        """Images by true and predicted class, int64 [classes, classes]."""
+        matrix = np.zeros((len(self.class_names),) * 2, dtype=np.int64)
+        np.add.at(matrix, (self.labels, self.predicted), 1)
+        return matrix
+
+    def worst_mistakes(self, most: int = WORST) -> np.ndarray:
+        """Positions of misclassified images, int64, those with the least probability for the truth first."""
+        truth = self.probabilities[np.arange(len(self.labels)), self.labels]
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        return wrong[np.argsort(truth[wrong], kind="stable")][:most]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of history.csv; epoch 0 is the head alone, before any gradient step."""
+
+    epoch: int
+    phase: str
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_brier: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """Test images that are nearly the same as one that the model was made with.
+
+    Attributes:
+        test_images: how many.
+        accuracy_without: accuracy on the others, 0..1.
+    """
+
+    test_images: int
+    accuracy_without: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What stands in metrics.json.
+
+    Attributes:
+        recipe: that was trained.
+        settings: that it was built with.
+        test: scores of the saved model on the test split.
+        validation: scores on the validation split, of a model that did not learn from it.
+        images: of each split.
+        parameters: "total" and "trained".
+        complete: whether all epochs were trained, or patience was over; False where time was.
+        seed: of everything random.
+        seconds: "embed", "train" and "total".
+        device: that trained.
+        precision: Keras' dtype policy while training.
+        versions: of Python and of the packages.
+        trained_share: of the trained weights in the model's, 0..1; None where only a head was fitted.
+        near_copies: None where no test image is nearly the same as one in training.
+        before_training: scores of the backbone's own classifier on the validation split, where it was asked.
+    """
+
+    recipe: str
+    settings: Settings
+    test: Scores
+    validation: Scores
+    images: Mapping[str, int]
+    parameters: Mapping[str, int]
+    complete: bool
+    seed: int
+    seconds: Mapping[str, float]
+    device: str
+    precision: str
+    versions: Mapping[str, str]
+    trained_share: float | None = None
+    near_copies: NearCopies | None = None
+    before_training: Scores | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object in metrics.json; what there is nothing to say about is left out."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {
+            "settings": self.settings.to_json(),
+            "test": self.test.to_json(),
+            "validation": self.validation.to_json(),
+            "near_copies": self.near_copies and asdict(self.near_copies),
+            "before_training": self.before_training and {"validation": self.before_training.to_json()},
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Metrics:
+        """What `to_json` gave."""
+        copies, before = values.get("near_copies"), values.get("before_training")
+        return Metrics(
+            **{
+                **values,
+                "settings": Settings.from_json(values["settings"]),
+                "test": Scores.from_json(values["test"]),
+                "validation": Scores.from_json(values["validation"]),
+                "near_copies": NearCopies(**copies) if copies else None,
+                "before_training": Scores.from_json(before["validation"]) if before else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it lies.
+        history: by epoch.
+        test: what the saved model says of the test split.
+        metrics: as in metrics.json.
+    """
+
+    folder: Path
+    history: tuple[Epoch, ...]
+    test: Predictions
+    metrics: Metrics
+
+    @property
+    def recipe(self) -> str:
+        """One of `advisor.choices.RECIPES`."""
+        return self.metrics.recipe
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the model's outputs."""
+        return self.test.class_names
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image.
+
+    Attributes:
+        path: as it was given.
+        probabilities: float32 [classes].
+        distance: to the training images, see `advisor.evidence.outliers`.
+        unlike: whether that is more than a new image of the same kind has.
+    """
+
+    path: str
+    probabilities: np.ndarray
+    distance: float
+    unlike: bool
+
+    def best(self, count: int) -> list[tuple[int, float]]:
+        """The most probable classes with their probabilities, the best one first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(int(i), float(self.probabilities[i])) for i in order]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a run does on labelled images.
+
+    Attributes:
+        run: its folder.
+        recipe: of the run.
+        predictions: on the images.
+        source: the data, as the user named them.
+        used: which of its images, for people.
+        unlike: bool [n], images unlike those that the run was trained on.
+        skipped: files that could not be read.
+        warnings: what to know before trusting the numbers.
+    """
+
+    run: Path
+    recipe: str
+    predictions: Predictions
+    source: str
+    used: str
+    unlike: np.ndarray
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def calibration_error(self) -> float:
+        """See `calibration_error`."""
+        return calibration_error(self.predictions.labels, self.predictions.probabilities)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `advisor evaluate --json` prints."""
+        seen, scores = self.predictions, self.predictions.scores()
+        return {
+            "schema": 1,
+            "run": str(self.run),
+            "source": self.source,
+            "used": self.used,
+            "images": len(seen),
+            "accuracy": scores.accuracy,
+            "accuracy_interval": list(scores.interval),
+            "macro_f1": scores.macro_f1,
+            "log_loss": scores.log_loss,
+            "calibration_error": self.calibration_error,
+            "per_class": scores.to_json()["per_class"],
+            "unlike": int(self.unlike.sum()),
+            "worst_mistakes": [
+                {
+                    "path": seen.shown[i],
+                    "label": seen.class_names[seen.labels[i]],
+                    "predicted": seen.class_names[seen.predicted[i]],
+                    "probability": float(seen.probabilities[i].max()),
+                }
+                for i in seen.worst_mistakes()
+            ],
+            "skipped": [vars(item) for item in self.skipped],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe on the leaderboard; without an accuracy it did not come to run.
+
+    Attributes:
+        name: of the recipe, or of the plain network that is the baseline.
+        status: "finished", "out of time" (the best epoch so far is judged), "not run", or "as" with the name
+            of the recipe that trains the very same network on these data: it was trained once, and both rows
+            show it.
+        accuracy: on the test split, 0..1.
+        interval: 95 % Wilson interval of it.
+        macro_f1: 0..1.
+        seconds: that it took, before an interruption, too.
+        parameters: how many were trained.
+        advised: whether it is the advised one.
+    """
+
+    name: str
+    status: str
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    macro_f1: float | None
+    seconds: float
+    parameters: int | None
+    advised: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    Attributes:
+        advice: what was advised.
+        rows: best first.
+        regret: accuracy that the advised recipe loses against the best one, 0..1; None if it did not run.
+    """
+
+    advice: Recommendation
+    rows: tuple[Row, ...]
+    regret: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object in compare.json."""
+        return {
+            "schema": 1,
+            "dataset": self.advice.data.to_json(),
+            "quadrant": self.advice.quadrant.name,
+            "advised": self.advice.recipe,
+            "leaderboard": [asdict(row) for row in self.rows],
+            "regret": self.regret,
+        }
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model in another format.
+
+    Attributes:
+        path: file or folder.
+        difference: largest absolute difference of a probability from the original's, on 8 images.
+        is_same: whether that is no more than rounding makes.
+    """
+
+    path: Path
+    difference: float
+    is_same: bool
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> Scores:
+    """Score predictions.
+
+    Args:
+        labels: int64 [n].
+        probabilities: [n, classes].
+        class_names: in the order of the columns.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    predicted = probabilities.argmax(axis=1)
+    truth = probabilities[np.arange(len(labels)), labels]
+    columns = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(class_names)), zero_division=0
+    )
+    rows = zip(class_names, *columns, strict=True)
+    per_class = {name: ClassScores(float(p), float(r), float(f1), int(n)) for name, p, r, f1, n in rows}
+    return Scores(
+        accuracy=float((predicted == labels).mean()),
+        macro_f1=float(np.mean([one.f1 for one in per_class.values() if one.images])),
+        log_loss=float(-np.log(np.maximum(truth, 1e-7)).mean()),
+        per_class=per_class,
+    )
 
 
 def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[float, float]:
@@ -29,13 +422,6 @@ def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[floa
     center = (accuracy + z * z / (2 * images)) / (1 + z * z / images)
     half = z / (1 + z * z / images) * np.sqrt(accuracy * (1 - accuracy) / images + z * z / (4 * images**2))
     return float(max(0.0, center - half)), float(min(1.0, center + half))
-
-
-def worst_mistakes(run: Run, most: int) -> np.ndarray:
-    """Positions of misclassified test images, those with the least probability for the truth first."""
-    truth = run.test_probabilities[np.arange(len(run.test_labels)), run.test_labels]
-    wrong = np.flatnonzero(run.test_probabilities.argmax(axis=1) != run.test_labels)
-    return wrong[np.argsort(truth[wrong], kind="stable")][:most]
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from advisor.advice import recommendation
 from advisor.advice.recommendation import Factor
 from advisor.advice.rule import Quadrant
 from advisor.advice.settings import Options
-from advisor.data import dataset
+from advisor.data import sources
 from advisor.evidence.probe import Evidence
 from advisor.system.progress import Silent
 from benchmarks.speed import embedding_speed
@@ -80,7 +80,7 @@ def deciding(decide: Decide) -> Iterator[None]:
 
 def check_advice(source: str, decide: Decide) -> list[Check]:
     """Schema, quadrant and advice for handwritten digits: unlike photographs, best known by lower layers."""
-    data = dataset.load(source)
+    data = sources.load(source)
     with deciding(decide):
         told = recommendation.recommend(data, Options(image_size=IMAGE_SIZE), Silent(), sample=300)
     advice = told.to_json()
@@ -118,7 +118,7 @@ def check_regret(source: str, size: int, bound: float, decide: Decide) -> Check:
 
 def check_speed(source: str, bound: float) -> Check:
     """Images a second of our embedding over those of `keras.Model.predict`, decoding included."""
-    rates = embedding_speed(dataset.load(source), count=320)
+    rates = embedding_speed(sources.load(source), count=320)
     ratio = rates["our embedding, images/s"] / rates["keras predict, images/s"]
     return Check("embedding over keras predict, speed", f"{ratio:.2f} x", f">= {bound}", ratio >= bound)
 

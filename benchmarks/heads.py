@@ -16,7 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from advisor import backbones
-from advisor.data import dataset
+from advisor.data import sources
+from advisor.data.sampling import sample
 from advisor.evidence import embedding, linear_head
 from advisor.evidence.signed_root import signed_root
 from benchmarks.results import markdown
@@ -37,12 +38,12 @@ def main() -> None:
     backbone = backbones.load(backbones.BUNDLED)
     judged: dict[tuple[int, str], list[list[linear_head.Judged]]] = {}
     for source in arguments.data:
-        data = dataset.load(source, 0)
-        chosen = dataset.sample(data.labels, MOST_IMAGES, 0)
+        data = sources.load(source, 0)
+        chosen = sample(data.labels, MOST_IMAGES, 0)
         embedded = embedding.embed(backbone, data, chosen, arguments.image_size)
         labels, classes = data.labels[embedded.positions], len(data.class_names)
         for size, seed in itertools.product(arguments.sizes, arguments.seeds):
-            part = dataset.sample(labels, size, seed)
+            part = sample(labels, size, seed)
             rest = np.setdiff1d(np.arange(len(labels)), part)
             if len(rest) < FEWEST_JUDGED or np.bincount(labels[part], minlength=classes).min() < 3:
                 continue

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from advisor import backbones
-from advisor.data import dataset
+from advisor.data import sources
 from advisor.evidence import embedding
 from advisor.system.storage import replacing
 
@@ -27,7 +27,7 @@ def main() -> None:
     paths = sorted(
         str(path) for path in arguments.folder.iterdir() if path.suffix.lower() in (".jpg", ".png")
     )
-    data = dataset.unlabelled(paths, str(arguments.folder))
+    data = sources.unlabelled(paths, str(arguments.folder))
     backbone = backbones.load(backbones.BUNDLED)
     embedded = embedding.embed(backbone, data, np.arange(len(data)), backbone.image_size)
     with replacing(arguments.output) as unfinished:

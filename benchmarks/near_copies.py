@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from advisor import backbones
-from advisor.data import dataset, images, near_copies
+from advisor.data import images, near_copies, sources
+from advisor.data.sampling import sample
 from benchmarks.results import markdown
 
 MOST, COPIED = 1000, 100
@@ -59,8 +60,8 @@ def main() -> None:
     size = backbones.load(backbones.BUNDLED).image_size
     rows = []
     for source in parser.parse_args().data:
-        data = dataset.load(source)
-        chosen = [data.paths[i] for i in dataset.sample(data.labels, MOST, 0)]
+        data = sources.load(source)
+        chosen = [data.paths[i] for i in sample(data.labels, MOST, 0)]
         own = [near_copies.thumbnail(images.load_square(path, size)) for path in chosen]
         copied = np.random.default_rng(0).permutation(len(chosen))[:COPIED]
         cells = [source, f"{len(near_copies.find(np.stack(own))):,}"]

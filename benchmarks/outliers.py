@@ -17,7 +17,10 @@ import numpy as np
 from PIL import Image
 
 from advisor import backbones
-from advisor.data import dataset
+from advisor.data import sources
+from advisor.data.checks import leave_out
+from advisor.data.names import SPLITS
+from advisor.data.sampling import sample
 from advisor.evidence import embedding, outliers
 from advisor.evidence.signed_root import signed_root
 
@@ -30,24 +33,24 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help=f"holds {', '.join(SETS)}")
     root = parser.parse_args().folder
     backbone = backbones.load(backbones.BUNDLED)
-    data = {name: dataset.load(str(root / name)) for name in SETS}
+    data = {name: sources.load(str(root / name)) for name in SETS}
     features = {}
     for name in SETS:
         embedded = embedding.embed(backbone, data[name], np.arange(len(data[name])), backbone.image_size)
-        data[name] = data[name].without(embedded.unreadable)
+        data[name] = leave_out(data[name], embedded.unreadable)
         features[name] = signed_root(embedded.features.last())
     with tempfile.TemporaryDirectory() as folder:
-        drawn = dataset.unlabelled(draw_noise(Path(folder)), "noise")
+        drawn = sources.unlabelled(draw_noise(Path(folder)), "noise")
         embedded = embedding.embed(backbone, drawn, np.arange(len(drawn)), backbone.image_size)
     others = {
-        **{name: features[name][dataset.sample(data[name].labels, MOST, 0)] for name in SETS},
+        **{name: features[name][sample(data[name].labels, MOST, 0)] for name in SETS},
         "noise": signed_root(embedded.features.last()),
     }
     print(f"{'trained on':12}{'false alarms':>13}  " + "".join(f"{name:>20}" for name in others))
     print(f"{'':27}" + f"{'AUROC flagged (M)':>20}" * len(others))
     for name in SETS:
-        train, validate, test = (data[name].indices(split) for split in dataset.SPLITS)
-        train = train[dataset.sample(data[name].labels[train], outliers.MOST, 0)]
+        train, validate, test = (data[name].indices(split) for split in SPLITS)
+        train = train[sample(data[name].labels[train], outliers.MOST, 0)]
         neighbours = outliers.fit(features[name][train], features[name][validate])
         mahalanobis = _mahalanobis(features[name][train], data[name].labels[train])
         familiar = neighbours.distance(features[name][test])

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from advisor import backbones
-from advisor.data import dataset
+from advisor.data import sources
+from advisor.data.dataset import Dataset
 from advisor.evidence import embedding, similarity
 
 MOST = 600
@@ -32,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     backbone = backbones.load(backbones.BUNDLED)
     files = sorted(str(path) for path in arguments.imagenet_samples.iterdir())
-    other_half = _features(dataset.unlabelled(files[1::2], "reference"), backbone)
+    other_half = _features(sources.unlabelled(files[1::2], "reference"), backbone)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, images in _generated(files[::2]):
@@ -40,10 +41,10 @@ def main() -> None:
             for number, image in enumerate(images):
                 paths.append(f"{folder}/{name.replace(' ', '-')}-{number:04}.png")
                 image.save(paths[-1])
-            data = dataset.unlabelled(paths, name)
+            data = sources.unlabelled(paths, name)
             rows.append((name, _measures(_features(data, backbone), other_half, backbone)))
     for source in arguments.data:
-        found = _features(dataset.load(source), backbone)
+        found = _features(sources.load(source), backbone)
         rows.append((Path(source).name, _measures(found, similarity.reference_features(), backbone)))
     names = list(rows[0][1])
     print(f"| images | {' | '.join(names)} |\n|---{'|---' * len(names)}|")
@@ -51,7 +52,7 @@ def main() -> None:
         print(f"| {name} | {' | '.join(f'{values[key]:.3f}' for key in names)} |")
 
 
-def _features(data: dataset.Dataset, backbone: backbones.Backbone) -> np.ndarray:
+def _features(data: Dataset, backbone: backbones.Backbone) -> np.ndarray:
     chosen = np.random.default_rng(0).permutation(len(data))[:MOST]
     return embedding.embed(backbone, data, chosen, backbone.image_size).features.last()
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from advisor import backbones
-from advisor.data import dataset, images
+from advisor.data import images, sources
 from advisor.data.dataset import Dataset
 from advisor.evidence import embedding
 from benchmarks.results import markdown
@@ -48,7 +48,7 @@ def main() -> None:
     measured |= end_to_end(arguments.data)
     if arguments.small and arguments.large:
         measured |= peak_memory(arguments.small, arguments.large)
-    data = dataset.load(arguments.data)
+    data = sources.load(arguments.data)
     measured |= embedding_speed(data)
     measured |= tutorial(data)
     print(markdown(["measured", "value"], [[name, f"{value:,.2f}"] for name, value in measured.items()]))
@@ -97,7 +97,7 @@ def peak_memory(small: str, large: str) -> dict[str, float]:
     """MB of resident memory at the peak of `advisor recommend`, without a cache."""
     measured = {}
     for source in (small, large):
-        images_held = len(dataset.load(source))
+        images_held = len(sources.load(source))
         with tempfile.TemporaryDirectory() as folder:
             code = (
                 "import resource, subprocess, sys\n"

@@ -12,8 +12,11 @@ from unittest import mock
 import numpy as np
 
 from advisor.advice.settings import Settings
-from advisor.data import dataset
-from advisor.data.dataset import SPLITS, Dataset
+from advisor.data import sources
+from advisor.data.dataset import Dataset
+from advisor.data.names import SPLITS
+from advisor.data.sampling import sample
+from advisor.data.splits import split as draw_splits
 from advisor.system.progress import Silent
 from recipes.runs import run_folder
 from recipes.training import averaging, gradient
@@ -44,17 +47,17 @@ def cut(source: str, size: int | None, seed: int) -> Task | None:
     The test images are up to `MOST_TEST_IMAGES` of the rest; with all images, the user's own test split.
     Returns None if the data set is too small to hold 100 test images back.
     """
-    data = dataset.load(source, seed)
+    data = sources.load(source, seed)
     name = Path(source.replace(":", "-")).name
     if size is None:
         return Task(name, None, seed, data, data)
     order = np.random.default_rng(seed).permutation(len(data))
-    chosen = order[dataset.sample(data.labels[order], size, seed)]
+    chosen = order[sample(data.labels[order], size, seed)]
     rest = np.setdiff1d(np.arange(len(data)), chosen)
     if len(rest) < 100 or np.bincount(data.labels[chosen], minlength=len(data.class_names)).min() < 3:
         return None
-    rest = rest[dataset.sample(data.labels[rest], MOST_TEST_IMAGES, seed)]
-    held = dataset.split(replace(data.take(chosen), given_splits=frozenset()), seed)
+    rest = rest[sample(data.labels[rest], MOST_TEST_IMAGES, seed)]
+    held = draw_splits(replace(data.take(chosen), given_splits=frozenset()), seed)
     kept = np.flatnonzero(held.splits != SPLITS.index("test"))
     both = data.take(np.concatenate([chosen[kept], rest]))
     splits = np.concatenate([held.splits[kept], np.full(len(rest), SPLITS.index("test"))])

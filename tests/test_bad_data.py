@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from advisor.cli import main
-from advisor.data import dataset, images
+from advisor.data import images, sources
+from advisor.data.dataset import Dataset
+from advisor.data.names import SPLITS
 
 
 def noise(seed: int, size: int = 32, mean: float = 128.0) -> Image.Image:
@@ -37,7 +39,7 @@ def data(tmp_path) -> Path:
     return tmp_path / "data"
 
 
-def reasons(loaded: dataset.Dataset) -> dict[str, str]:
+def reasons(loaded: Dataset) -> dict[str, str]:
     return {item.path: item.reason for item in loaded.skipped}
 
 
@@ -122,9 +124,9 @@ def test_few_images_of_each_class(classes, each, tmp_path):
         folder.mkdir()
         for i in range(each):
             Image.new("RGB", (9, 9), (number % 250, number // 250, i)).save(folder / f"{i}.png")
-    loaded = dataset.load(str(tmp_path))
+    loaded = sources.load(str(tmp_path))
     assert (len(loaded), len(loaded.class_names)) == (classes * each, classes)
-    assert all(len(loaded.indices(split)) for split in dataset.SPLITS)
+    assert all(len(loaded.indices(split)) for split in SPLITS)
     assert set(loaded.labels[loaded.indices("train")]) == set(range(classes))
 
 
@@ -153,7 +155,7 @@ def truncated(image: Image.Image, ending: str, folder: Path) -> bytes:
 )
 def test_files_that_are_no_images_are_named(name, content, says, data):
     (data / "a" / name).write_bytes(content)
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert len(loaded) == 16
     assert says in reasons(loaded)[f"a/{name}"]
 
@@ -180,7 +182,7 @@ def png(width: int, height: int, rows: int) -> bytes:
 
 def test_bomb_is_refused_by_its_pixels(data):
     (data / "a" / "bomb.png").write_bytes(png(30_000, 30_000, 30_000))
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert reasons(loaded) == {"a/bomb.png": "30000 x 30000 pixels; the limit is 200,000,000 pixels"}
     with pytest.raises(images.UnreadableImage, match="30000 x 30000"):
         images.read(data / "a" / "bomb.png")
@@ -190,7 +192,7 @@ def test_special_files_do_not_hang(data):
     os.mkfifo(data / "a" / "pipe.png")
     (data / "a" / "folder.png").mkdir()
     (data / "a" / "zero.png").symlink_to("/dev/zero")
-    assert reasons(dataset.load(str(data))).keys() == {"a/pipe.png", "a/zero.png"}
+    assert reasons(sources.load(str(data))).keys() == {"a/pipe.png", "a/zero.png"}
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_odd_names(name, tmp_path):
     fill(tmp_path / name, 4, seed=2)
     noise(99).save(tmp_path / "plain" / f"{name}.png")
     (tmp_path / "plain" / f"{name}.txt").write_text("no image")
-    loaded = dataset.load(str(tmp_path))
+    loaded = sources.load(str(tmp_path))
     shown = name.replace("\n", "\\n").replace("\t", "\\t")
     assert set(loaded.class_names) == {"plain", shown}
     assert len(loaded) == 9
@@ -227,7 +229,7 @@ def test_names_that_are_no_unicode(data):
     os.rename(data / "b", os.fsencode(data) + b"/caf\xe9")
     (data / "a" / "x.txt").write_text("no image")
     os.rename(data / "a" / "x.txt", os.fsencode(data) + b"/a/\xff.txt")
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert loaded.class_names == ("a", "caf\\udce9")
     assert reasons(loaded).keys() == {"a/\\udcff.txt"}
     json.dumps([*loaded.class_names, *map(loaded.shown, loaded.paths)]).encode()
@@ -260,13 +262,13 @@ def test_clutter_is_no_data(data):
     fill(data / ".ipynb_checkpoints", 2)
     fill(data / "a" / "__MACOSX", 2)
     (data / "README.txt").write_text("about the data")
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert (len(loaded), loaded.class_names, loaded.skipped) == (16, ("a", "b"), ())
 
 
 def test_empty_class_folder_is_named(data):
     (data / "c").mkdir()
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert reasons(loaded) == {"c": "no files in it"}
     assert loaded.class_names == ("a", "b")
 
@@ -277,7 +279,7 @@ def test_links(data, tmp_path):
     (data / "a" / "linked.png").symlink_to(fill(tmp_path / "one", 1, seed=6) / "0.png")
     (data / "a" / "broken.png").symlink_to(tmp_path / "gone.png")
     (data / "a" / "itself.png").symlink_to(data / "a" / "itself.png")
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert list(loaded.counts()) == [9, 8, 3]
     assert reasons(loaded).keys() == {"a/broken.png", "a/itself.png"}
 
@@ -289,7 +291,7 @@ def test_link_loops_bring_in_no_other_class(place, target, data):
     link = data / place
     link.parent.mkdir(exist_ok=True)
     link.symlink_to({".": data, "..": data.parent, "class": link.parent}[target])
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert list(loaded.counts()) == [8, 8]
     assert loaded.class_names == ("a", "b")
 
@@ -335,7 +337,7 @@ def test_folder_and_file_without_permission_inside_a_class(nobody):
         fill(nobody / label, 4, seed=ord(label))
     fill(nobody / "a" / "locked", 2, seed=7).chmod(0)
     (nobody / "b" / "0.png").chmod(0)
-    loaded = dataset.load(str(nobody))
+    loaded = sources.load(str(nobody))
     assert len(loaded) == 7
     assert reasons(loaded) == {"a/locked": "Permission denied", "b/0.png": "Permission denied"}
 
@@ -347,7 +349,7 @@ def test_folder_and_file_without_permission_inside_a_class(nobody):
 def test_classes_that_differ_by_case_are_named(data):
     fill(data / "A", 4, seed=3)
     fill(data / "b ", 4, seed=4)
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert len(loaded.class_names) == 4
     assert any("'A' and 'a' look alike" in warning for warning in loaded.warnings)
     assert any("'b' and 'b ' look alike" in warning for warning in loaded.warnings)
@@ -355,7 +357,7 @@ def test_classes_that_differ_by_case_are_named(data):
 
 def test_same_image_in_two_classes_is_named(data):
     shutil.copy(data / "a" / "0.png", data / "b" / "again.png")
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     assert any("a/0.png = b/again.png" in warning and "two classes" in warning for warning in loaded.warnings)
 
 
@@ -364,10 +366,10 @@ def test_copies_lie_in_one_split(data):
     for i in range(8):
         shutil.copy(data / "a" / f"{i}.png", data / "a" / f"{i} copy.png")
     for seed in range(5):
-        loaded = dataset.load(str(data), seed)
+        loaded = sources.load(str(data), seed)
         split = dict(zip(map(loaded.shown, loaded.paths), loaded.splits, strict=True))
         assert all(split[f"a/{i}.png"] == split[f"a/{i} copy.png"] for i in range(8))
-        assert all(len(loaded.indices(name)) for name in dataset.SPLITS)
+        assert all(len(loaded.indices(name)) for name in SPLITS)
 
 
 def test_training_images_are_kept_out_of_a_given_test_split(tmp_path):
@@ -375,7 +377,7 @@ def test_training_images_are_kept_out_of_a_given_test_split(tmp_path):
         for label in "ab":
             fill(tmp_path / split / label, 6, seed=seed + ord(label))
     shutil.copy(tmp_path / "train" / "a" / "0.png", tmp_path / "test" / "a" / "leak.png")
-    loaded = dataset.load(str(tmp_path))
+    loaded = sources.load(str(tmp_path))
     assert "test/a/leak.png" not in map(loaded.shown, loaded.paths)
     assert "train/a/0.png" in map(loaded.shown, loaded.paths)
     assert any("test/a/leak.png" in warning and "left out" in warning for warning in loaded.warnings)
@@ -386,7 +388,7 @@ def test_class_that_is_not_tested_is_named(tmp_path):
         fill(tmp_path / "train" / label, 4, seed=ord(label))
     for label in "ab":
         fill(tmp_path / "test" / label, 4, seed=10 + ord(label))
-    loaded = dataset.load(str(tmp_path))
+    loaded = sources.load(str(tmp_path))
     assert "the test split has no images of c" in loaded.warnings
 
 
@@ -408,14 +410,14 @@ def rows(data) -> list[list[str]]:
 
 @pytest.mark.parametrize(("encoding", "line_end"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\r")])
 def test_csv_of_other_systems(encoding, line_end, data, rows):
-    loaded = dataset.load(write_csv(data, rows, encoding, line_end))
+    loaded = sources.load(write_csv(data, rows, encoding, line_end))
     assert (len(loaded), loaded.class_names) == (16, ("a", "b"))
 
 
 def test_csv_paths(data, rows, tmp_path):
     """Absolute ones and those that leave the folder are what the user wrote, and are read."""
     away = fill(tmp_path / "away", 2, seed=9)
-    loaded = dataset.load(write_csv(data, [*rows, [str(away / "0.png"), "a"], ["../away/1.png", "b"]]))
+    loaded = sources.load(write_csv(data, [*rows, [str(away / "0.png"), "a"], ["../away/1.png", "b"]]))
     assert list(loaded.counts()) == [9, 9]
     assert str(away / "0.png") in map(loaded.shown, loaded.paths)
 
@@ -429,7 +431,7 @@ def test_csv_rows_that_are_left_out_are_named(data, rows):
         ["a", "b"],
         ["zero\0byte.png", "a"],
     ]
-    loaded = dataset.load(write_csv(data, [*rows, *odd]))
+    loaded = sources.load(write_csv(data, [*rows, *odd]))
     assert len(loaded) == 16
     found = reasons(loaded)
     assert found["missing.png"] == "No such file or directory"
@@ -440,7 +442,7 @@ def test_csv_rows_that_are_left_out_are_named(data, rows):
 
 
 def test_csv_with_two_labels_for_a_file(data, rows):
-    loaded = dataset.load(write_csv(data, [*rows, ["a/0.png", "b"]]))
+    loaded = sources.load(write_csv(data, [*rows, ["a/0.png", "b"]]))
     assert any("two classes: a/0.png = a/0.png" in warning for warning in loaded.warnings)
 
 
@@ -452,7 +454,7 @@ def test_csv_with_a_file_in_two_splits(data):
     fill(data / "more", 2, seed=8)
     lines += ["more/0.png,a,test", "more/1.png,b,test"]
     (data / "labels.csv").write_text("\n".join(lines))
-    loaded = dataset.load(str(data / "labels.csv"))
+    loaded = sources.load(str(data / "labels.csv"))
     tested = {loaded.shown(loaded.paths[i]) for i in loaded.indices("test")}
     assert tested == {"more/0.png", "more/1.png"}
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from advisor.data import sources
 from advisor.errors import InputError
 from recipes.runs import run_folder
 
@@ -121,9 +122,8 @@ def test_run_of_other_data_is_not_resumed(tmp_path):
 
 
 def test_a_run_is_not_resumed_with_other_options(tmp_path):
-    from advisor.data import dataset
 
-    data = dataset.load("sklearn:digits")
+    data = sources.load("sklearn:digits")
     (tmp_path / "checkpoints").mkdir()
     asked = {"recipe": "fine_tuning", "epochs": 8, "train_from": None}
     started = {"data": data.fingerprint(), "seed": 0, "settings": {}, "asked": asked}
@@ -135,9 +135,8 @@ def test_a_run_is_not_resumed_with_other_options(tmp_path):
 
 @pytest.mark.parametrize("lost", ["asked", "settings"])
 def test_a_run_of_another_version_is_not_resumed(tmp_path, lost):
-    from advisor.data import dataset
 
-    data = dataset.load("sklearn:digits")
+    data = sources.load("sklearn:digits")
     (tmp_path / "checkpoints").mkdir()
     started = {"data": data.fingerprint(), "seed": 0, "settings": {"unknown": 1}, "asked": {}}
     del started[lost]

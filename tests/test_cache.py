@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from advisor import backbones
-from advisor.data import dataset, packaged
+from advisor.data import packaged, sources
 from advisor.errors import InputError
 from advisor.evidence import embedding
 from advisor.system import storage
@@ -130,7 +130,7 @@ def embed(cache, tmp_path):
             pixels = np.full((32, 32, 3), color + number, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.png")
     backbone = backbones.load("simple_cnn")
-    data = dataset.load(str(tmp_path / "data"))
+    data = sources.load(str(tmp_path / "data"))
 
     def embed(count: int) -> np.ndarray:
         return embedding.embed(backbone, data, np.arange(count), 32).features.values

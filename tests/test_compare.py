@@ -17,7 +17,7 @@ from advisor.advice import recommendation
 from advisor.advice.rule import Quadrant
 from advisor.advice.settings import Options, Settings
 from advisor.cli import main
-from advisor.data import dataset
+from advisor.data import sources
 from advisor.report import leaderboard
 from advisor.system.progress import Silent
 from benchmarks import ci
@@ -266,7 +266,7 @@ def test_the_benchmark_fails_when_the_advice_is_broken():
 
 
 def test_an_epoch_that_time_cut_short_is_trained_again(tmp_path, textures):
-    data = dataset.load(str(textures))
+    data = sources.load(str(textures))
     advice = recommendation.recommend(data, Options(image_size=32, epochs=2), Silent())
     settings = advice.settings_for("fine_tuning")
 

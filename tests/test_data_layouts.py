@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from advisor.data import dataset
+from advisor.data import sources, splits
 from advisor.data.names import natural_order
 from advisor.errors import InputError
 
@@ -61,14 +61,14 @@ NO_CLASSES = [
 def test_what_looks_like_no_classes_is_refused_unless_the_user_insists(folders, says, make):
     root = make(*folders)
     with pytest.raises(InputError) as refused:
-        dataset.load(str(root))
+        sources.load(str(root))
     message = str(refused.value)
     assert says.format(root=root) in message
     assert f"give classes:{root}" in message
     assert "\n" not in message
     top = {folder.partition("/")[0] for folder in folders}
     if len(top) > 1:
-        insisted = dataset.load(f"classes:{root}")
+        insisted = sources.load(f"classes:{root}")
         assert (set(insisted.class_names), len(insisted)) == (top, 4 * len(folders))
         assert insisted.given_splits == frozenset()
 
@@ -98,7 +98,7 @@ def test_the_command_says_it_in_one_line(command, make, tmp_path, refused):
     ids=" ".join,
 )
 def test_classes_that_are_nothing_else_are_classes(folders, make):
-    data = dataset.load(str(make(*folders)))
+    data = sources.load(str(make(*folders)))
     assert set(data.class_names) == {folder.partition("/")[0] for folder in folders}
     assert data.given_splits == frozenset()
 
@@ -115,7 +115,7 @@ def test_classes_that_are_nothing_else_are_classes(folders, make):
     ],
 )
 def test_splits_under_the_names_that_people_give_them(train, other, split, make):
-    data = dataset.load(str(make(*within(train, other))))
+    data = sources.load(str(make(*within(train, other))))
     assert data.class_names == ("cat", "dog")
     assert data.given_splits == {"train", split}
     assert len(data.indices(split)) == 8
@@ -126,22 +126,22 @@ def test_splits_under_the_names_that_people_give_them(train, other, split, make)
 def test_a_folder_around_the_data_is_named(deeper, make):
     root = make(*within(deeper), files=(f"{deeper}/LICENSE.txt",))
     with pytest.raises(InputError, match="holds one folder only") as refused:
-        dataset.load(str(root))
+        sources.load(str(root))
     assert str(refused.value).endswith(f"(cat/, dog/): give {root / deeper}")
-    assert len(dataset.load(str(root / deeper))) == 8
+    assert len(sources.load(str(root / deeper))) == 8
 
 
 def test_images_and_labels_of_a_detector_are_no_classes(make):
     root = make("train/images", "valid/images", files=("train/labels/0.txt", "valid/labels/0.txt"))
     with pytest.raises(InputError, match=r"images/ and labels/ in .* look like images and their annotations"):
-        dataset.load(str(root))
+        sources.load(str(root))
 
 
 @pytest.mark.parametrize("folders", [["train", "test"], ["images"], ["."]], ids=" ".join)
 def test_images_without_class_folders_and_a_table_name_the_table(folders, make):
     root = make(*folders, files=("labels.csv",))
     with pytest.raises(InputError, match=f"give {root}/labels.csv"):
-        dataset.load(str(root))
+        sources.load(str(root))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -163,36 +163,36 @@ def test_images_without_class_folders_and_a_table_name_the_table(folders, make):
 )
 def test_what_is_not_used_is_told(folders, files, says, make):
     root = make(*folders, files=files)
-    told = [warning for warning in dataset.load(str(root)).warnings if says in warning]
+    told = [warning for warning in sources.load(str(root)).warnings if says in warning]
     assert len(told) == 1
-    assert told[0] in dataset.load_test(str(root)).warnings
+    assert told[0] in sources.load_test(str(root)).warnings
 
 
 def test_nothing_is_told_where_all_is_used(make):
     root = make("cat", "dog", files=(".hidden.png", "Thumbs.db", "__MACOSX/0.png"))
-    assert dataset.load(str(root)).warnings == ()
+    assert sources.load(str(root)).warnings == ()
 
 
 def test_warnings_about_the_source_outlast_another_draw(make):
-    data = dataset.load(str(make("cat", "dog", ".")))
-    assert dataset.split(data, 1).warnings == data.warnings != ()
+    data = sources.load(str(make("cat", "dog", ".")))
+    assert splits.split(data, 1).warnings == data.warnings != ()
 
 
 @pytest.mark.parametrize("source", ["~no such user/data", "classes:~no such user/data", "classes:/nowhere"])
 def test_a_folder_that_is_not_there_is_one_line(source):
     with pytest.raises(InputError, match="does not exist"):
-        dataset.load(source)
+        sources.load(source)
 
 
 def test_evaluation_needs_no_training_images(make):
     root = make(*within("val", "test"))
-    data = dataset.load_test(str(root))
+    data = sources.load_test(str(root))
     assert data.class_names == ("cat", "dog")
     assert {data.shown(path).partition("/")[0] for path in data.paths} == {"test"}
 
 
 def test_evaluation_without_a_test_split_does_not_claim_one(make):
-    data = dataset.load_test(str(make(*within("train", "val"))))
+    data = sources.load_test(str(make(*within("train", "val"))))
     assert (len(data), data.given_splits) == (16, frozenset())
 
 
@@ -205,7 +205,7 @@ def test_evaluation_without_a_test_split_does_not_claim_one(make):
     [((60, 10), True), ((10, 60), True), ((32, 20), True), ((50, 33), False), ((30, 20), False)],
 )
 def test_images_whose_ends_are_cut_off_are_told(size, told, make):
-    data = dataset.load(str(make("cat", "dog", size=size)))
+    data = sources.load(str(make("cat", "dog", size=size)))
     assert (data.longer_sides == max(size)).all()
     assert any("8 of 8 images are long, as cat/0.png" in warning for warning in data.warnings) == told
 
@@ -214,7 +214,7 @@ def test_a_few_long_images_are_not_told(make):
     root = make("cat", "dog")
     for i in range(3):
         Image.new("RGB", (90, 10), (0, i, 90)).save(root / "cat" / f"long {i}.png")
-    assert dataset.load(str(root)).warnings == ()
+    assert sources.load(str(root)).warnings == ()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -223,9 +223,9 @@ def test_a_few_long_images_are_not_told(make):
 
 def test_numbers_are_in_natural_order(make):
     names = ("0", "1", "2", "007", "7", "10", "11", "9" * 100, "x2", "x10", "²")
-    data = dataset.load(str(make(*sorted(names))))
+    data = sources.load(str(make(*sorted(names))))
     assert data.class_names == names
-    assert dataset.load_test(data.source).class_names == names
+    assert sources.load_test(data.source).class_names == names
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "0" * 5000, "٣", "²", "①"])
@@ -246,7 +246,7 @@ def test_any_digits_can_be_sorted(digits):
     ],
 )
 def test_names_that_print_alike_are_told_so_that_one_sees_the_difference(one, other, shown, make):
-    data = dataset.load(str(make(one, other)))
+    data = sources.load(str(make(one, other)))
     assert len(data.class_names) == 2
     assert [warning for warning in data.warnings if shown in warning]
     assert not set("\u200b\u202e") & set("".join((*data.class_names, *map(data.shown, data.paths))))
@@ -255,10 +255,10 @@ def test_names_that_print_alike_are_told_so_that_one_sees_the_difference(one, ot
 def test_a_class_under_two_names_in_two_splits_is_told(make):
     root = make("train/Cat", "train/dog", "test/bird", "test/cat", "test/dog")
     with pytest.raises(InputError, match=r"'cat' has no images in the training split; .* looks like 'Cat'"):
-        dataset.load(str(root))
+        sources.load(str(root))
 
 
 def test_two_folders_that_would_be_shown_alike_do_not_become_one_class(make):
     root = make("line\nbreak", "line\\nbreak", "cat")
     with pytest.raises(InputError, match=r"two classes of .* are shown as"):
-        dataset.load(str(root))
+        sources.load(str(root))

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advisor.data import dataset, table
+from advisor.data import names, sources, table
+from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 
 NAMES = [f"{label}/{i}.png" for label in "ab" for i in range(10)]
@@ -36,7 +37,7 @@ def load(folder):
         for i, name in enumerate(NAMES):
             lines.append(",".join([name, name[0], *(str(column[i]) for column in (more or {}).values())]))
         (folder / "labels.csv").write_text("\n".join([*lines, *rows]), encoding="utf-8")
-        return dataset.load(str(folder / "labels.csv"), seed)
+        return sources.load(str(folder / "labels.csv"), seed)
 
     return table
 
@@ -47,8 +48,8 @@ IS_VALID = [split == "val" for split in SPLITS]
 IS_TEST = [int(split == "test") for split in SPLITS]
 
 
-def split_sizes(data: dataset.Dataset) -> list[int]:
-    return [len(data.indices(split)) for split in dataset.SPLITS]
+def split_sizes(data: Dataset) -> list[int]:
+    return [len(data.indices(split)) for split in names.SPLITS]
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def test_an_open_quote_does_not_swallow_what_follows(row, load):
 def test_backslashes_of_windows_are_read_as_slashes(folder):
     lines = ["path,label", *(name.replace("/", "\\") + "," + name[0] for name in NAMES)]
     (folder / "windows.csv").write_text("\r\n".join(lines))
-    data = dataset.load(str(folder / "windows.csv"))
+    data = sources.load(str(folder / "windows.csv"))
     assert [data.shown(path) for path in data.paths] == NAMES
 
 
@@ -162,7 +163,7 @@ def test_a_class_may_be_called_train_in_a_table(load, folder):
     (folder / "train.csv").write_text(
         "\n".join(["path,label", *(f"{name},{'train' if name[0] == 'a' else 'bus'}" for name in NAMES)])
     )
-    assert dataset.load(str(folder / "train.csv")).class_names == ("bus", "train")
+    assert sources.load(str(folder / "train.csv")).class_names == ("bus", "train")
 
 
 def test_labels_are_shown_safely(load):
@@ -212,7 +213,7 @@ def test_any_table_is_read_or_refused(columns, rows, noise, folder):
         return
     assert listing.entries
     assert all(entry.path and entry.label for entry in listing.entries)
-    assert all(entry.split in (None, *dataset.SPLITS) for entry in listing.entries)
+    assert all(entry.split in (None, *names.SPLITS) for entry in listing.entries)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -250,12 +251,12 @@ def test_small_data_with_copies_and_conflicts(rows, seed, copied):
     in_two = any(len(classes) == 2 for classes in classes_of.values())
     free = len(in_one) - (0 if in_two else len(set(in_one)))
     try:
-        data = dataset.load(str(copied / "labels.csv"), seed)
+        data = sources.load(str(copied / "labels.csv"), seed)
     except InputError:
         few = min(sum(label == name for _, _, label, _ in rows) for name in "ab") < 2
         assert few or free < 2
         return
     assert set(data.labels[data.indices("train")]) == {0, 1}
-    assert all(len(data.indices(split)) for split in dataset.SPLITS)
+    assert all(len(data.indices(split)) for split in names.SPLITS)
     numbers = np.array([Path(path).name[0] for path in data.paths])
     assert all(len(set(data.splits[numbers == number])) == 1 for number in numbers)

@@ -8,7 +8,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advisor.data import dataset
+from advisor.data import sources
+from advisor.data.checks import leave_out
+from advisor.data.listing import Skipped
+from advisor.data.names import SPLITS
+from advisor.data.sampling import sample
 from advisor.errors import InputError
 
 
@@ -24,10 +28,10 @@ def fill(folder, counts: dict[str, int]):
 
 
 def test_class_folders(tmp_path):
-    data = dataset.load(str(fill(tmp_path, {"b": 30, "a": 70})))
+    data = sources.load(str(fill(tmp_path, {"b": 30, "a": 70})))
     assert data.class_names == ("a", "b")
     assert list(data.counts()) == [70, 30]
-    assert [len(data.indices(split)) for split in dataset.SPLITS] == [80, 10, 10]
+    assert [len(data.indices(split)) for split in SPLITS] == [80, 10, 10]
     assert data.given_splits == frozenset()
     assert (data.shorter_sides == 4).all()
     for split in ("validation", "test"):  # stratified
@@ -37,7 +41,7 @@ def test_class_folders(tmp_path):
 def test_images_in_folders_within_a_class(tmp_path):
     fill(tmp_path, {"a": 3, "b": 2})
     fill(tmp_path / "b", {"more/still more": 2})
-    assert list(dataset.load(str(tmp_path)).counts()) == [3, 4]
+    assert list(sources.load(str(tmp_path)).counts()) == [3, 4]
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation", "VAL", None])
@@ -47,10 +51,10 @@ def test_given_splits(validation, tmp_path):
         fill(tmp_path / validation, {"a": 3, "b": 3})
         for file in (tmp_path / validation).rglob("*.png"):  # not the same images as in training
             Image.new("RGB", (4, 5), (int(file.stem), 0, ord(file.parent.name))).save(file)
-    data = dataset.load(str(tmp_path))
+    data = sources.load(str(tmp_path))
     assert len(data.indices("test")) == 11
     if validation:
-        assert [len(data.indices(split)) for split in dataset.SPLITS] == [40, 6, 11]
+        assert [len(data.indices(split)) for split in SPLITS] == [40, 6, 11]
     else:
         assert len(data.indices("validation")) == 5  # a tenth, taken from training
         assert data.given_splits == {"train", "test"}
@@ -58,58 +62,58 @@ def test_given_splits(validation, tmp_path):
 
 def test_splits_come_from_the_seed(tmp_path):
     fill(tmp_path, {"a": 40, "b": 40})
-    same = [dataset.load(str(tmp_path), seed=1) for _ in range(2)]
+    same = [sources.load(str(tmp_path), seed=1) for _ in range(2)]
     assert (same[0].splits == same[1].splits).all()
     assert same[0].fingerprint() == same[1].fingerprint()
-    assert (same[0].splits != dataset.load(str(tmp_path), seed=2).splits).any()
+    assert (same[0].splits != sources.load(str(tmp_path), seed=2).splits).any()
 
 
 def test_fingerprint_knows_what_changed(tmp_path):
     fill(tmp_path, {"a": 5, "b": 5})
-    before = dataset.load(str(tmp_path)).fingerprint()
+    before = sources.load(str(tmp_path)).fingerprint()
     Image.new("RGB", (9, 9)).save(tmp_path / "a" / "0.png")
-    changed = dataset.load(str(tmp_path)).fingerprint()
+    changed = sources.load(str(tmp_path)).fingerprint()
     (tmp_path / "a").rename(tmp_path / "c")
-    assert len({before, changed, dataset.load(str(tmp_path)).fingerprint()}) == 3
+    assert len({before, changed, sources.load(str(tmp_path)).fingerprint()}) == 3
 
 
 def test_moved_data_are_the_same_data(tmp_path):
     fill(tmp_path / "here", {"a": 5, "b": 5})
-    before = dataset.load(str(tmp_path / "here")).fingerprint()
+    before = sources.load(str(tmp_path / "here")).fingerprint()
     shutil.move(tmp_path / "here", tmp_path / "there")
-    assert dataset.load(str(tmp_path / "there")).fingerprint() == before
+    assert sources.load(str(tmp_path / "there")).fingerprint() == before
 
 
 def test_digits_come_along():
-    data = dataset.load("sklearn:digits")
+    data = sources.load("sklearn:digits")
     assert (len(data), data.class_names) == (1797, tuple("0123456789"))
 
 
 def test_without_unreadable_files(tmp_path):
-    data = dataset.load(str(fill(tmp_path, {"a": 10, "b": 2})))
+    data = sources.load(str(fill(tmp_path, {"a": 10, "b": 2})))
     first = data.paths[0]
-    rest = data.without([dataset.Skipped(first, "truncated")])
+    rest = leave_out(data, [Skipped(first, "truncated")])
     assert len(rest) == 11
-    assert rest.skipped == (dataset.Skipped("a/0.png", "truncated"),)
+    assert rest.skipped == (Skipped("a/0.png", "truncated"),)
     with pytest.raises(InputError, match="'b' has 1 readable image"):
-        data.without([dataset.Skipped(data.paths[-1], "truncated")])
+        leave_out(data, [Skipped(data.paths[-1], "truncated")])
 
 
 def test_sample_is_stratified():
     labels = np.repeat([0, 1, 2], [100, 50, 10])
-    chosen = dataset.sample(labels, 32, seed=0)
+    chosen = sample(labels, 32, seed=0)
     assert list(np.bincount(labels[chosen])) == [20, 10, 2]
-    assert len(dataset.sample(labels, 1000, seed=0)) == 160
+    assert len(sample(labels, 1000, seed=0)) == 160
 
 
 def test_unlabelled(tmp_path):
     fill(tmp_path, {"a": 2})
     (tmp_path / "text.png").write_text("no image")
     paths = [str(tmp_path / "a" / "0.png"), str(tmp_path / "text.png")]
-    data = dataset.unlabelled(paths, "these")
+    data = sources.unlabelled(paths, "these")
     assert (len(data), len(data.skipped)) == (1, 1)
     with pytest.raises(InputError, match="no readable images"):
-        dataset.unlabelled(paths[1:], "these")
+        sources.unlabelled(paths[1:], "these")
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +147,9 @@ def test_any_csv_is_read_or_refused(rows, noise, pictures):
 
 def _load_or_refuse(file):
     try:
-        data = dataset.load(str(file))
+        data = sources.load(str(file))
     except InputError:
         return
     assert len(data.labels) == len(data.splits) == len(data.paths) >= 4
     assert all(0 <= label < len(data.class_names) for label in data.labels)
-    assert all(len(data.indices(split)) for split in dataset.SPLITS)
+    assert all(len(data.indices(split)) for split in SPLITS)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from advisor import backbones
 from advisor.cli import main
-from advisor.data import dataset, images
+from advisor.data import images, sources
 from advisor.evidence import embedding
 from advisor.system.progress import Bars
 
@@ -121,7 +121,7 @@ def test_full_disk(data, tmp_path, capfd):
 
 def test_image_that_vanishes_before_training(data, tmp_path, monkeypatch, capfd):
     run = tmp_path / "run"
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     gone = Path(loaded.paths[loaded.indices("train")[0]])
     at_stage(monkeypatch, "Decoding training images", gone.unlink)
     code, said = call(
@@ -134,7 +134,7 @@ def test_image_that_vanishes_before_training(data, tmp_path, monkeypatch, capfd)
 @pytest.mark.slow
 def test_image_that_vanishes_before_testing(data, tmp_path, monkeypatch, capfd):
     run = tmp_path / "run"
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     gone = Path(loaded.paths[loaded.indices("test")[0]])
     moved = tmp_path / "moved.png"
     command = ["run", str(data), "--recipe", "feature_extraction", "--output", str(run)]
@@ -170,7 +170,7 @@ def embed(data, tmp_path, monkeypatch):
     backbone = backbones.load("simple_cnn")
 
     def embed(count: int) -> np.ndarray:
-        found = embedding.embed(backbone, dataset.load(str(data)), np.arange(count), 32)
+        found = embedding.embed(backbone, sources.load(str(data)), np.arange(count), 32)
         return found.features.values
 
     return embed
@@ -179,7 +179,7 @@ def embed(data, tmp_path, monkeypatch):
 def test_features_are_those_of_the_network(embed, data):
     """Each tap's where it belongs: the converted network must not put its outputs in another order."""
     backbone = backbones.load("efficientnet_lite0")
-    loaded = dataset.load(str(data))
+    loaded = sources.load(str(data))
     found = embedding.embed(backbone, loaded, np.arange(3), 64).features
     pixels = np.stack([images.load_square(path, 64) for path in loaded.paths[:3]]).astype(np.float32)
     for tap, expected in zip(
@@ -228,7 +228,7 @@ def test_cache_grows_and_forgets_changed_files(embed, data, tmp_path):
     before = embed(3)
     np.testing.assert_array_equal(embed(5)[:3], before)
     assert len(np.load(cached(tmp_path))) == 5
-    first = Path(dataset.load(str(data)).paths[0])
+    first = Path(sources.load(str(data)).paths[0])
     Image.new("RGB", (32, 32), "red").save(first)
     assert (embed(5)[0] != before[0]).any()
     assert len(np.load(cached(tmp_path))) == 5
@@ -265,7 +265,7 @@ def test_other_command_loses_rows_that_are_still_needed(embed, tmp_path, monkeyp
 
 def test_two_lists_of_images_in_one_folder_share_a_cache(data, tmp_path, monkeypatch):
     monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
-    backbone, whole = backbones.load("simple_cnn"), dataset.load(str(data))
+    backbone, whole = backbones.load("simple_cnn"), sources.load(str(data))
     for rows in (np.arange(4), np.arange(4, 7)):
         embedding.embed(backbone, whole.take(rows), np.arange(len(rows)), 32)
     computed = []

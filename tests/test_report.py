@@ -18,9 +18,9 @@ from advisor import results
 from advisor.advice import plan
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options, choose
-from advisor.data import dataset
+from advisor.data import sources
 from advisor.report import model_card, page, svg, terminal
-from advisor.system import reproduction, screen
+from advisor.system import reproduction
 from recipes.job import Epoch
 from recipes.runs.run_folder import Run, score
 
@@ -94,7 +94,7 @@ def test_the_printed_table_is_the_json(advice: Recommendation) -> None:
         assert f"or {item['recipe']} {item['when']}" in text
     # A warning may hold long names, which are folded anywhere.
     for warning in values["warnings"]:
-        assert re.sub(r"\s", "", screen.legible(warning)) in re.sub(r"\s", "", text)
+        assert re.sub(r"\s", "", text.legible(warning)) in re.sub(r"\s", "", text)
     assert f"Measured {values['similarity']['sampled']} images in {values['seconds']:.1f} s" in text
 
 
@@ -389,7 +389,7 @@ def test_reference_points_are_what_is_measured(real_data: Path) -> None:
 
 
 def test_samples_of_unreadable_files_are_left_out(advice: Recommendation, tmp_path: Path) -> None:
-    gone = dataset.load(str(draw(tmp_path / "gone", 2, 4)))
+    gone = sources.load(str(draw(tmp_path / "gone", 2, 4)))
     for path in gone.paths:
         Path(path).unlink()
     page.write_recommendation(replace(advice, data=gone), tmp_path)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from advisor.advice.settings import Settings
-from advisor.data import dataset
+from advisor.data import sources
+from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 from advisor.system.folder_lock import LOCK, locked
 from recipes.job import Epoch
@@ -102,8 +103,8 @@ ASKED: dict = {"recipe": None}
 
 
 @pytest.fixture(scope="module")
-def data(finished_run) -> dataset.Dataset:
-    return dataset.load(str(finished_run.parent / "images"))
+def data(finished_run) -> Dataset:
+    return sources.load(str(finished_run.parent / "images"))
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def unfinished(tmp_path, data, settings) -> Path:
     return tmp_path
 
 
-def resume(folder: Path, data: dataset.Dataset, settings: Settings) -> Settings:
+def resume(folder: Path, data: Dataset, settings: Settings) -> Settings:
     run_folder.prepare(folder, resume=True, overwrite=False)
     return run_folder.start(folder, data, 0, settings, {"advice": 1}, ASKED, resume=True)
 

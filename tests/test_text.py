@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from advisor.report import prediction_tables
-from advisor.system import screen, spreadsheet
+from advisor.system import spreadsheet
+from advisor.system.text import legible
 from recipes.runs.prediction import Prediction
 
 FORMULAS = (
@@ -91,13 +92,13 @@ def test_a_table_of_predictions_has_no_formulas_and_numbers_stay_numbers():
 
 
 def test_what_acts_on_a_terminal_is_shown_as_escapes():
-    shown = screen.legible(ACTING)
+    shown = legible(ACTING)
     assert shown == r"a\x1b[2J\u202egpj.\u200b\x07\x9b1m\u2066"
-    assert screen.legible("grün, می\u200cخواهم, 日本") == "grün, می\u200cخواهم, 日本"
+    assert legible("grün, می\u200cخواهم, 日本") == "grün, می\u200cخواهم, 日本"
 
 
 def test_bytes_that_the_locale_cannot_read_are_utf_8_if_they_can_be():
-    assert screen.legible("gr\udcc3\udcbcn \udcff") == r"grün \udcff"
+    assert legible("gr\udcc3\udcbcn \udcff") == r"grün \udcff"
 
 
 def test_a_hostile_name_in_an_error_stays_on_its_line(refused):

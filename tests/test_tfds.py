@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advisor.data import dataset
+from advisor.data import sources
 from advisor.errors import InputError
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
@@ -41,7 +41,7 @@ def _folders(tmp_path, monkeypatch):
 def test_splits_labels_and_images_arrive(monkeypatch, tmp_path):
     built = AdvisorStripes(data_dir=str(tmp_path / "tfds"))
     monkeypatch.setattr(tfds, "builder", lambda name: built)
-    data = dataset.load("tfds:advisor_stripes")
+    data = sources.load("tfds:advisor_stripes")
     assert data.class_names == ("lying", "upright")
     assert len(data.indices("test")) == 4
     assert len(data.indices("train")) + len(data.indices("validation")) == 12
@@ -51,4 +51,4 @@ def test_splits_labels_and_images_arrive(monkeypatch, tmp_path):
 
 def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="no 'no_such_set'"):
-        dataset.load("tfds:no_such_set")
+        sources.load("tfds:no_such_set")

@@ -1,16 +1,17 @@
-"""What will be built: in words, in parameters and in seconds. Answers without TensorFlow."""
+"""What will be built, in parameters and in seconds. Answers without TensorFlow."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import BUNDLED
+from advisor.data.dataset import Summary
+from advisor.evidence.measure import Evidence
 from advisor.system.storage import cache_folder, replacing
 
 # Weights of EfficientNet-Lite0 below its classifier that a gradient may change, by what batch norm does;
@@ -40,28 +41,18 @@ class Plan:
     seconds_estimated: float | None
 
 
-def make(
-    settings: Settings,
-    widths: Mapping[str, int],
-    classes: int,
-    images: int,
-    training_images: int,
-    on_gpu: bool,
-) -> Plan:
+def make(settings: Settings, evidence: Evidence, on_gpu: bool) -> Plan:
     """Count what will be trained and estimate how long it will take.
 
     Args:
         settings: of the recipe.
-        widths: features at each tap that is known.
-        classes: of the data set.
-        images: of all splits.
-        training_images: of the training split.
+        evidence: what was measured.
         on_gpu: whether a GPU will train.
     """
     known_speed = settings.backbone == BUNDLED and not on_gpu
     return Plan(
-        _parameters(settings, widths, classes),
-        _seconds(settings, images, training_images, matrix_gflops()) if known_speed else None,
+        _parameters(settings, evidence.probes.widths, len(evidence.data.class_names)),
+        _seconds(settings, evidence.data, matrix_gflops()) if known_speed else None,
     )
 
 
@@ -76,13 +67,13 @@ def _parameters(settings: Settings, widths: Mapping[str, int], classes: int) -> 
     return BUNDLED_PARAMETERS[settings.batch_norm] + head if whole_bundled else None
 
 
-def _seconds(settings: Settings, images: int, training_images: int, gflops: float) -> float:
+def _seconds(settings: Settings, data: Summary, gflops: float) -> float:
     slower = REFERENCE_GFLOPS / gflops
-    embed = images * EMBED_SECONDS * (settings.image_size / 224) ** 2 * slower
+    embed = data.images * EMBED_SECONDS * (settings.image_size / 224) ** 2 * slower
     if not settings.trains_on_images:
         return START_SECONDS + embed
     step = STEP_SECONDS if settings.trains_backbone else FORWARD_SECONDS
-    epoch = training_images * step * (settings.training_size / 224) ** 2 * slower
+    epoch = data.splits["train"] * step * (settings.training_size / 224) ** 2 * slower
     return START_SECONDS + TRACE_SECONDS + embed + settings.epochs * epoch
 
 
@@ -110,67 +101,3 @@ def matrix_gflops(side: int = 768, seconds: float = 0.05) -> float:
     with replacing(file) as unfinished:
         unfinished.write_text(str(measured))
     return measured
-
-
-def words(advice: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The plan for people: pairs of a name and a value.
-
-    Args:
-        advice: as `Recommendation.to_json` returns it.
-    """
-    settings, plan = advice["settings"], advice["plan"]
-    if settings["train_from"] is None:
-        layers = "all frozen"
-    elif settings["train_from"] == "":
-        layers = "all trained" + ("" if settings["init"] == "pretrained" else ", from random weights")
-    else:
-        layers = f"frozen below {settings['train_from']}, trained from there"
-    if settings["mode"] == "cut":
-        layers += f", cut above {settings['taps'][-1]}"
-    taps = settings["taps"]
-    features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
-    if settings.get("roots"):  # not in the reports of an older version
-        features = f"square roots of {features}"
-    rows = [
-        ("backbone", f"{settings['backbone']} at {settings['image_size']} px, {layers}"),
-        ("features", features),
-        ("head", settings["head"] + (", solved to its optimum" if _is_convex(settings) else "")),
-    ]
-    if plan["parameters_trained"] is not None:
-        rows.append(("parameters", f"{plan['parameters_trained']:,} trained"))
-    if settings["epochs"]:
-        on_images = f"{settings['epochs']} epochs at {settings['training_size']} px"
-        rows += [
-            (
-                "training",
-                (on_images if settings["augmentation"] else f"up to {settings['epochs']} epochs on features")
-                + f", batches of {settings['batch_size']}, "
-                + ("averaged with the start" if _is_averaged(settings) else "best epoch kept"),
-            ),
-            (
-                "optimizer",
-                f"AdamW, learning rate {settings['learning_rate']:g}, "
-                f"weight decay {settings['weight_decay']:g}, batch norm {settings['batch_norm']}",
-            ),
-            ("augmentation", ", ".join(settings["augmentation"]) or "none"),
-        ]
-    if settings["class_weights"] != "none":
-        rows.append(("class weights", settings["class_weights"]))
-    if plan["seconds_estimated"] is not None:
-        rows.append(("time", f"about {duration(plan['seconds_estimated'])} on {advice['device']}"))
-    return rows
-
-
-def _is_convex(settings: Mapping[str, Any]) -> bool:
-    return not settings["epochs"] and settings["head"] == "linear"
-
-
-def _is_averaged(settings: Mapping[str, Any]) -> bool:
-    return settings["init"] == "pretrained" and settings["head"] == "linear"
-
-
-def duration(seconds: float) -> str:
-    """Rounded for people: "40 s", "5 min", "2.5 h"."""
-    if seconds < 90:
-        return f"{max(10, round(seconds / 10) * 10)} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

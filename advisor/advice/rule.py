@@ -1,38 +1,42 @@
-"""Size x similarity -> quadrant. Every threshold of the advice lives here, with where it comes from."""
+"""The rule: size x similarity -> quadrant, and what measurements change about it.
+
+Every threshold of the advice stands here, with where it comes from; then the functions that decide. The words
+of the rationale are made from the same inputs, in `advisor.advice.rationale`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advisor.evidence import similarity
+from advisor.evidence.probe import Probes
+from advisor.evidence.similarity import Similarity
 
-# Few or many: what training gains over frozen features grows with the number of images, from nothing with 50
-# over 0.9 points with 200 to 1.4 with 1,000 (benchmarks/calibration.py, table in benchmarks/README.md), so no
-# size stands out. The border agrees with the source documents: 341 images are few, 4,242 and 10,015 many.
+# Few or many: what training gains over frozen features grows with the number of images and no size stands out
+# (benchmarks/calibration.py). The source documents call 341 images few, 4,242 and 10,015 many.
 LARGE_FROM_IMAGES = 500
-# With so many validation images, as 200 images give, training may be tried on unlike images although they
-# are few: they tell whether it helped, and where it did not, the frozen model is kept. With fewer no rule
-# helps: on tasks of fifty images gains of one to three standard errors lost four points of test accuracy on
-# average. See benchmarks/README.md.
-FEWEST_VALIDATION_IMAGES = 20
-# Similar or unlike: the score is defined so that this is 0.5, see advisor/evidence/similarity.py.
+# Similar or unlike: `advisor.evidence.similarity` defines the score so that the border is here.
 SIMILAR_FROM_SCORE = 0.5
-# How gradual the borders are. Size: odds change e-fold for each factor of 1.5 in images. Similarity: the
-# gap between the photographs and the non-photographs nearest to the border is about 0.08 wide in KID.
-SIZE_WIDTH = math.log(1.5)
-DISTANCE_WIDTH = 0.02
-# Frozen features that are expected to be wrong about fewer images than this are ready in seconds, and
-# training gains little: 0.1 points where under 2 % was expected, but over 1 from 5 to 10 %
-# (benchmarks/calibration.py). Between 2 and 5 % the regret is the same wherever the border lies, so the
-# cheaper advice is given.
-SATURATED_ERROR = 0.05
-# What is believed of a frozen head on all depths before its images are seen: mean and spread of its gain in
-# accuracy over the last layer alone, as measured on other data: at the backbone's own image size 1.2 ± 2.0
-# points on 42 tasks, at 128 px more (benchmarks/frozen.py, tables in benchmarks/README.md).
-ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
+# How gradual the borders are: the odds change e-fold for each factor of 1.5 in images; the photographs and the
+# non-photographs nearest to the border are about 0.08 apart in KID (benchmarks/similarity.py).
+SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
+# Expected error of frozen features below which training is not tried: it gained 0.1 points where under 2 %
+# was expected, over 1 from 5 to 10 % (benchmarks/calibration.py); in between the cheaper advice is given.
+SATURATED_ERROR = 0.05
+# Validation images, as 200 images give, from which on they can judge whether training helped; on tasks of 50
+# images, gains of one to three standard errors lost four points of test accuracy (benchmarks/averaging.py).
+FEWEST_VALIDATION_IMAGES = 20
+# Training is kept where it lowered their Brier score by so many standard errors (benchmarks/averaging.py).
+CLEAR_GAIN = 0.5
+# What is believed of all depths against the last layer before the images are seen, mean and spread of their
+# gain in accuracy: 1.2 +- 2.0 points at 224 px on 42 tasks, more at 128 px (benchmarks/frozen.py).
+ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
+# Accuracy that mirror images may lose and still pass for the same. Letters and digits lose far more.
+MIRROR_TOLERANCE = 0.05
 
 RECIPE = {
     "small-similar": "feature_extraction",
@@ -56,16 +60,66 @@ class Quadrant:
     name: str
     size: str
     similarity: str
-    probabilities: dict[str, float]
+    probabilities: Mapping[str, float]
 
     @property
     def confidence(self) -> float:
+        """The probability of this quadrant, 0..1."""
         return self.probabilities[self.name]
 
     def neighbour(self) -> str:
         """The quadrant that is the next most probable."""
         others = {name: p for name, p in self.probabilities.items() if name != self.name}
         return max(others, key=lambda name: others[name])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is advised, and which measurement decided it.
+
+    Attributes:
+        recipe: the advised one.
+        proposal: the recipe of the quadrant.
+        frozen_recipe: the better of the two frozen recipes.
+        is_solved: whether frozen features already classify nearly every image.
+        is_judgeable: whether there are enough validation images to tell whether training helped.
+        trains: whether the advised recipe trains the network.
+    """
+
+    recipe: str
+    proposal: str
+    frozen_recipe: str
+    is_solved: bool
+    is_judgeable: bool
+    trains: bool
+
+
+def decide(place: Quadrant, probes: Probes, validation_images: int) -> Decision:
+    """The quadrant proposes a recipe, measurements may overrule it.
+
+    Training is worth trying with many images, and with few that are unlike the source domain; not where
+    frozen features leave nearly nothing to gain, nor where nobody could tell whether it helped. It starts
+    from the frozen recipe that the probes prefer: `full_training` from all depths, `fine_tuning` from what is
+    better. Where nothing is trained, the better frozen recipe is advised.
+    """
+    frozen = better_frozen(probes)
+    solved = 1 - probes.expected[frozen].accuracy < SATURATED_ERROR
+    judgeable = validation_images >= FEWEST_VALIDATION_IMAGES
+    trains = judgeable and not solved and (place.size == "large" or place.similarity == "low")
+    starts_shallow = place.similarity == "low" and frozen == "shallow_features"
+    training = "full_training" if starts_shallow else "fine_tuning"
+    return Decision(training if trains else frozen, RECIPE[place.name], frozen, solved, judgeable, trains)
+
+
+def better_frozen(probes: Probes) -> str:
+    """The better of the two frozen recipes, by what its probe says and what is known from other data.
+
+    Both are as cheap, so that nothing else speaks for either. On most data all depths together were better
+    than the last layer alone; a few hundred images that say otherwise are believed only as far as their
+    number goes (benchmarks/frozen.py).
+    """
+    gain, error = probes.gain_of_all_depths
+    return "feature_extraction" if gain < least_gain_of_all_depths(error) else "shallow_features"
 
 
 def least_gain_of_all_depths(
@@ -79,7 +133,16 @@ def least_gain_of_all_depths(
     return -gain * (error / spread) ** 2
 
 
-def place(images: int, measured: similarity.Similarity) -> Quadrant:
+def mirrors_are_harmless(mirror_loss: float) -> bool:
+    """Whether a mirror image shows the same as an image, so that training may see it.
+
+    Args:
+        mirror_loss: see `advisor.evidence.probe.mirror_loss`.
+    """
+    return mirror_loss <= MIRROR_TOLERANCE
+
+
+def place(images: int, measured: Similarity) -> Quadrant:
     """Find the quadrant of a data set with this many images, all splits together."""
     size = "large" if images >= LARGE_FROM_IMAGES else "small"
     level = "high" if measured.score >= SIMILAR_FROM_SCORE else "low"

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from advisor.choices import LARGEST_IMAGE, MODES, RECIPES
+from advisor.advice import rule
+from advisor.audit.warnings import UNBALANCED
+from advisor.choices import LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
+from advisor.evidence.measure import Evidence
 from advisor.system.devices import free_memory
 
 
@@ -19,7 +22,7 @@ class Settings:
 
     Attributes:
         recipe: one of `RECIPES`.
-        mode: one of `MODES[recipe]`.
+        mode: one of `RECIPES[recipe].modes`.
         backbone: name or file.
         weights: file of weights, or none for the backbone's own.
         init: "pretrained" or "random".
@@ -42,7 +45,7 @@ class Settings:
         base_labels: file with the class names of the backbone's own classifier, or none.
         roots: whether the head sees signed square roots of its features, see
             `advisor.evidence.signed_root`. Not where the weights are random or the head is the backbone's
-            own, nor in runs of an older version.
+            own.
     """
 
     recipe: str
@@ -63,9 +66,9 @@ class Settings:
     weight_decay: float
     label_smoothing: float
     class_weights: str
-    cut_layer: str | None = None
-    base_labels: str | None = None
-    roots: bool = False
+    cut_layer: str | None
+    base_labels: str | None
+    roots: bool
 
     @property
     def trains_backbone(self) -> bool:
@@ -127,15 +130,19 @@ class Options:
         if self.image_size is not None and self.image_size > LARGEST_IMAGE:
             raise InputError(f"--image-size is {self.image_size}; give {LARGEST_IMAGE} or less")
         for option, given, recipes in (
-            ("--augment", self.augment, ("feature_extraction",)),
-            ("--train-from", self.train_from, ("fine_tuning", "shallow_features")),
-            ("--init random", self.init == "random", ("full_training",)),
-            ("--mode", self.mode, tuple(MODES)),
+            ("--augment", self.augment, [name for name in RECIPES if "augmented" in RECIPES[name].modes]),
+            ("--train-from", self.train_from, [name for name in RECIPES if "partial" in RECIPES[name].modes]),
+            (
+                "--init random",
+                self.init == "random",
+                [name for name in RECIPES if RECIPES[name].random_start],
+            ),
         ):
             if given and recipe is not None and recipe not in recipes:
                 raise InputError(f"{option} goes with --recipe {' or '.join(recipes)}, not with {recipe}")
-        if self.mode and recipe and self.mode not in MODES[recipe]:
-            raise InputError(f"--mode {self.mode!r} is none of {recipe}'s: {', '.join(MODES[recipe])}")
+        if self.mode and recipe and self.mode not in RECIPES[recipe].modes:
+            modes = ", ".join(RECIPES[recipe].modes)
+            raise InputError(f"--mode {self.mode!r} is none of {recipe}'s: {modes}")
 
 
 def hidden_units(head: str) -> int | None:
@@ -153,12 +160,8 @@ def hidden_units(head: str) -> int | None:
 
 
 # Gradient recipes: measured with benchmarks/training_choices.py (table in benchmarks/README.md).
-LEARNING_RATE = {
-    "feature_extraction": 1e-3,
-    "fine_tuning": 3e-4,
-    "shallow_features": 3e-4,
-    "full_training": 3e-4,
-}
+LEARNING_RATE = 3e-4
+HEAD_LEARNING_RATE = 1e-3  # of the head alone, on images that change at random
 RANDOM_INIT_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 # A head with a hidden layer, on features that were computed once: seconds, and the best epoch is kept.
@@ -167,89 +170,87 @@ IMAGES_SEEN = 24_000  # training images times epochs
 FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
 STEP_BYTES = 150_000_000  # for one image of 224 pixels in a gradient step of a large backbone, roughly
-UNBALANCED = 3.0  # largest class over smallest, from which classes are weighted
 
 
-def choose(
-    recipe: str,
-    options: Options,
-    taps: tuple[str, ...],
-    best_cut: str,
-    image_size: int,
-    fixed_size: bool,
-    counts: np.ndarray,
-    training_images: int,
-    flip: bool,
-    all_depths_help: bool,
-) -> Settings:
+def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     """The settings of a recipe for a data set.
 
     Args:
         recipe: one of `RECIPES`.
         options: what the user asked for.
-        taps: of the backbone, from shallow to deep.
-        best_cut: the tap at which a linear probe is most accurate.
-        image_size: pixels, the backbone's own or the user's choice.
-        fixed_size: whether the backbone takes that size only.
-        counts: images of each class, int64 [classes].
-        training_images: size of the training split.
-        flip: whether its mirror image shows the same as an image.
-        all_depths_help: whether a frozen head is better on all depths than on the last layer.
+        evidence: what was measured.
 
     Raises:
         InputError: options that do not go with each other.
     """
     options.check(recipe)
-    mode = options.mode or _mode(recipe, options)
-    if options.base_labels and mode in ("all_taps", "cut"):
+    name = options.mode or _mode(recipe, options)
+    mode = RECIPES[recipe].modes[name]
+    if options.base_labels and mode.trains == "head" and mode.sees != "last":
         raise InputError(
             f"--base-labels starts a head on the last layer, and {recipe} has its head on others; "
             "give --recipe fine_tuning, or leave out --base-labels"
         )
-    last = taps[-1]
-    random = options.init == "random"
-    gradient = recipe in ("fine_tuning", "full_training") or mode in ("augmented", "partial")
-    smaller = max(32, round(TRAINING_SIZE_SHARE * image_size / 32) * 32)
-    training_size = image_size if fixed_size or not gradient else min(image_size, smaller)
-    # Training starts from the better frozen head. On unlike data the lower layers know more.
-    starts_deep = mode == "everything" and (recipe == "full_training" or all_depths_help)
-    all_depths = mode == "all_taps" or (starts_deep and not random and not options.base_labels)
-    cut = (last if options.cut_layer else best_cut,)
+    data, network, random = evidence.data, evidence.network, options.init == "random"
+    training_images, counts = data.splits["train"], (data.largest_class, data.smallest_class)
+    smaller = max(32, round(TRAINING_SIZE_SHARE * network.image_size / 32) * 32)
+    whole_size = network.fixed_size or not mode.on_images
+    training_size = network.image_size if whole_size else min(network.image_size, smaller)
+    flip = ("flip",) if rule.mirrors_are_harmless(evidence.mirror_loss) else ()
     settings = Settings(
         recipe=recipe,
-        mode=mode,
+        mode=name,
         backbone=options.backbone,
         weights=options.weights,
         init=options.init,
-        image_size=image_size,
+        image_size=network.image_size,
         training_size=training_size,
-        taps=taps if all_depths else cut if mode == "cut" else (last,),
+        taps=_taps(mode, options, evidence),
         train_from=None,
         head=options.head,
         batch_norm="adapt" if random else "frozen",
-        augmentation=() if not gradient else ("crop", "flip", "light") if flip else ("crop", "light"),
-        epochs=(options.epochs or epochs_for(training_images, random)) if gradient else 0,
+        augmentation=("crop", *flip, "light") if mode.on_images else (),
+        epochs=(options.epochs or epochs_for(training_images, random)) if mode.on_images else 0,
         batch_size=options.batch_size or batch_size_for(training_images, training_size, free_memory()),
-        learning_rate=RANDOM_INIT_LEARNING_RATE if random else LEARNING_RATE[recipe],
-        weight_decay=WEIGHT_DECAY if gradient else 0.0,
+        learning_rate=_learning_rate(mode, random),
+        weight_decay=WEIGHT_DECAY if mode.on_images else 0.0,
         label_smoothing=0.1 if random else 0.0,
-        class_weights="square root" if counts.max() > UNBALANCED * counts.min() else "none",
+        class_weights="square root" if counts[0] > UNBALANCED * counts[1] else "none",
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
         roots=not random and not options.base_labels,
     )
-    if not gradient and options.head != "linear":
+    if not mode.on_images and options.head != "linear":
         settings = replace(
             settings,
             epochs=options.epochs or MLP_EPOCHS,
             learning_rate=MLP_LEARNING_RATE,
             weight_decay=MLP_WEIGHT_DECAY,
         )
-    if mode == "everything":
+    if mode.trains == "all":
         settings = replace(settings, train_from="")
-    if mode == "partial":
-        settings = replace(settings, train_from=options.train_from or taps[len(taps) // 2])
+    if mode.trains == "upper":
+        middle = network.taps[len(network.taps) // 2]
+        settings = replace(settings, train_from=options.train_from or middle)
     return settings
+
+
+def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:
+    """The depths under the head. Training starts from the better frozen head, where there is one."""
+    taps = evidence.network.taps
+    if mode.sees == "best cut" and not options.cut_layer:
+        return (evidence.probes.best_cut.tap,)
+    deep = mode.sees == "all" or (
+        mode.sees == "better" and rule.better_frozen(evidence.probes) == "shallow_features"
+    )
+    solved_first = options.init != "random" and not options.base_labels
+    return taps if deep and (solved_first or mode.trains == "head") else (taps[-1],)
+
+
+def _learning_rate(mode: Mode, random: bool) -> float:
+    if random:
+        return RANDOM_INIT_LEARNING_RATE
+    return HEAD_LEARNING_RATE if mode.trains == "head" else LEARNING_RATE
 
 
 def batch_size_for(training_images: int, size: int, memory: int) -> int:
@@ -280,4 +281,4 @@ def _mode(recipe: str, options: Options) -> str:
         return "partial"
     if options.cut_layer and recipe == "shallow_features":
         return "cut"
-    return MODES[recipe][0]
+    return next(iter(RECIPES[recipe].modes))

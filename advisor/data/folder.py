@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.data.listing import Entry, Listing, Skipped, relative
-from advisor.data.names import OWN_NAMES, legible, listed, look, split_of_folder
+from advisor.data.names import OWN_NAMES, listed, look, split_of_folder
 from advisor.errors import InputError
+from advisor.system.text import legible
 
 _NOT_DATA = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 _PICTURES = {

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from advisor.data.names import legible
+from advisor.system.text import legible
 
 
 @dataclass(frozen=True)

@@ -17,21 +17,11 @@ SPLIT_WORDS = {
 }
 OWN_NAMES = "train, val (or valid, validation) and test"
 
-# Control characters, what turns the direction of text or has no width, and bytes that are no UTF-8. Not
-# the two joiners (U+200C, U+200D), which emoji and the scripts of India and Iran need.
-_ILLEGIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
 _NO_WIDTH = re.compile(r"\\u(?:061c|180e|200[bef]|202[a-e]|206[0-9a-f]|feff)|[\u00ad\u200c\u200d]")
 _FILLERS = "seg|images?|imgs?|pictures|photos|data|set|split|folder|jpe?g|png"  # seg_train, train_images
 _SPLIT_NAME = re.compile(
     rf"(?:(?:{_FILLERS})[\W_]*)*({'|'.join(SPLIT_WORDS)})(?:[\W_]*(?:{_FILLERS}|\d{{4}}))*[\W_]*"
 )
-
-
-def legible(name: str) -> str:
-    """A name with line breaks, control and invisible characters and bytes that are no UTF-8 as escapes."""
-    return _ILLEGIBLE.sub(lambda found: ascii(found[0])[1:-1], name)
 
 
 def natural_order(name: str) -> tuple[list[str | tuple[int, str]], str]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.data.listing import Entry, Listing, Skipped
-from advisor.data.names import OWN_NAMES, SPLIT_WORDS, legible, listed
+from advisor.data.names import OWN_NAMES, SPLIT_WORDS, listed
 from advisor.errors import InputError
+from advisor.system.text import legible
 
 _LIKE_SPLIT = {"splits", "datasplit", "traintest", "subset", "partition", "set", "phase", "usage"}
 # Of fastai's tables and the like: yes or no for one split. Not "valid", which may mean a sound image.

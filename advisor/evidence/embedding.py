@@ -18,7 +18,8 @@ import numpy as np
 
 from advisor.backbones import Backbone
 from advisor.data import images, near_copies
-from advisor.data.dataset import Dataset, Skipped
+from advisor.data.dataset import Dataset
+from advisor.data.listing import Skipped
 from advisor.evidence import forward
 from advisor.evidence.forward import BATCH
 from advisor.system.storage import cache_folder, replacing

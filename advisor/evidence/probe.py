@@ -7,18 +7,17 @@ would solve, judged by leave-one-out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from advisor.advice.rule import least_gain_of_all_depths
-from advisor.data.dataset import sample
+from advisor.data.sampling import sample
 from advisor.evidence import linear_head
 from advisor.evidence.embedding import Features
 from advisor.evidence.signed_root import signed_root
 
 ALL_TAPS = "all taps"
-MIRROR_TOLERANCE = 0.05  # accuracy that mirror images may lose and still pass for the same
 CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 # Share of the learning curve's exponent that holds beyond it: with all of it, frozen flowers, garments, small
 # photographs and blood cells were expected 1.6 points over what they reached with 3 to 5 times the images,
@@ -34,12 +33,10 @@ class DepthProbe:
     Attributes:
         tap: the layer, or `ALL_TAPS`.
         accuracy: 0..1, on images that the probe was not fitted to.
-        correct: bool [n], which of the images were classified correctly.
     """
 
     tap: str
     accuracy: float
-    correct: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,47 +66,89 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the features know.
+class Probes:
+    """What linear probes found.
 
     Attributes:
-        depth: probes from the shallowest tap to the deepest, then all taps together.
+        by_depth: from the shallowest tap to the deepest.
+        together: on all taps together.
+        gain_of_all_depths: accuracy that all taps together have over the last one, -1..1, and the standard
+            error of this difference, both judged on the same images.
         expected: by frozen recipe: "feature_extraction" is the last tap alone, "shallow_features" all of them
             together.
+        widths: features at each tap.
     """
 
-    depth: tuple[DepthProbe, ...]
-    expected: dict[str, Expected]
+    by_depth: tuple[DepthProbe, ...]
+    together: DepthProbe
+    gain_of_all_depths: tuple[float, float]
+    expected: Mapping[str, Expected]
+    widths: Mapping[str, int]
 
     @property
-    def frozen_recipe(self) -> str:
-        """The better of the two frozen recipes, see `better_frozen`."""
-        return better_frozen(self.depth)
+    def last_layer(self) -> DepthProbe:
+        """The probe on the deepest tap."""
+        return self.by_depth[-1]
 
     @property
-    def preferred(self) -> Expected:
-        """What that recipe will reach."""
-        return self.expected[self.frozen_recipe]
+    def best_cut(self) -> DepthProbe:
+        """The best probe on one tap; the shallowest of several that are equally good."""
+        return max(self.by_depth, key=lambda probe: probe.accuracy)
 
 
-def by_depth(features: Features, labels: np.ndarray, classes: int) -> tuple[DepthProbe, ...]:
-    """Linear probes at each tap and on all taps together, of features as a head sees them."""
-    probes = []
-    for tap in (*features.taps, ALL_TAPS):
-        values = features.values if tap == ALL_TAPS else features.at(tap)
-        correct = linear_head.fit(values, labels, classes).held_out.argmax(axis=1) == labels
-        probes.append(DepthProbe(tap, float(correct.mean()), correct))
-    return tuple(probes)
+def gather(
+    features: Features,
+    labels: np.ndarray,
+    classes: int,
+    fitted_images: int,
+    test_images: int,
+    seed: int,
+) -> Probes:
+    """Everything that the features of a sample say.
+
+    Args:
+        features: of the sample, which holds no test images: what they say chooses the model.
+        labels: int64 [n], its labels.
+        classes: number of classes.
+        fitted_images: how many images a frozen model will be fitted to.
+        test_images: size of the test split that it will be judged on.
+        seed: of the learning curves' samples.
+    """
+    features = replace(features, values=signed_root(features.values))
+    seen = {tap: features.at(tap) for tap in features.taps} | {ALL_TAPS: features.values}
+    right = {
+        tap: linear_head.fit(values, labels, classes).held_out.argmax(axis=1) == labels
+        for tap, values in seen.items()
+    }
+    *by_depth, together = (DepthProbe(tap, float(correct.mean())) for tap, correct in right.items())
+    difference = right[ALL_TAPS].astype(float) - right[features.taps[-1]]
+    curves = {
+        recipe: learning_curve(values, labels, classes, whole.accuracy, seed)
+        for recipe, values, whole in (
+            ("feature_extraction", features.last(), by_depth[-1]),
+            ("shallow_features", features.values, together),
+        )
+    }
+    return Probes(
+        by_depth=tuple(by_depth),
+        together=together,
+        gain_of_all_depths=(
+            float(difference.mean()),
+            float(difference.std() / np.sqrt(len(difference))),
+        ),
+        expected={recipe: _expect(curve, fitted_images, test_images) for recipe, curve in curves.items()},
+        widths=dict(zip(features.taps, features.widths, strict=True)),
+    )
 
 
 def learning_curve(
-    features: np.ndarray, labels: np.ndarray, classes: int, whole: DepthProbe, seed: int
+    features: np.ndarray, labels: np.ndarray, classes: int, whole: float, seed: int
 ) -> tuple[CurvePoint, ...]:
     """Accuracy of a linear probe by the number of images that it was fitted to.
 
     Smaller numbers are stratified samples, judged on all other images, and left out where they hold less
-    than two images of each class, but for the largest; the last point is `whole`, the leave-one-out probe
-    of the same features on all images.
+    than two images of each class, but for the largest; the last point is `whole`, the leave-one-out accuracy
+    of a probe of the same features on all images.
     """
     points = []
     for share in CURVE_SHARES:
@@ -127,13 +166,13 @@ def learning_curve(
                 )
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))
-    return (*points, CurvePoint(len(labels), whole.accuracy))
+    return (*points, CurvePoint(len(labels), whole))
 
 
-def flip_is_harmless(
+def mirror_loss(
     features: np.ndarray, labels: np.ndarray, mirrored: np.ndarray, rows: np.ndarray, classes: int
-) -> bool:
-    """Whether a linear probe that has never seen a mirror image still knows what mirror images are.
+) -> float:
+    """Accuracy that a linear probe loses, -1..1, where it sees mirror images and has never seen one.
 
     Letters and digits change their meaning in the mirror, flowers do not. The probe is fitted to the
     other images and judged on `rows` as they are and mirrored.
@@ -147,65 +186,13 @@ def flip_is_harmless(
     """
     others = np.setdiff1d(np.arange(len(labels)), rows)
     if len(np.unique(labels[others])) < 2:
-        return True
+        return 0.0
     head = linear_head.fit(signed_root(features[others]), labels[others], classes).head
     seen, turned = (
         linear_head.judge(head.probabilities(signed_root(images)), labels[rows]).accuracy
         for images in (features[rows], mirrored)
     )
-    return seen - turned <= MIRROR_TOLERANCE
-
-
-def better_frozen(depth: tuple[DepthProbe, ...]) -> str:
-    """The better of the two frozen recipes, by what its probe says and what is known from other data.
-
-    Both are as cheap, so that nothing else speaks for either. On most data all depths together were better
-    than the last layer alone; a few hundred images that say otherwise are believed only as far as their
-    number goes. The sign of the measured difference alone, and the quadrant alone, lost more, see
-    benchmarks/frozen.py.
-    """
-    gain, error = gain_of_all_depths(depth)
-    deep = gain < least_gain_of_all_depths(error)
-    return "feature_extraction" if deep else "shallow_features"
-
-
-def gain_of_all_depths(depth: tuple[DepthProbe, ...]) -> tuple[float, float]:
-    """Accuracy that all taps together have over the last one, -1..1, and its standard error (paired)."""
-    difference = depth[-1].correct.astype(float) - depth[-2].correct
-    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
-
-
-def gather(
-    features: Features,
-    labels: np.ndarray,
-    classes: int,
-    fitted_images: int,
-    test_images: int,
-    seed: int,
-) -> Evidence:
-    """Everything that the features of a sample say.
-
-    Args:
-        features: of the sample, which holds no test images: what they say chooses the model.
-        labels: int64 [n], its labels.
-        classes: number of classes.
-        fitted_images: how many images a frozen model will be fitted to.
-        test_images: size of the test split that it will be judged on.
-        seed: of the learning curves' samples.
-    """
-    features = replace(features, values=signed_root(features.values))
-    depth = by_depth(features, labels, classes)
-    probed = {
-        "feature_extraction": (features.last(), depth[-2]),
-        "shallow_features": (features.values, depth[-1]),
-    }
-    return Evidence(
-        depth,
-        {
-            recipe: _expect(learning_curve(values, labels, classes, whole, seed), fitted_images, test_images)
-            for recipe, (values, whole) in probed.items()
-        },
-    )
+    return seen - turned
 
 
 def _expect(curve: tuple[CurvePoint, ...], fitted_images: int, test_images: int) -> Expected:

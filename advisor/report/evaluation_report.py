@@ -12,8 +12,8 @@ import numpy as np
 from advisor import results
 from advisor.data import images
 from advisor.report import terminal
-from advisor.system.screen import fitting, legible
 from advisor.system.storage import replacing
+from advisor.system.text import fitting, legible
 
 if TYPE_CHECKING:
     from recipes.runs.evaluation import Evaluation

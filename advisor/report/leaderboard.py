@@ -64,7 +64,7 @@ def print_comparison(compared: dict[str, Any]) -> None:
 
 
 def write(compared: dict[str, Any], folder: Path) -> None:
-    """Write leaderboard.png and terminal.html into a folder."""
+    """Write leaderboard.png and report.html into a folder."""
     _draw(compared, folder / "leaderboard.png")
     section = page.section(
         "Leaderboard",

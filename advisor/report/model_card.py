@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from advisor.advice import plan
 from advisor.report.terminal import WHAT, near_copies_told
 from advisor.results import wilson_interval
-from advisor.system.screen import legible
 from advisor.system.storage import replacing
+from advisor.system.text import legible
 
 if TYPE_CHECKING:
     from recipes.runs.run_folder import Run

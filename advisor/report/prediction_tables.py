@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from advisor.system.screen import fitting, legible
 from advisor.system.spreadsheet import safe_cell
 from advisor.system.storage import replacing
+from advisor.system.text import fitting, legible
 
 if TYPE_CHECKING:
     from recipes.runs.prediction import FinishedRun, Prediction

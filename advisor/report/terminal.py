@@ -12,8 +12,8 @@ import numpy as np
 from advisor.advice import plan
 from advisor.advice.rule import RECIPE
 from advisor.results import wilson_interval
-from advisor.system.screen import fitting, legible
 from advisor.system.storage import replacing
+from advisor.system.text import fitting, legible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 import platform
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a result came from.
+
+    Attributes:
+        command: for a shell.
+        seed: of everything random.
+        data: fingerprint of the data set.
+        versions: of Python and of the packages.
+    """
+
+    command: str
+    seed: int
+    data: str
+    versions: Mapping[str, str]
+
 
 PACKAGES = ("transfer-advisor", "tensorflow", "keras", "scikit-learn", "numpy", "pillow")
 

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import faulthandler
 import io
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from advisor.data import names
-
-# As wide as what they stand for, so that columns stay in line where an encoding lacks it.
-_STAND_INS = {"±": "~", "…": "~", "–": "-", "—": "-", "\N{REPLACEMENT CHARACTER}": "?"}
-
-
-_UNREAD = re.compile("[\udc80-\udcff]+")  # as surrogates
-
-
-def legible(text: object) -> str:
-    """As `names.legible`; bytes of a file's name that the locale could not read are taken for UTF-8 if they
-    are it."""
-    return names.legible(
-        _UNREAD.sub(
-            lambda found: found[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"),
-            str(text),
-        )
-    )
-
-
-def fitting(text: object) -> str:
-    """As `legible`, with escapes also for what standard output cannot encode; for text that is laid out."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return legible(text).encode(encoding, "advisor").decode(encoding)
-
-
-def _stand_in(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    missing = error.object[error.start : error.end]
-    return "".join(_STAND_INS.get(c) or ascii(c)[1:-1] for c in missing), error.end
-
-
-codecs.register_error("advisor", _stand_in)
+from advisor.system.text import legible
 
 
 def say(text: str) -> None:

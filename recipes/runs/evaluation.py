@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from advisor import results
-from advisor.data import dataset
+from advisor.data import copies, sources
+from advisor.data.dataset import Dataset
+from advisor.data.listing import Skipped
 from advisor.errors import InputError
 from recipes.runs import run_folder
 from recipes.runs.prediction import FinishedRun, predict
@@ -34,7 +36,7 @@ class Evaluation:
     used: str
     shown: tuple[str, ...]
     unlike: np.ndarray | None
-    skipped: tuple[dataset.Skipped, ...]
+    skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -89,7 +91,7 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
             that it does not know.
     """
     known = run_folder.read_splits(run.folder)
-    data = dataset.load_test(source, display.steps("Looking at files"))
+    data = sources.load_test(source, display.steps("Looking at files"))
     unknown = [name for name in data.class_names if name not in run.class_names]
     if unknown:
         raise InputError(
@@ -105,7 +107,7 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
     if not predictions:
         raise InputError(f"{source} holds no readable images; put images into its class folders")
     kept = [i for i, path in enumerate(data.paths) if path not in reasons]
-    skipped = tuple(dataset.Skipped(data.shown(path), reason) for path, reason in reasons.items())
+    skipped = tuple(Skipped(data.shown(path), reason) for path, reason in reasons.items())
     labels = to_run[data.labels[kept]]
     probabilities = np.stack([item.probabilities for item in predictions])
     tested = Run(
@@ -130,8 +132,8 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
 
 
 def _choose(
-    known: tuple[run_folder.Known, ...] | None, data: dataset.Dataset
-) -> tuple[dataset.Dataset, str, tuple[str, ...]]:
+    known: tuple[run_folder.Known, ...] | None, data: Dataset
+) -> tuple[Dataset, str, tuple[str, ...]]:
     """The images to use, which those are in words, and what to say about them.
 
     The run's own test images if there are any, for then the numbers compare with the run's; else those
@@ -144,7 +146,7 @@ def _choose(
             "if some of these are among them, the numbers are too good"
         )
         return data, used, (warning,)
-    contents = [bytes.fromhex(dataset.content(path)) for path in data.paths]
+    contents = [bytes.fromhex(copies.content(path)) for path in data.paths]
     given = set(contents)
     split_of = {image.content: image.split for image in known if image.content in given}
     splits = np.array([split_of.get(content, "") for content in contents])

@@ -19,8 +19,12 @@ import numpy as np
 
 from advisor import backbones
 from advisor.advice.settings import Settings
-from advisor.data import dataset, images, near_copies
-from advisor.data.dataset import Dataset, Skipped
+from advisor.data import copies, images, near_copies
+from advisor.data.checks import leave_out
+from advisor.data.dataset import Dataset
+from advisor.data.listing import Skipped
+from advisor.data.names import SPLITS
+from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, forward, outliers
 from advisor.system import devices
@@ -133,12 +137,12 @@ def run(
     if not random:
         bar = display.steps("Embedding images")
         embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
-        data, features = data.without(embedded.unreadable), embedded.features
+        data, features = leave_out(data, embedded.unreadable), embedded.features
         copied = _copied_to_test(data, near_copies.find(embedded.thumbnails))
         embed_seconds = time.monotonic() - began
     else:
         reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
-        data = data.without([Skipped(data.paths[i], reason) for i, reason in reasons.items()])
+        data = leave_out(data, [Skipped(data.paths[i], reason) for i, reason in reasons.items()])
     write_splits(data, folder)
     job = Job(data, backbone, features, settings, folder, seed, resume, seconds, display)
     started = time.monotonic()
@@ -206,7 +210,7 @@ class Known:
 
     Attributes:
         path: as the user knew it.
-        split: one of `dataset.SPLITS`.
+        split: one of `SPLITS`.
         content: see `dataset.content`; its 32 bytes.
     """
 
@@ -224,7 +228,7 @@ def write_splits(data: Dataset, folder: Path) -> None:
         table = csv.writer(file)
         table.writerow(SPLITS_COLUMNS)
         for path, split in zip(data.paths, data.splits, strict=True):
-            table.writerow((safe_cell(data.shown(path)), dataset.SPLITS[split], dataset.content(path)))
+            table.writerow((safe_cell(data.shown(path)), SPLITS[split], copies.content(path)))
 
 
 def read_splits(folder: Path) -> tuple[Known, ...] | None:
@@ -256,7 +260,7 @@ def _known(row: list[str], line: int) -> Known:
     if len(row) != len(SPLITS_COLUMNS):
         raise ValueError(f"has {len(row)} columns in line {line}")
     path, split, content = row
-    if split not in dataset.SPLITS or not _CONTENT.fullmatch(content):
+    if split not in SPLITS or not _CONTENT.fullmatch(content):
         raise ValueError(f"holds no split and checksum in line {line}")
     return Known(original(path), sys.intern(split), bytes.fromhex(content))
 
@@ -271,7 +275,7 @@ def _before_training(job: Job) -> dict[str, Any]:
 
 def _copied_to_test(data: Dataset, pairs: np.ndarray) -> np.ndarray:
     """Test images that are nearly the same as one in another split, int64 positions."""
-    is_test = data.splits == dataset.SPLITS.index("test")
+    is_test = data.splits == SPLITS.index("test")
     across = pairs[is_test[pairs].sum(axis=1) == 1]
     return np.unique(across[is_test[across]])
 
@@ -297,7 +301,7 @@ def _neighbours(job: Job) -> outliers.Neighbours:
     parts = []
     for split in ("train", "validation"):
         at = job.data.indices(split)
-        at = at[dataset.sample(labels[at], outliers.MOST, job.seed)]
+        at = at[sample(labels[at], outliers.MOST, job.seed)]
         if job.features is not None and settings.head == "linear" and not settings.trains_backbone:
             parts.append(job.head_features(at))
             continue

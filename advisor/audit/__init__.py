@@ -1,0 +1,1 @@
+"""What is wrong with the data: told, and nothing decided by it."""

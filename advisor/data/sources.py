@@ -1,0 +1,206 @@
+"""DATA to a `Dataset`: which images, which labels, which splits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from advisor.data import folder, images, table
+from advisor.data.checks import check, long_images, look_alikes
+from advisor.data.dataset import Dataset
+from advisor.data.listing import Entry, Listing, Skipped, relative
+from advisor.data.names import SPLITS, natural_order
+from advisor.data.splits import split
+from advisor.errors import InputError
+from advisor.system.text import legible
+
+INSIST = "classes:"  # before a folder: each folder in it is a class, whatever it looks like
+
+
+def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """Find the images and labels that a user means by DATA.
+
+    Args:
+        source: a folder of class folders, a folder with train/ and others, `classes:FOLDER` where each
+            folder in it is a class whatever it looks like, a CSV file with the columns path, label and
+            optionally split, `sklearn:digits`, or `tfds:NAME`.
+        seed: draws the splits that the user did not make: stratified, 80/10/10.
+        progress: called with files looked at and files in all.
+
+    Raises:
+        InputError: nothing there, folders that look like anything but classes, fewer than two classes, or
+            a class with fewer than two images.
+    """
+    listing = _list(source, to_train=True)
+    # All labels, those of unreadable images, too: a class that has none left is refused by its name.
+    data = _open(source, listing, {entry.label for entry in listing.entries}, progress)
+    check(data)
+    told = (*listing.warnings, *look_alikes(data.class_names), *long_images(data))
+    return split(replace(data, source_warnings=told), seed)
+
+
+def unlabelled(paths: Sequence[str], source: str) -> Dataset:
+    """Images without labels, as a `Dataset` with one nameless class.
+
+    Raises:
+        InputError: none of them can be read.
+    """
+    entries = [Entry(os.path.abspath(path), "") for path in paths]
+    # Shown as they are: relative to no folder.
+    data = _open(source, Listing(Path(), entries), {""}, None)
+    if not len(data):
+        raise InputError(f"{source} holds no readable images; give image files or folders of them")
+    return replace(
+        data,
+        root=Path(os.path.commonpath([os.path.dirname(path) for path in data.paths])),
+        splits=np.full(len(data), SPLITS.index("test")),
+        given_splits=frozenset(("test",)),
+    )
+
+
+def load_test(source: str, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """Labelled images to evaluate on: the test split if the user made one, else all; any number.
+
+    Raises:
+        InputError: nothing there that can be read.
+    """
+    listing = _list(source, to_train=False)
+    own = [entry for entry in listing.entries if entry.split == "test"]
+    data = _open(source, replace(listing, entries=own or listing.entries), None, progress)
+    if not len(data):
+        raise InputError(f"{legible(source)} holds no readable images; put images into its class folders")
+    return replace(
+        data,
+        splits=np.full(len(data), SPLITS.index("test")),
+        given_splits=frozenset(("test",) if own else ()),
+    )
+
+
+def _open(
+    source: str, listing: Listing, labels: set[str] | None, progress: Callable[[int, int], None] | None
+) -> Dataset:
+    """Look at the files; those that are no images are skipped.
+
+    Args:
+        source: what the user named.
+        listing: the files.
+        labels: the names of the classes; None for those that have an image.
+        progress: called with files looked at and files in all.
+    """
+    entries = listing.entries
+    found = _inspect(entries, progress)
+    root, readable = listing.root, [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
+    skipped = [
+        Skipped(relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
+    ]
+    if labels is None:
+        labels = {entry.label for entry, _ in readable}
+    class_names = tuple(sorted(labels, key=natural_order))
+    number = {name: i for i, name in enumerate(class_names)}
+    return Dataset(
+        source=legible(source),
+        root=root,
+        paths=tuple(entry.path for entry, _ in readable),
+        labels=np.array([number[entry.label] for entry, _ in readable], dtype=np.int64),
+        class_names=class_names,
+        splits=np.array([SPLITS.index(entry.split or "train") for entry, _ in readable], dtype=np.int64),
+        identities=tuple(file.identity for _, file in readable),
+        shorter_sides=np.array([min(file.size) for _, file in readable], dtype=np.int64),
+        longer_sides=np.array([max(file.size) for _, file in readable], dtype=np.int64),
+        given_splits=frozenset(entry.split for entry, _ in readable if entry.split),
+        skipped=(*listing.skipped, *skipped),
+        warnings=tuple(listing.warnings),
+    )
+
+
+def _list(source: str, to_train: bool) -> Listing:
+    """The files that DATA names, with labels that can be shown."""
+    listing = _list_any(source, to_train)
+    labels = {label: legible(label) for label in dict.fromkeys(entry.label for entry in listing.entries)}
+    shown: dict[str, str] = {}
+    for label, name in labels.items():
+        if name in shown:
+            raise InputError(
+                f"two classes of {legible(source)} are shown as {name!r}, for one has invisible characters; "
+                "rename it"
+            )
+        shown[name] = label
+    if any(label != name for label, name in labels.items()):
+        entries = [replace(entry, label=labels[entry.label]) for entry in listing.entries]
+        return replace(listing, entries=entries)
+    return listing
+
+
+def _list_any(source: str, to_train: bool) -> Listing:
+    if source.startswith("sklearn:"):
+        from advisor.data.packaged import write_digits
+
+        if source != "sklearn:digits":
+            raise InputError(f"unknown data set {source!r}; the embedded one is sklearn:digits")
+        return folder.read(write_digits())
+    if source.startswith("tfds:"):
+        from advisor.data.packaged import write_tfds
+
+        return folder.read(write_tfds(source.removeprefix("tfds:")))
+    insisted = source.startswith(INSIST)
+    try:
+        path = Path(source.removeprefix(INSIST)).expanduser()
+        if path.is_dir():
+            return folder.read(path, to_train, insisted)
+        if path.is_file() and insisted:
+            raise InputError(f"{legible(source)}: {INSIST} goes before a folder, and this is a file")
+        if path.is_file():
+            if path.suffix.lower() != ".csv":
+                raise InputError(
+                    f"{source} is a file; give a folder of class folders, or a .csv with path,label"
+                )
+            return table.read(path)
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}; check its permissions") from error
+    except RuntimeError as error:  # of expanduser: no such user
+        raise InputError(f"{legible(source)} does not exist ({error}); give the folder's full path") from None
+    raise InputError(f"{source} does not exist; give a folder with one folder of images per class")
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file's header says.
+
+    Attributes:
+        reason: why it cannot be read; empty where it can.
+        identity: see `Dataset.identities`.
+        size: width and height, pixels.
+    """
+
+    reason: str = ""
+    identity: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None] | None) -> list[_File]:
+    """Look at each file's header, in threads."""
+    found = []
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+        for done, file in enumerate(pool.map(_inspect_one, [e.path for e in entries], chunksize=64), 1):
+            found.append(file)
+            if progress and (done % 500 == 0 or done == len(entries)):
+                progress(done, len(entries))
+    return found
+
+
+def _inspect_one(path: str) -> _File:
+    try:
+        status = os.stat(path)
+        size = images.measure(path)
+    except images.UnreadableImage as error:
+        return _File(reason=str(error))
+    except OSError as error:
+        return _File(reason=error.strerror or "cannot be read")
+    except ValueError as error:  # a zero byte in the path
+        return _File(reason=str(error))
+    return _File("", f"{status.st_size}:{status.st_mtime_ns}", size)

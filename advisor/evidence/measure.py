@@ -1,0 +1,226 @@
+"""A data set and a network to `Evidence`: all that is known before anything is decided. Trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from advisor import backbones
+from advisor.backbones import Backbone
+from advisor.data import near_copies
+from advisor.data.checks import leave_out
+from advisor.data.dataset import Dataset, Summary
+from advisor.data.names import SPLITS
+from advisor.data.sampling import sample
+from advisor.errors import InputError
+from advisor.evidence import probe, similarity
+from advisor.evidence.embedding import Embedded, embed
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
+from advisor.evidence.similarity import Similarity
+from advisor.system.progress import Display
+
+MIRRORED_IMAGES = 150
+
+
+@dataclass(frozen=True)
+class Network:
+    """What settings depend on of a backbone.
+
+    Attributes:
+        taps: names of the layers that can be under the head, from shallow to deep.
+        image_size: pixels of the square input, the backbone's own or the user's choice.
+        fixed_size: whether it takes that size only.
+    """
+
+    taps: tuple[str, ...]
+    image_size: int
+    fixed_size: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a data set and a network before anything is decided.
+
+    Attributes:
+        data: the data set in numbers, without images that could not be read.
+        sampled: how many of its images were measured.
+        similarity: to the source domain.
+        network: what will be trained on.
+        probes: what its frozen features know.
+        mirror_loss: accuracy that is lost on mirror images by who has seen none, see `probe.mirror_loss`.
+    """
+
+    data: Summary
+    sampled: int
+    similarity: Similarity
+    network: Network
+    probes: Probes
+    mirror_loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The object "evidence" of `advisor recommend --json`; data and similarity stand beside it there."""
+        probes = self.probes
+        return {
+            "linear_probes": [vars(one) for one in (*probes.by_depth, probes.together)],
+            "gain_of_all_depths": list(probes.gain_of_all_depths),
+            "frozen": {
+                recipe: {
+                    "expected_accuracy": expected.accuracy,
+                    "expected_interval": list(expected.interval),
+                    "gain_at_double": expected.gain_at_double,
+                    "learning_curve": [vars(point) for point in expected.curve],
+                }
+                for recipe, expected in probes.expected.items()
+            },
+            "widths": dict(probes.widths),
+            "mirror_loss": self.mirror_loss,
+            "network": {**vars(self.network), "taps": list(self.network.taps)},
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any], data: Summary, sampled: int, measured: Similarity) -> Evidence:
+        """What `to_json` gave, with what stands beside it."""
+        *by_depth, together = (DepthProbe(**one) for one in values["linear_probes"])
+        gain, error = values["gain_of_all_depths"]
+        expected = {
+            recipe: Expected(
+                curve=tuple(CurvePoint(**point) for point in told["learning_curve"]),
+                accuracy=told["expected_accuracy"],
+                interval=(told["expected_interval"][0], told["expected_interval"][1]),
+                gain_at_double=told["gain_at_double"],
+            )
+            for recipe, told in values["frozen"].items()
+        }
+        network = values["network"]
+        return Evidence(
+            data=data,
+            sampled=sampled,
+            similarity=measured,
+            network=Network(**{**network, "taps": tuple(network["taps"])}),
+            probes=Probes(tuple(by_depth), together, (gain, error), expected, values["widths"]),
+            mirror_loss=values["mirror_loss"],
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` gives back.
+
+    Attributes:
+        evidence: what is known.
+        data: the images, without those that could not be read.
+        near_copies: pairs of paths among the measured images that show nearly the same.
+    """
+
+    evidence: Evidence
+    data: Dataset
+    near_copies: tuple[tuple[str, str], ...]
+
+
+def measure(
+    data: Dataset,
+    backbone: Backbone,
+    image_size: int,
+    pretrained: bool,
+    most_images: int,
+    source: Dataset | None,
+    seed: int,
+    display: Display,
+) -> Measured:
+    """Measure a data set.
+
+    Args:
+        data: the images.
+        backbone: that will be trained or used.
+        image_size: pixels of its square input.
+        pretrained: whether its weights are; random ones are not probed, but the yardstick in their place.
+        most_images: to measure.
+        source: images of the backbone's source domain, where it is not ImageNet.
+        seed: of the sample, the bootstrap and the learning curves.
+        display: where progress is shown.
+
+    Raises:
+        InputError: too few images can be read.
+    """
+    yardstick = backbones.load(backbones.BUNDLED)
+    # Each split has its share: a sample follows the order that the splits were drawn by.
+    strata = data.labels * len(SPLITS) + data.splits
+    positions = sample(strata, most_images, seed)
+    bar = display.steps("Measuring images")
+    looked_at = embed(yardstick, data, positions, yardstick.image_size, bar)
+    leave_out(data, looked_at.unreadable)  # refuses data of which nothing is left to measure
+    near = _similarity(looked_at, yardstick, source, most_images, seed, display)
+    probed = looked_at
+    own = (backbone.fingerprint, backbone.taps, image_size)
+    if pretrained and own != (yardstick.fingerprint, yardstick.taps, yardstick.image_size):
+        probed = embed(backbone, data, positions, image_size, display.steps("Probing the backbone"))
+    loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
+    seen = _without_test_images(probed, data)
+    rest = leave_out(data, probed.unreadable)
+    display.steps("Probing")(0, 1)
+    test = len(rest.indices("test"))
+    probes = probe.gather(
+        seen.features, data.labels[seen.positions], len(data.class_names), len(rest) - test, test, seed
+    )
+    return Measured(
+        evidence=Evidence(
+            data=rest.summary(),
+            sampled=len(looked_at.positions),
+            similarity=near,
+            network=Network(backbone.taps, image_size, backbone.fixed_size),
+            probes=probes,
+            mirror_loss=loss,
+        ),
+        data=rest,
+        near_copies=_near_copies(looked_at, data),
+    )
+
+
+def _similarity(
+    looked_at: Embedded,
+    yardstick: Backbone,
+    source: Dataset | None,
+    most_images: int,
+    seed: int,
+    display: Display,
+) -> Similarity:
+    """To ImageNet, or to images of another source domain."""
+    features = looked_at.features.last()
+    if source is None:
+        return similarity.measure(features, similarity.reference_features(), seed)
+    chosen = sample(source.labels, most_images, seed)
+    bar = display.steps("Measuring the source domain")
+    reference = embed(yardstick, source, chosen, yardstick.image_size, bar).features.last()
+    if len(reference) < 2:
+        raise InputError(f"no two images of --source {source.source} can be read; give others")
+    return similarity.measure(features, reference, seed, source.source)
+
+
+def _without_test_images(embedded: Embedded, data: Dataset) -> Embedded:
+    """What chooses the model must not have seen the test split."""
+    rows = np.flatnonzero(data.splits[embedded.positions] != SPLITS.index("test"))
+    return replace(
+        embedded,
+        positions=embedded.positions[rows],
+        features=embedded.features.take(rows),
+        thumbnails=embedded.thumbnails[rows],
+    )
+
+
+def _mirror_loss(judging: Embedded, data: Dataset, yardstick: Backbone, seed: int, display: Display) -> float:
+    labels = data.labels[judging.positions]
+    rows = sample(labels, min(MIRRORED_IMAGES, len(labels) // 3), seed)
+    bar = display.steps("Looking at mirror images")
+    turned = embed(yardstick, data, judging.positions[rows], yardstick.image_size, bar, mirrored=True)
+    rows = rows[np.isin(judging.positions[rows], turned.positions)]  # an image may vanish meanwhile
+    return probe.mirror_loss(
+        judging.features.last(), labels, turned.features.last(), rows, len(data.class_names)
+    )
+
+
+def _near_copies(looked_at: Embedded, data: Dataset) -> tuple[tuple[str, str], ...]:
+    pairs = looked_at.positions[near_copies.find(looked_at.thumbnails)]
+    return tuple((data.paths[first], data.paths[second]) for first, second in pairs)
