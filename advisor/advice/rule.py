@@ -19,8 +19,8 @@ from advisor.evidence.similarity import Similarity
 LARGE_FROM_IMAGES = 500
 # Similar or unlike: `advisor.evidence.similarity` defines the score so that the border is here.
 SIMILAR_FROM_SCORE = 0.5
-# How gradual the borders are: the odds change e-fold for each factor of 1.5 in images; the photographs and the
-# non-photographs nearest to the border are about 0.08 apart in KID (benchmarks/similarity.py).
+# How gradual the borders are: the odds change e-fold for each factor of 1.5 in images; photographs and what is
+# none are about 0.08 apart in KID where they come nearest to the border (benchmarks/similarity.py).
 SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
