@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from advisor import backbones
-from advisor.backbones.catalogue import APPLICATIONS, catalogue
+from advisor.backbones.applications import APPLICATIONS
+from advisor.backbones.catalogue import catalogue
 from advisor.backbones.torch_weights import read_state_dict
 from advisor.errors import InputError
 
