@@ -26,6 +26,9 @@ def without_nested_models(
         pixels: the tensor that the first layers get, where it is computed from `image`.
         keep_weights: copy the weights too, instead of drawing new ones. What a Normalization layer
             has measured is kept in any case.
+
+    Raises:
+        Exception: Whatever a layer raises that does not take tensors of the size of `pixels`.
     """
     import keras
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-TAPS = 8
+USUAL_COUNT = 8
 
 # They merge what several layers found ...
 _MERGES = {"Add", "Concatenate", "CustomScaleLayer"}  # the last is the residual sum of InceptionResNetV2
@@ -31,7 +31,7 @@ _NOTHING_NEW = {
 }
 
 
-def choose_taps(model: keras.Model, count: int = TAPS) -> tuple[str, ...]:
+def choose_taps(model: keras.Model, count: int = USUAL_COUNT) -> tuple[str, ...]:
     """Choose about `count` layers whose outputs describe an image at rising depth, and give their names.
 
     A good tap is a bottleneck: a layer through which all information passes, so that the network
