@@ -70,7 +70,7 @@ def load_safely(path: Path) -> keras.Model:
         A model with inputs and finite weights.
 
     Raises:
-        InputError: not a model file, damaged, larger than it needs to be, or one that names anything but
+        InputError: The file is no model file, damaged, larger than it needs to be, or names anything but
             the harmless parts of Keras.
     """
     import keras
@@ -103,11 +103,11 @@ def check_outputs(model: keras.Model, path: Path) -> None:
     """Refuse a network of which a layer gives more for one image than any network for images does.
 
     Args:
-        model: with layers; dimensions that are open count as 1.
-        path: for the message.
+        model: a model with layers; dimensions that are open count as 1.
+        path: of the file that it comes from, for the message.
 
     Raises:
-        InputError: names the layer.
+        InputError: The images, or the numbers that one layer gives, are too many; the message names it.
     """
     import keras
 
@@ -130,7 +130,7 @@ def check_outputs(model: keras.Model, path: Path) -> None:
 
 @contextmanager
 def _without_memory_for_weights() -> Iterator[Any]:
-    """Networks put together in here have weights with a shape, but nothing in them until the end.
+    """Let networks be put together with weights that have a shape, but nothing in them until the end.
 
     What is assigned to them meanwhile is in the scope, and has the shape of the weight. On an exception the
     weights never come to be; Keras would make them at the next occasion.
@@ -150,7 +150,11 @@ def _without_memory_for_weights() -> Iterator[Any]:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    """What the file says of its architecture, after a look at all of its content but that."""
+    """Read what the file says of its architecture, after a look at all of its content but that.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or it is no model.
+    """
     import h5py
 
     if not path.is_file():
@@ -182,6 +186,11 @@ def _description(path: Path) -> dict[str, Any]:
 
 
 def _parsed(text: Any, path: Path) -> dict[str, Any]:
+    """Parse a description of at most `MOST_DESCRIPTION` bytes.
+
+    Raises:
+        InputError: It is no JSON object, or too long.
+    """
     if not isinstance(text, str | bytes):
         raise InputError(f"{path} is damaged (its description is no text); save it again")
     if len(text) > MOST_DESCRIPTION:
@@ -205,8 +214,12 @@ def _check(description: dict[str, Any], layer: str, path: Path) -> None:
     Loss, metrics and optimizer of the whole model are not looked at, for they are not loaded.
 
     Args:
-        description: as parsed.
+        description: as `_parsed` gives it.
         layer: what the whole is called in a message.
+        path: of the file, for the message.
+
+    Raises:
+        InputError: Something is refused; the message names the part and the reason.
     """
     loaded = {key: value for key, value in description.items() if key != "compile_config"}
     parts: list[tuple[Any, str]] = [(loaded, layer)]
@@ -233,7 +246,7 @@ def _check(description: dict[str, Any], layer: str, path: Path) -> None:
 
 
 def _reason_to_refuse(part: dict[str, Any]) -> str | None:
-    """Why the class or function that a part names may not be used, or None if it may."""
+    """Say why the class or function that a part names may not be used; None if it may."""
     import keras
 
     name, module = part["class_name"], part.get("module")
@@ -264,7 +277,7 @@ def _reason_to_refuse(part: dict[str, Any]) -> str | None:
 
 
 def _class_of_keras(name: str, module: Any) -> Any:
-    """The class that Keras would take for this name, None if it is not one of Keras' own."""
+    """Find the class that Keras would take for this name; None if it is not one of Keras' own."""
     import keras
 
     if ">" in name:

@@ -37,7 +37,7 @@ def read_weights(model: keras.Model, path: Path) -> None:
     """Fill `model` from a .weights.h5, a legacy .h5 or .hdf5, or the weights of a .keras file.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, or of another architecture.
+        InputError: The file is missing, damaged, of another kind, or of another architecture.
     """
     check_weights_file(path)
     try:
@@ -53,7 +53,7 @@ def check_weights_file(path: Path) -> None:
     """Refuse what is no file of Keras weights, or not the kind that its name says.
 
     Raises:
-        InputError: in one line, what the file is instead, or what is wrong inside.
+        InputError: The message says in one line what the file is instead, or what is wrong inside.
     """
     wanted = _suffix_for(path)
     named = next((end for end in (".weights.h5", ".h5", ".hdf5", ".keras") if path.name.endswith(end)), "")
@@ -65,7 +65,7 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     """Look at a .keras file: its members, how they are stored, and the weights inside.
 
     Raises:
-        InputError: not as Keras writes it.
+        InputError: The file is not as Keras writes it.
     """
     import h5py
 
@@ -98,11 +98,11 @@ def check_weights(file: h5py.File, path: Path) -> None:
     """Look at all groups and data sets: numbers that lie in this very file, and not more than it can hold.
 
     Args:
-        file: opened for reading.
+        file: the HDF5 file, opened for reading.
         path: the file on disk that it is, or lies in.
 
     Raises:
-        InputError: it points elsewhere, or would grow too much.
+        InputError: The file points elsewhere, holds anything but numbers, or would grow too much.
     """
     import h5py
 
@@ -152,7 +152,11 @@ def check_weights(file: h5py.File, path: Path) -> None:
 
 
 def _suffix_for(path: Path) -> str:
-    """The ending by which Keras recognises what is in the file."""
+    """Find the ending by which Keras recognises what is in the file: .keras, .h5 or .weights.h5.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or it holds no Keras weights.
+    """
     import h5py
 
     if not path.is_file():
@@ -179,6 +183,10 @@ def _suffix_for(path: Path) -> str:
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:
-    """An exception's message, short enough to stand inside one of ours."""
+    """Make the message of an exception one line of at most `limit` letters, to stand inside one of ours.
+
+    >>> one_line(ValueError("two\\nlines"))
+    'two lines'
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 4].rsplit(maxsplit=1)[0] + " ..."
