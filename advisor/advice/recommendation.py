@@ -372,12 +372,7 @@ def _depth(evidence: Evidence) -> Factor:
 
 def _without_test_images(embedded: embedding.Embedded, data: Dataset) -> embedding.Embedded:
     rows = np.flatnonzero(data.splits[embedded.positions] != dataset.SPLITS.index("test"))
-    return replace(
-        embedded,
-        positions=embedded.positions[rows],
-        features=embedded.features.take(rows),
-        thumbnails=embedded.thumbnails[rows],
-    )
+    return embedded.take(rows)
 
 
 def _axes(data: Dataset, near: Similarity, place: Quadrant) -> tuple[Factor, Factor]:

@@ -223,7 +223,8 @@ def load_test(source: str, progress: Callable[[int, int], None] | None = None) -
 
 def content(path: str) -> str:
     """What a file is known by, under whatever name in whatever folder: SHA-256, hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
