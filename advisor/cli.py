@@ -499,6 +499,36 @@ def backbones(as_json: bool) -> None:
         terminal.print_backbones(rows)
 
 
+@command_line.command()
+@click.argument("action", type=click.Choice(("clear",)), required=False, metavar="[clear]")
+@_options("json")
+def cache(action: str | None, as_json: bool) -> None:
+    """Tell where the cache is, how large it is and what it holds; or clear it.
+
+    What a running command uses stays. $ADVISOR_CACHE puts the cache elsewhere.
+
+    \b
+    Example: advisor cache
+    Example: advisor cache clear
+    """
+    from advisor.system import cache
+
+    if action == "clear":
+        cache.clear()
+    told = cache.summary()
+    if as_json:
+        print(json.dumps(told))
+        return
+    screen.say(f"The cache is {told['folder']}")
+    screen.say(f"It holds {told['bytes'] / 1e6:,.1f} MB and may hold {told['most_bytes'] / 1e6:,.0f} MB.\n")
+    screen.say(f"{'':20}{'number':>8}{'MB':>12}  last used")
+    for row in told["kinds"]:
+        used = "-" if row["last_used"] is None else row["last_used"].replace("T", " ")[:16]
+        screen.say(f"{row['kind']:20}{row['number']:>8,}{row['bytes'] / 1e6:>12,.1f}  {used}")
+    if action == "clear" and told["bytes"]:
+        screen.tell("what is left is used by a command that is running")
+
+
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     """Answer at once where an option is wrong, before anything slow is imported."""
     from advisor.advice.settings import Options

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from advisor.errors import InputError
+from advisor.system import cache
 from advisor.system.storage import cache_folder, remove
 
 LISTING = ".listing"  # in the folder of each data set: a digest of the names and sizes of its files
@@ -73,6 +74,7 @@ def write_tfds(name: str) -> Path:
 def _write_once(name: str, examples: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> Path:
     """Write (folder, pixels) pairs below the cache, unless an earlier call did so and all is still there."""
     folder = cache_folder() / "data" / name
+    cache.use(folder)
     if _is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,7 @@ def _write_once(name: str, examples: Callable[[], Iterable[tuple[str, np.ndarray
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+    cache.trim()
     return folder
 
 
