@@ -5,11 +5,59 @@
 >>> advice.quadrant.similarity
 'low'
 >>> finished = advisor.run("sklearn:digits", recipe="feature_extraction", output="runs/digits")
+>>> finished.metrics.test.accuracy > 0.9
+True
 """
 
-from advisor.api import recommend, run
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
+
+from advisor.errors import InputError
 from advisor.system.devices import quiet_tensorflow
 
-__all__ = ["recommend", "run"]
+if TYPE_CHECKING:
+    from advisor.advice.recommendation import Recommendation
+    from advisor.advice.settings import Settings
+    from advisor.api import compare, evaluate, export, predict, recommend, run
+    from advisor.results import Comparison, Evaluation, Export, Prediction, Run
+
+__version__ = metadata.version("transfer-advisor")
+
+# Imported when they are asked for: the command line answers `--help` without them.
+_WHERE = {
+    **dict.fromkeys(("recommend", "run", "compare", "predict", "evaluate", "export"), "advisor.api"),
+    **dict.fromkeys(("Comparison", "Evaluation", "Export", "Prediction", "Run"), "advisor.results"),
+    "Recommendation": "advisor.advice.recommendation",
+    "Settings": "advisor.advice.settings",
+}
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Export",
+    "InputError",
+    "Prediction",
+    "Recommendation",
+    "Run",
+    "Settings",
+    "__version__",
+    "compare",
+    "evaluate",
+    "export",
+    "predict",
+    "recommend",
+    "run",
+]
 
 quiet_tensorflow()
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,22 @@ from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
 from advisor.choices import DEFAULT_SAMPLE
 from advisor.data import sources
+from advisor.data.dataset import Dataset
+from advisor.errors import InputError
+from advisor.report import model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import reproduction
 from advisor.system.progress import Display, Silent
+from recipes.runs import comparison, evaluation, prediction, preview
+from recipes.runs import export as exports
+from recipes.runs import run as runs
+from recipes.runs.run_folder import RunFolder
+
+OnAdvice = Callable[[Recommendation], None]
+
+# A notebook shows them so. They cannot know what draws them, for that lies above them.
+Recommendation._repr_html_ = lambda self: page.notebook_recommendation(self)  # type: ignore[attr-defined]
+Run._repr_html_ = lambda self: page.notebook_run(self)  # type: ignore[attr-defined]
 
 
 def recommend(
@@ -36,20 +49,21 @@ def recommend(
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
+    output: str | Path | None = None,
     display: Display | None = None,
 ) -> Recommendation:
-    """Measure a data set, decide, train nothing.
+    """Measure a data set and decide; train nothing.
 
     Args:
         data: a folder of class folders, a folder with train/ and others, a CSV file, `sklearn:digits`
-            or `tfds:NAME`.
+            or `tfds:NAME`; see docs/data.md.
         recipe: make the settings for this one, whatever is advised.
         backbone: a name of `advisor backbones`, or a model file.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input; the backbone's own if left out.
         init: "pretrained" or "random".
         mode: how the recipe works, see `advisor.choices.RECIPES`.
-        augment: feature_extraction changes images at random in each epoch.
+        augment: `feature_extraction` changes images at random in each epoch.
         head: "linear", or "mlp:N" with one hidden layer of N units.
         train_from: train this layer (name or index) and all above.
         cut_layer: keep the backbone up to this layer.
@@ -59,32 +73,242 @@ def recommend(
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         seed: of everything random.
+        output: a folder for recommendation.json and report.html; nothing is written if left out.
         display: where progress is shown; nowhere if left out.
 
     Returns:
-        A `Recommendation`; a notebook shows it as its table.
+        The advice; a notebook shows it as its table.
 
     Raises:
         InputError: bad data or options; one line that says what to do.
     """
+    options, display = _options(locals()), display or Silent()
+    if output is None:
+        return _advise(data, options, recipe, sample, source, seed, display).advice
+    with RunFolder(Path(output)).holding() as folder:
+        folder.check_holds_no_run()
+        advised = _advise(data, options, recipe, sample, source, seed, display)
+        page.write_recommendation(advised.advice, advised.data, folder.path)
+    return advised.advice
+
+
+def run(
+    data: str,
+    *,
+    output: str | Path,
+    recipe: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    backbone: str = Options.backbone,
+    weights: str | None = None,
+    image_size: int | None = None,
+    init: str = Options.init,
+    mode: str | None = None,
+    augment: bool = False,
+    head: str = Options.head,
+    train_from: str | None = None,
+    cut_layer: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    base_labels: str | None = None,
+    sample: int = DEFAULT_SAMPLE,
+    source: str | None = None,
+    seed: int = 0,
+    display: Display | None = None,
+    on_advice: OnAdvice | None = None,
+) -> Run:
+    """Build and train with the advised recipe, or with a given one, into a run folder.
+
+    Args:
+        data: see `recommend`, as all that does not stand here.
+        output: the run folder; made if it does not exist.
+        recipe: one of `advisor.choices.RECIPES`; None for the advised one.
+        resume: go on with the unfinished run in `output`.
+        overwrite: replace the run in `output`.
+        backbone: see `recommend`.
+        weights: see `recommend`.
+        image_size: see `recommend`.
+        init: see `recommend`.
+        mode: see `recommend`.
+        augment: see `recommend`.
+        head: see `recommend`.
+        train_from: see `recommend`.
+        cut_layer: see `recommend`.
+        epochs: see `recommend`.
+        batch_size: see `recommend`.
+        base_labels: see `recommend`.
+        sample: see `recommend`.
+        source: see `recommend`.
+        seed: see `recommend`.
+        display: see `recommend`.
+        on_advice: called with the recommendation before training starts.
+
+    Returns:
+        The finished run; a notebook shows its result.
+
+    Raises:
+        InputError: bad data or options, or another command is writing to `output`; one line that says what
+            to do.
+        KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
+    """
+    options, display = _options(locals()), display or Silent()
+    with RunFolder(Path(output)).writing(resume, overwrite) as folder:
+        advised = _advise(data, options, recipe, sample, source, seed, display)
+        if on_advice:
+            on_advice(advised.advice)
+        if overwrite and not resume:
+            folder.clear()
+        asked = {"recipe": recipe, **asdict(options)}
+        advice = folder.start(advised.data, seed, advised.advice, asked, resume)
+        finished = runs.run(advised.data, advice.settings, folder, seed, display, resume)
+        how = {"recipe": recipe} if recipe else {"auto": True}
+        values = {**how, **asdict(options), "sample": sample, "source": source, "seed": seed}
+        _document(finished, advice, advised.data, reproduction.command("run", advice.data.source, **values))
+        folder.finish()
+    return finished
+
+
+def compare(
+    data: str,
+    *,
+    output: str | Path,
+    minutes: float = 60.0,
+    baseline: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    backbone: str = Options.backbone,
+    weights: str | None = None,
+    image_size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    sample: int = DEFAULT_SAMPLE,
+    source: str | None = None,
+    seed: int = 0,
+    display: Display | None = None,
+    on_advice: OnAdvice | None = None,
+) -> Comparison:
+    """Train all recipes on one split, each into a run folder of its own inside `output`.
+
+    Args:
+        data: see `recommend`, as all that does not stand here.
+        output: the folder; made if it does not exist.
+        minutes: for all recipes together; each may use an equal share of what is left.
+        baseline: add a plain convolutional network from random weights.
+        resume: go on with what is not finished in `output`.
+        overwrite: replace the comparison in `output`.
+        backbone: see `recommend`.
+        weights: see `recommend`.
+        image_size: see `recommend`.
+        epochs: see `recommend`.
+        batch_size: see `recommend`.
+        sample: see `recommend`.
+        source: see `recommend`.
+        seed: see `recommend`.
+        display: see `recommend`.
+        on_advice: called with the recommendation before training starts.
+
+    Returns:
+        The leaderboard, and what following the advice costs.
+
+    Raises:
+        InputError: see `run`.
+        KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
+    """
     options = Options(
-        backbone=backbone,
-        weights=weights,
-        image_size=image_size,
-        init=init,
-        mode=mode,
-        augment=augment,
-        head=head,
-        train_from=train_from,
-        cut_layer=cut_layer,
-        epochs=epochs,
-        batch_size=batch_size,
-        base_labels=base_labels,
+        backbone=backbone, weights=weights, image_size=image_size, epochs=epochs, batch_size=batch_size
     )
-    return advise(data, options, recipe, sample, source, seed, display or Silent()).advice
+    display = display or Silent()
+    comparison.check_minutes(minutes)
+    with RunFolder(Path(output)).writing(resume, overwrite) as folder:
+        advised = _advise(data, options, None, sample, source, seed, display)
+        if on_advice:
+            on_advice(advised.advice)
+        if overwrite and not resume:
+            comparison.clear(folder)
+        asked = {**asdict(options), "sample": sample, "source": source}
+        compared = comparison.compare(advised, folder, minutes, baseline, seed, display, asked, resume)
+        plots.write_leaderboard(compared, folder.path)
+        page.write_comparison(compared, folder.path)
+    return compared
 
 
-def advise(
+def predict(
+    run: str | Path,
+    images: Iterable[str | Path],
+    *,
+    on_skipped: Callable[[str, str], None] | None = None,
+    display: Display | None = None,
+) -> Iterator[Prediction]:
+    """Classify images with a finished run, one by one, so that memory stays flat.
+
+    Args:
+        run: a run folder.
+        images: files, and folders with all in them.
+        on_skipped: called with path and reason for each file that cannot be read.
+        display: where progress is shown; nowhere if left out.
+
+    Yields:
+        A prediction for each image that can be read, in order.
+
+    Raises:
+        InputError: the run folder is damaged, or, without `on_skipped`, a file cannot be read.
+    """
+
+    def refuse(path: str, reason: str) -> None:
+        raise InputError(f"{path}: {reason}; give image files or folders of them")
+
+    paths = prediction.find_images([str(image) for image in images], ())
+    bar = (display or Silent()).steps("Classifying")
+    yield from prediction.predict(prediction.load(run), paths, on_skipped or refuse, bar)
+
+
+def evaluate(
+    run: str | Path, data: str, *, output: str | Path | None = None, display: Display | None = None
+) -> Evaluation:
+    """Measure a finished run on labelled images that it was neither trained nor validated on.
+
+    Args:
+        run: a run folder.
+        data: see `recommend`.
+        output: a folder for evaluation.json and the plots; nothing is written if left out.
+        display: where progress is shown; nowhere if left out.
+
+    Raises:
+        InputError: the run folder is damaged, or nothing in `data` is new to it.
+    """
+    finished, display = prediction.load(run), display or Silent()
+    if output is None:
+        return evaluation.evaluate(finished, data, display)
+    with RunFolder(Path(output)).holding() as folder:
+        evaluated = evaluation.evaluate(finished, data, display)
+        plots.write_evaluation(evaluated, folder.path)
+    return evaluated
+
+
+def export(
+    run: str | Path, format: str, *, output: str | Path | None = None, overwrite: bool = False
+) -> Export:
+    """Write the model of a finished run in another format, and check that it gives the same probabilities.
+
+    Args:
+        run: a run folder.
+        format: "saved_model", "tflite" or "onnx".
+        output: file or folder to write; in the run folder if left out.
+        overwrite: replace what is there.
+
+    Raises:
+        InputError: something is there already, or the format does not take the model.
+    """
+    path = Path(output) if output is not None else None
+    return exports.export(prediction.load(run), format, path, overwrite)
+
+
+def _options(values: dict[str, Any]) -> Options:
+    """Those of a function's arguments that are fields of `Options`."""
+    return Options(**{field.name: values[field.name] for field in fields(Options)})
+
+
+def _advise(
     data: str,
     options: Options,
     recipe: str | None,
@@ -93,8 +317,18 @@ def advise(
     seed: int,
     display: Display,
 ) -> Advised:
-    """As `recommend`, with the images that the advice is about."""
     options.check(recipe)
     images = sources.load(data, seed, display.steps("Looking at files"))
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)
+
+
+def _document(finished: Run, advice: Recommendation, data: Dataset, command: str) -> None:
+    """Write what people read into a run folder: plots, report.html and README.md."""
+    plots.write_run(finished)
+    if advice.settings.augmentation:
+        pixels = preview.batches(data, advice.settings, finished.metrics.seed)
+        if pixels:
+            plots.write_augmentation(pixels, finished.folder / "augmentation.png")
+    page.write_run(finished, advice, data, command)
+    model_card.write(finished, advice, command)

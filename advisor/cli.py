@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ import click
 
 from advisor.choices import DEFAULT_SAMPLE, RECIPES
 from advisor.errors import InputError
-from advisor.system import screen, text
+from advisor.system import screen
 
 if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
-    from recipes.runs.prediction import Prediction
+    from advisor.results import Prediction
 
 FORMATS = ("saved_model", "tflite", "onnx")
 FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
@@ -162,28 +162,25 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     Example: advisor recommend ./flowers
     """
     _check_data(data)
-    with _advice_folder(output) if output else nullcontext() as folder:
-        from advisor import api
-        from advisor.report import page, terminal
-        from advisor.system.progress import Bars
+    from advisor import api
+    from advisor.report import terminal
+    from advisor.system.progress import Bars
 
-        with Bars() as display:
-            advice = api.recommend(data, display=display, **options)
-        if as_json:
-            print(json.dumps(advice.to_json()))
-        else:
-            terminal.print_recommendation(advice.to_json())
-        if folder:
-            page.write_recommendation(advice, folder)
+    with Bars() as display:
+        advice = api.recommend(data, output=output, display=display, **options)
+    if as_json:
+        print(json.dumps(advice.to_json()))
+    else:
+        terminal.print_recommendation(advice)
 
 
 @command_line.command()
 @click.argument("data")
 @click.option("--auto", is_flag=True, help="Use the advised recipe.")
-@click.option("--recipe", type=click.Choice(RECIPES), help="Use this recipe.")
+@click.option("--recipe", type=click.Choice(list(RECIPES)), help="Use this recipe.")
 @click.option(
     "--mode",
-    type=click.Choice(list(dict.fromkeys(itertools.chain(*MODES.values())))),
+    type=click.Choice(list(dict.fromkeys(mode for recipe in RECIPES.values() for mode in recipe.modes))),
     help="How the recipe works; see docs/recipes.md.",
 )
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
@@ -230,7 +227,7 @@ def run(
         def show(advice: Recommendation) -> None:
             if not as_json:
                 display.hide()
-                terminal.print_recommendation(advice.to_json())
+                terminal.print_recommendation(advice)
 
         finished = api.run(
             data,
@@ -244,7 +241,7 @@ def run(
             **options,
         )
     if as_json:
-        print(json.dumps({"folder": str(folder), **finished.metrics}))
+        print(json.dumps({"folder": str(folder), **finished.metrics.to_json()}))
     else:
         terminal.print_run(finished)
 
@@ -283,32 +280,36 @@ def compare(
     """
     _check_data(data)
     _check_options(None, options)
-    from recipes.runs import comparison, run_folder
+    from advisor import api
+    from advisor.report import terminal
+    from advisor.system.progress import Bars
 
-    comparison.check_minutes(budget)
     folder = Path(output) if output else _free_folder(data, "compare", resume)
-    with run_folder.writing(folder, resume, overwrite), _resumable(folder):
-        from advisor import api
-        from advisor.report import leaderboard, terminal
-        from advisor.system.progress import Bars
+    with _resumable(folder), Bars() as display:
 
-        with Bars() as display:
-            advice = api.recommend(data, seed=seed, display=display, **options)
+        def show(advice: Recommendation) -> None:
             if not as_json:
                 display.hide()
-                terminal.print_recommendation(advice.to_json())
-            if overwrite and not resume:
-                comparison.clear(folder)
-            compared = comparison.compare(
-                advice, folder, budget, baseline, seed, display, options, resume
-            ).to_json()
-            leaderboard.write(compared, folder)
+                terminal.print_recommendation(advice)
+
+        compared = api.compare(
+            data,
+            output=folder,
+            minutes=budget,
+            baseline=baseline,
+            resume=resume,
+            overwrite=overwrite,
+            seed=seed,
+            display=display,
+            on_advice=show,
+            **options,
+        )
     if as_json:
-        print(json.dumps({"folder": str(folder), **compared}))
+        print(json.dumps({"folder": str(folder), **compared.to_json()}))
     else:
-        leaderboard.print_comparison(compared)
+        terminal.print_comparison(compared)
         screen.say(f"Runs, report.html and leaderboard.png are in {folder}")
-        if any(row["status"] in ("out of time", "not run") for row in compared["leaderboard"]):
+        if any(row.status in ("out of time", "not run") for row in compared.rows):
             screen.say(f"To train on, give the same command with --output {folder} --resume")
 
 
@@ -361,27 +362,29 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
     skipped: list[tuple[str, str]] = []
     unlike = 0
 
-    with Bars() as bars:
-        display = Silent() if to_screen else bars
+    def skip(path: str, reason: str) -> None:
+        skipped.append((path, reason))
 
-        def skip(path: str, reason: str) -> None:
-            skipped.append((path, reason))
+    with Bars() as bars:
+        bar = (Silent() if to_screen else bars).steps("Classifying")
 
         def counted() -> Iterator[Prediction]:
             nonlocal unlike
-            for item in prediction.predict(finished, paths, skip, display.steps("Classifying")):
-                unlike += bool(item.unlike)
+            for item in prediction.predict(finished, paths, skip, bar):
+                unlike += item.unlike
                 yield item
 
         predictions = _from_the_first(counted(), paths, skipped)
+        names = finished.class_names
         if as_json:
-            prediction_tables.write_json(sys.stdout, finished, predictions, skipped)
+            threshold = finished.neighbours.threshold
+            prediction_tables.write_json(sys.stdout, finished.folder, names, threshold, predictions, skipped)
         elif csv_file == "-":
-            prediction_tables.write_csv_to_output(finished.class_names, predictions)
+            prediction_tables.write_csv_to_output(names, predictions)
         elif csv_file:
-            prediction_tables.write_csv_file(Path(csv_file), finished.class_names, predictions)
+            prediction_tables.write_csv_file(Path(csv_file), names, predictions)
         else:
-            for line in prediction_tables.lines(predictions, finished.class_names, paths):
+            for line in prediction_tables.lines(predictions, names, paths):
                 screen.say(line)
     _tell_skipped(skipped)
     if unlike:
@@ -389,8 +392,6 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
             f"images unlike those that the run was trained on: {unlike:,} of "
             f"{len(paths) - len(skipped):,}; do not trust their classes"
         )
-    if finished.neighbours is None:
-        screen.tell(f"{run} is of an older version; images unlike its own are not marked")
 
 
 def _from_the_first(
@@ -412,7 +413,7 @@ def _from_the_first(
 
 def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
     for path, reason in skipped:
-        screen.tell(f"skipped {text.legible(path)}: {reason}")
+        screen.tell(f"skipped {path}: {reason}")
 
 
 @command_line.command()
@@ -431,21 +432,18 @@ def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
     Example: advisor evaluate runs/flowers-auto ./more-flowers
     """
     _check_data(data)
-    from advisor.report import evaluation_report
+    from advisor import api
+    from advisor.report import terminal
     from advisor.system.progress import Bars
-    from recipes.runs import evaluation, prediction, run_folder
 
-    finished = prediction.load(run)
     folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
-    with run_folder.holding(folder):
-        with Bars() as display:
-            evaluated = evaluation.evaluate(finished, data, display)
-        metrics = evaluated.metrics()
-        evaluation_report.write(evaluated, metrics, folder)
+    with Bars() as display:
+        evaluated = api.evaluate(run, data, output=folder, display=display)
     if as_json:
-        print(json.dumps({"folder": str(folder), **metrics}))
+        print(json.dumps({"folder": str(folder), **evaluated.to_json()}))
     else:
-        screen.say("\n".join([*evaluation_report.lines(metrics), f"Plots and metrics are in {folder}"]))
+        terminal.print_evaluation(evaluated)
+        screen.say(f"Plots and metrics are in {folder}")
 
 
 @command_line.command()
@@ -468,11 +466,9 @@ def export(run: str, format: str, output: str | None, as_json: bool, overwrite: 
     \b
     Example: advisor export runs/flowers-auto --format tflite
     """
-    from recipes.runs import export as exports
-    from recipes.runs import prediction
+    from advisor import api
 
-    finished = prediction.load(run)
-    made = exports.export(finished, format, Path(output) if output else None, overwrite)
+    made = api.export(run, format, output=output, overwrite=overwrite)
     if as_json:
         print(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
     else:
@@ -497,18 +493,10 @@ def backbones(as_json: bool) -> None:
     rows = catalogue()
     if as_json:
         print(json.dumps({"schema": 1, "backbones": [asdict(row) for row in rows]}))
-        return
-    screen.say(f"{'name':20}{'pixels':>7}{'million':>12}{'ImageNet':>10}  {'weights':12}{'licence'}")
-    screen.say(f"{'':20}{'':>7}{'parameters':>12}{'top-1 %':>10}")
-    for row in rows:
-        top1 = "-" if row.top1 is None else f"{row.top1:.1f}"
-        figures = f"{row.image_size:>7}{row.parameters:>12.1f}{top1:>10}"
-        screen.say(f"{row.name:20}{figures}  {row.weights:12}{row.licence}".rstrip())
-    screen.say("\nReady offline: " + ", ".join(row.name for row in rows if row.ready) + ".")
-    screen.say("download: from Keras at first use; file: with --weights FILE; random: not pre-trained.")
-    screen.say(
-        "Sources of the figures: " + ", ".join(dict.fromkeys(row.source for row in rows if row.source))
-    )
+    else:
+        from advisor.report import terminal
+
+        terminal.print_backbones(rows)
 
 
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
@@ -541,17 +529,6 @@ def _resumable(folder: Path) -> Iterator[None]:
         raise KeyboardInterrupt(
             f"interrupted; what was done is kept: give the same command with --output {folder} --resume"
         ) from None
-
-
-@contextmanager
-def _advice_folder(output: str) -> Iterator[Path]:
-    """Where `recommend` may write, made if it does not exist; the report of a run is not replaced."""
-    from recipes.runs import run_folder
-
-    with run_folder.holding(Path(output)) as folder:
-        if any((folder / name).exists() for name in (*FINISHED, "checkpoints")):
-            raise InputError(f"{folder} holds a run, whose report is kept; choose another --output")
-        yield folder
 
 
 def _name_of(data: str) -> str:

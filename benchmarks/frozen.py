@@ -6,7 +6,7 @@
 For each data set, size and seed: what `advisor recommend` says of both recipes before anything is trained,
 and the accuracy that they then reach, at the backbone's own image size unless another is given. One JSON
 line is written as each task is done; tasks whose line is there already are skipped. The last table tells
-what other beliefs about the gain of all depths would have cost, see `advisor.evidence.probe.better_frozen`.
+what other beliefs about the gain of all depths would have cost, see `advisor.advice.rule.better_frozen`.
 """
 
 from __future__ import annotations
@@ -60,17 +60,18 @@ def measure(arguments: argparse.Namespace) -> None:
         if task is None or (task.name, size, seed, arguments.image_size) in done:
             continue
         options = Options(image_size=arguments.image_size)
-        advice = recommendation.recommend(task.held, options, Silent(), seed=seed)
+        advised = recommendation.recommend(task.held, options, Silent(), seed=seed)
         line = {
             "data": task.name,
             "size": size,
             "seed": seed,
             "asked_size": arguments.image_size,
             "images": len(task.held),
-            "score": advice.similarity.score,
-            "evidence": advice.to_json()["evidence"],
+            "score": advised.advice.evidence.similarity.score,
+            "evidence": advised.advice.to_json()["evidence"],
             "recipes": {
-                recipe: train(task, advice.settings_for(recipe)) for recipe in (LAST_LAYER, ALL_DEPTHS)
+                recipe: train(task, advised.with_recipe(recipe).settings)
+                for recipe in (LAST_LAYER, ALL_DEPTHS)
             },
         }
         lines.append(line)

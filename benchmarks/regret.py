@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from advisor.advice import recommendation
+from advisor.advice.recommendation import Advised
 from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
 from advisor.advice.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
 from advisor.choices import RECIPES
@@ -94,18 +95,19 @@ def measure(arguments: argparse.Namespace) -> None:
         print(task.name, size, seed, f"advice={line['advice']}", accuracy, flush=True)
 
 
-def advise(task: Task, image_size: int, epochs: int) -> tuple[dict[str, Any], recommendation.Recommendation]:
+def advise(task: Task, image_size: int, epochs: int) -> tuple[dict[str, Any], Advised]:
     """Ask for advice, blind to the judge's images: what of it stands in the line, and all of it."""
     options = Options(image_size=image_size, epochs=epochs)
-    advice = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
+    advised = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
+    advice = advised.advice
     return {
         "advice": advice.recipe,
-        "frozen_advice": advice.evidence.frozen_recipe,
+        "frozen_advice": advice.frozen_recipe,
         "quadrant": advice.quadrant.name,
         "confidence": advice.quadrant.confidence,
-        "score": advice.similarity.score,
+        "score": advice.evidence.similarity.score,
         "evidence": advice.to_json()["evidence"],
-    }, advice
+    }, advised
 
 
 def epochs_of(task: Task, images_seen: int) -> int:
@@ -116,8 +118,8 @@ def epochs_of(task: Task, images_seen: int) -> int:
 def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
     """Ask for advice, then train all recipes."""
     epochs = epochs_of(task, images_seen)
-    told, advice = advise(task, image_size, epochs)
-    settings = {recipe: advice.settings_for(recipe) for recipe in RECIPES}
+    told, advised = advise(task, image_size, epochs)
+    settings = {recipe: advised.with_recipe(recipe).settings for recipe in RECIPES}
     trained: dict[str, dict[str, float]] = {}
     for recipe in RECIPES:  # what differs in nothing but its name is trained once
         same = next((other for other in trained if settings[other].trains_as(settings[recipe])), None)
@@ -138,9 +140,10 @@ def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
 
 def advise_anew(task: Task, line: dict[str, Any], images_seen: int) -> dict[str, Any]:
     """The line with today's advice; trained again only where that starts training from what no recipe did."""
-    told, advice = advise(task, line["image_size"], line["epochs"])
+    told, advised = advise(task, line["image_size"], line["epochs"])
     if told["frozen_advice"] != line["frozen_advice"]:
-        if not advice.settings_for("fine_tuning").trains_as(advice.settings_for("full_training")):
+        fine_tuning, full = (advised.with_recipe(name).settings for name in ("fine_tuning", "full_training"))
+        if not fine_tuning.trains_as(full):
             return judge(task, line["image_size"], images_seen)
         line["recipes"]["fine_tuning"] = line["recipes"]["full_training"]
     return line | told

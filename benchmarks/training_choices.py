@@ -13,10 +13,9 @@ import argparse
 import itertools
 from dataclasses import replace
 
-import numpy as np
-
-from advisor import backbones
-from advisor.advice.settings import Options, choose
+from advisor.advice import recommendation
+from advisor.advice.settings import Options
+from advisor.system.progress import Silent
 from benchmarks.tasks import cut, train
 
 
@@ -30,25 +29,14 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
     parser.add_argument("--batch-norm", nargs="+", choices=("frozen", "adapt"), default=["frozen", "adapt"])
     arguments = parser.parse_args()
-    backbone = backbones.load(backbones.BUNDLED)
     print("| data | images | seed | learning rate | batch norm | test | seconds |\n" + 7 * "|---" + "|")
     for source, seed in itertools.product(arguments.data, arguments.seeds):
         task = cut(source, arguments.size, seed)
         if task is None:
             continue
         options = Options(image_size=arguments.image_size, epochs=arguments.epochs)
-        settings = choose(
-            "full_training",
-            options,
-            taps=backbone.taps,
-            best_cut=backbone.taps[-1],
-            image_size=arguments.image_size,
-            fixed_size=False,
-            counts=np.ones(2),
-            training_images=len(task.held.indices("train")),
-            flip=True,
-            all_depths_help=True,
-        )
+        advised = recommendation.recommend(task.held, options, Silent(), seed=seed)
+        settings = advised.with_recipe("full_training").settings
         frozen = replace(settings, recipe="shallow_features", mode="all_taps", train_from=None, epochs=0)
         head = train(task, frozen)
         print(

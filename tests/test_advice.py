@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from advisor.advice import recommendation, rule
+import advisor
+from advisor.advice import rationale, rule
+from advisor.advice.recommendation import Recommendation
 from advisor.cli import main
 from advisor.evidence import linear_head, probe, similarity
 from advisor.evidence.embedding import Features
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
 from advisor.evidence.signed_root import signed_root
 from benchmarks import ci
+from tests import made
 
 
 def recommend(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -109,15 +114,19 @@ def place_of(name: str) -> rule.Quadrant:
     return rule.Quadrant(name, size, "high" if level == "similar" else "low", likely)
 
 
-def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
+def probes_of(last: int, together: int, of: int = 200) -> Probes:
     """Probes of which the last layer's and that of all taps are right about so many images of 200."""
-    right = {"shallow": of // 2, "last": last, probe.ALL_TAPS: together}
-    depth = tuple(probe.DepthProbe(tap, n / of, np.arange(of) < n) for tap, n in right.items())
-    expected = {
-        recipe: probe.Expected((probe.CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01)
-        for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
-    }
-    return probe.Evidence(depth, expected)
+    difference = (np.arange(of) < together).astype(float) - (np.arange(of) < last)
+    return Probes(
+        by_depth=(DepthProbe("shallow", 0.5), DepthProbe("last", last / of)),
+        together=DepthProbe(probe.ALL_TAPS, together / of),
+        gain_of_all_depths=(float(difference.mean()), float(difference.std() / np.sqrt(of))),
+        expected={
+            recipe: Expected((CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01)
+            for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
+        },
+        widths={"shallow": 2, "last": 7},
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,8 +152,10 @@ def evidence_of(last: int, together: int, of: int = 200) -> probe.Evidence:
 def test_measurements_decide_where_all_is_solved_or_training_can_be_judged(
     name, validated_on, last, together, recipe
 ):
-    advised, reasons = recommendation.decide(place_of(name), evidence_of(last, together), validated_on)
-    assert advised == recipe
+    place, probes = place_of(name), probes_of(last, together)
+    decision = rule.decide(place, probes, validated_on)
+    assert decision.recipe == recipe
+    reasons = rationale.rows(made.evidence(probes, validation=validated_on), place, decision)
     assert ("Evidence" in [row.factor for row in reasons]) == (recipe != rule.RECIPE[name])
 
 
@@ -169,7 +180,7 @@ def test_near_a_border_the_next_quadrant_is_named_and_nowhere_else(capsys):
     def told(images: int, distance: float) -> list[str]:
         measured = similarity.Similarity(similarity.score(distance), (0.0, 1.0), distance, 0.01, "reference")
         place = rule.place(images, measured)
-        found = recommendation.alternatives(place, rule.RECIPE[place.name])
+        found = rationale.alternatives(place, rule.RECIPE[place.name])
         return [item.recipe for item in found if "run advisor compare" in item.when]
 
     border = -similarity.SCALE * math.log(rule.SIMILAR_FROM_SCORE)
@@ -187,10 +198,10 @@ def test_frozen_heads_reach_what_was_expected_of_them():
         labels = generator.integers(0, 4, 1300)
         means = generator.normal(0, 0.5, (4, 48))
         values = (means[labels] + generator.normal(0, 1, (1300, 48))).astype(np.float32)
-        made = Features(("low", "last"), (24, 24), values)
-        told = probe.gather(made.take(np.arange(300)), labels[:300], 4, 900, 400, seed)
-        assert told.frozen_recipe == "shallow_features"
-        for recipe, seen in (("feature_extraction", made.last()), ("shallow_features", values)):
+        features = Features(("low", "last"), (24, 24), values)
+        told = probe.gather(features.take(np.arange(300)), labels[:300], 4, 900, 400, seed)
+        assert rule.better_frozen(told) == "shallow_features"
+        for recipe, seen in (("feature_extraction", features.last()), ("shallow_features", values)):
             head = linear_head.fit(signed_root(seen[:900]), labels[:900], 4).head
             probabilities = head.probabilities(signed_root(seen[900:]))
             reached = linear_head.judge(probabilities, labels[900:]).accuracy
@@ -210,5 +221,13 @@ def test_images_may_be_mirrored_where_that_changes_no_class():
     rows = np.arange(100)
     swapped = features[rows][:, [1, 0, *range(2, 16)]]  # as b and d, and an o that stays an o
     noisy = features[rows] + generator.normal(0, 0.3, (100, 16)).astype(np.float32)
-    assert probe.flip_is_harmless(features, labels, noisy, rows, 3)
-    assert not probe.flip_is_harmless(features, labels, swapped, rows, 3)
+    losses = [probe.mirror_loss(features, labels, turned, rows, 3) for turned in (noisy, swapped)]
+    assert [rule.mirrors_are_harmless(loss) for loss in losses] == [True, False]
+
+
+def test_the_advice_comes_back_from_json_as_it_was():
+    advice = advisor.recommend("sklearn:digits", sample=60)
+    values = json.loads(json.dumps(advice.to_json()))
+    again = Recommendation.from_json(values)
+    assert again.to_json() == advice.to_json()
+    assert replace(again, seconds=advice.seconds) == advice

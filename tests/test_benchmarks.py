@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from advisor.data.dataset import SPLITS
-from benchmarks import averaging, calibration, ci, regret, results, tasks
+from benchmarks import averaging, calibration, ci, regret, results, tables, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -190,3 +190,17 @@ def test_lines_are_kept_while_others_are_measured_or_advised_anew(
     kept = {one["size"]: one["advice"] for one in results.read(file)}
     assert kept == {50: "feature_extraction", 200: "shallow_features"}
     assert len(trained) == judged
+
+
+def test_the_pages_show_what_the_results_give(tmp_path, monkeypatch, capsys):
+    assert tables.main(["--check"]) == 0
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- table: speed -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
+    monkeypatch.setattr(tables, "PAGES", (page,))
+    assert tables.main(["--check"]) == 1
+    assert "old" in page.read_text(encoding="utf-8")
+    assert tables.main([]) == 0
+    assert page.read_text(encoding="utf-8") == (
+        f"before\n<!-- table: speed -->\n{tables.speed()}\n<!-- end -->\nafter\n"
+    )
+    assert tables.main(["--check"]) == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 
-import numpy as np
 import pytest
 
 from advisor.advice.settings import Options, Settings, batch_size_for, choose, epochs_for, hidden_units
 from advisor.errors import InputError
+from tests import made
 
 GIB = 2**30
 
@@ -37,20 +37,25 @@ def test_unknown_heads_are_refused(head):
         Options(head=head).check("feature_extraction")
 
 
-def test_a_run_of_an_older_version_goes_on_as_it_began():
-    chosen = choose(
-        "fine_tuning",
-        Options(),
-        taps=("low", "high"),
-        best_cut="low",
-        image_size=224,
-        fixed_size=False,
-        counts=np.array([50, 50]),
-        training_images=80,
-        flip=True,
-        all_depths_help=True,
+def test_training_starts_from_the_better_frozen_head_and_mirrors_where_that_is_harmless():
+    deep, shallow = (
+        made.evidence(made.probes(gain=-0.1)),
+        made.evidence(made.probes(gain=0.1), mirror_loss=0.4),
     )
-    assert chosen.roots
-    older = chosen.to_json()
-    del older["roots"]
-    assert Settings.from_json(older) == replace(chosen, roots=False)
+    assert choose("fine_tuning", Options(), deep).taps == ("deep",)
+    assert choose("fine_tuning", Options(), shallow).taps == ("shallow", "deep")
+    assert choose("full_training", Options(), deep).taps == ("shallow", "deep")
+    assert choose("full_training", Options(init="random"), shallow).taps == ("deep",)
+    assert choose("fine_tuning", Options(), deep).augmentation == ("crop", "flip", "light")
+    assert choose("fine_tuning", Options(), shallow).augmentation == ("crop", "light")
+    assert choose("feature_extraction", Options(), deep).augmentation == ()
+
+
+def test_only_unbalanced_classes_are_weighted():
+    assert choose("fine_tuning", Options(), made.evidence(classes=(30, 10))).class_weights == "none"
+    assert choose("fine_tuning", Options(), made.evidence(classes=(31, 10))).class_weights == "square root"
+
+
+def test_settings_come_back_from_json_as_they_were():
+    chosen = choose("fine_tuning", Options(), made.evidence())
+    assert Settings.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen

@@ -19,16 +19,16 @@ from advisor.evidence.similarity import Similarity
 LARGE_FROM_IMAGES = 500
 # Similar or unlike: `advisor.evidence.similarity` defines the score so that the border is here.
 SIMILAR_FROM_SCORE = 0.5
-# How gradual the borders are: the odds change e-fold for each factor of 1.5 in images; the photographs and the
-# non-photographs nearest to the border are about 0.08 apart in KID (benchmarks/similarity.py).
+# How gradual the borders are: the odds change e-fold for each factor of 1.5 in images; photographs and what
+# is none are about 0.08 apart in KID where they come nearest to the border (benchmarks/similarity.py).
 SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
-# Expected error of frozen features below which training is not tried: it gained 0.1 points where under 2 %
-# was expected, over 1 from 5 to 10 % (benchmarks/calibration.py); in between the cheaper advice is given.
+# Expected error of frozen features below which training is not tried: with many images it gained nothing where
+# under 2 % was expected, a point from 5 to 10 % (benchmarks/calibration.py); in between, the cheaper is advised.
 SATURATED_ERROR = 0.05
-# Validation images, as 200 images give, from which on they can judge whether training helped; on tasks of 50
-# images, gains of one to three standard errors lost four points of test accuracy (benchmarks/averaging.py).
+# Validation images, as 200 images give, from which on they can judge whether training helped: on tasks of 50
+# images, with 5 of them, what they took for a gain lost a point of test accuracy (benchmarks/averaging.py).
 FEWEST_VALIDATION_IMAGES = 20
 # Training is kept where it lowered their Brier score by so many standard errors (benchmarks/averaging.py).
 CLEAR_GAIN = 0.5

@@ -1,0 +1,261 @@
+"""Rewrite the tables of the main README and of the benchmarks page from what was measured.
+
+    python -m benchmarks.tables            # after results have changed
+    python -m benchmarks.tables --check    # exits with 1 if a page and the results differ
+
+A table stands in a page between the lines `<!-- table: NAME -->` and `<!-- end -->`, where NAME is a key of
+`TABLES`. Everything comes from `benchmarks/results/`; nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import averaging, calibration, frozen, regret
+from benchmarks.results import markdown, read
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+TABLE = re.compile(r"^<!-- table: (\S+) -->\n[^<]*^<!-- end -->$", re.MULTILINE)
+
+Lines = list[dict[str, Any]]
+
+# Regret is shown in three columns; those who judge come first, for no threshold was set on them.
+JUDGED = {
+    "the seven, 224 px": "held-out-224px",
+    "the seven, 128 px": "held-out",
+    "the eleven, 128 px": "regret",
+}
+# Names of rules as the pages write them, where `benchmarks.regret` has others.
+RULES = {
+    "quadrant alone": "the quadrant, without probes",
+    "fine-tuning, kept whatever comes": "fine-tuning as tutorials do it",
+}
+MAIN_RULES = (
+    "the advisor",
+    "always feature extraction",
+    "always fine-tuning",
+    "always shallow features",
+    "always full training",
+    "the quadrant, without probes",
+    "fine-tuning as tutorials do it",
+    "random choice",
+)
+FROZEN_SETS = {"the eleven": "frozen", "the seven": "frozen-held-out"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite the pages, or only compare them; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, exit with 1 if a table is outdated"
+    )
+    check = parser.parse_args(arguments).check
+    outdated = 0
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = filled(before)
+        if after == before:
+            continue
+        outdated += 1
+        print(f"{page}: {'outdated; run python -m benchmarks.tables' if check else 'rewritten'}")
+        if not check:
+            page.write_text(after, encoding="utf-8")
+    return 1 if check and outdated else 0
+
+
+def filled(page: str) -> str:
+    """A page with its tables as the results give them today.
+
+    Raises:
+        KeyError: a table that `TABLES` does not know.
+        ValueError: a table that does not end.
+    """
+    new, found = TABLE.subn(
+        lambda table: f"<!-- table: {table[1]} -->\n{TABLES[table[1]]()}\n<!-- end -->", page
+    )
+    if found != len(re.findall("^<!-- table: ", page, re.MULTILINE)):
+        raise ValueError("a table lacks its <!-- end -->")
+    return new
+
+
+def lines_of(*names: str) -> Lines:
+    """What was measured, from one file of `benchmarks/results/` or several."""
+    return [line for name in names for line in read(RESULTS / f"{name}.jsonl")]
+
+
+def rows_of(table: str) -> list[list[str]]:
+    """The cells of a Markdown table, without its head."""
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()[2:]]
+
+
+def regret_rules() -> str:
+    """Each rule with its mean and worst regret and the number of its clear losses."""
+    return _regret(lambda mean, worst, clear: ", ".join(filter(None, (mean, worst, clear))))
+
+
+def regret_in_short() -> str:
+    """The rules that a reader of the main page wants to compare, with mean and worst regret."""
+    return _regret(lambda mean, worst, clear: f"{mean}, {worst}", MAIN_RULES)
+
+
+def _regret(cell: Callable[[str, str, str], str], only: Sequence[str] = ()) -> str:
+    columns: list[dict[str, str]] = []
+    head = ["rule"]
+    for name, file in JUDGED.items():
+        lines = lines_of(file)
+        head.append(f"{name}: {len(lines)} tasks")
+        rules = rows_of(regret.table(lines).split("\n\n")[-1])
+        columns.append({RULES.get(row[0], row[0]): cell(*row[1:4]) for row in rules})
+    shown = only or tuple(columns[0])
+    return markdown(head, [[rule, *(column[rule] for column in columns)] for rule in shown])
+
+
+def regret_by_size() -> str:
+    """Mean regret of the advice and of two rules between which it lies, by the number of images."""
+    rules = ("the advisor", "frozen, by the probes", "always full training")
+    rows = []
+    for name, files in {"the eleven": ["regret"], "the seven": ["held-out", "held-out-224px"]}.items():
+        for size, group in by_size(lines_of(*files)):
+            means = [
+                np.mean([regret.regret(line, regret.RULES[rule](line))[0] for line in group])
+                for rule in rules
+            ]
+            rows.append([name, size, str(len(group)), *(f"{mean:.2f}" for mean in means)])
+    return markdown(["data sets", "images", "tasks", *rules], rows)
+
+
+def by_size(lines: Lines) -> Iterator[tuple[str, Lines]]:
+    """Lines of the same size together, from few images to whole data sets."""
+    for size in sorted({line["size"] for line in lines}, key=lambda size: size or np.inf):
+        yield f"{size:,}" if size else "all", [line for line in lines if line["size"] == size]
+
+
+def gain_of_training() -> str:
+    """Points that training adds to frozen features: their mean, its standard error, and how many tasks."""
+    found = [gain for gain in calibration.gains(lines_of("regret")) if not gain.is_solved]
+    kinds = {
+        "similar images": [gain for gain in found if gain.similar],
+        "unlike images": [gain for gain in found if not gain.similar],
+        "together": found,
+    }
+    cells: dict[int, dict[str, str]] = {}
+    for kind, gains in kinds.items():
+        for step in calibration.ladder(gains):
+            cell = f"{step.points:+.2f} ± {step.error:.2f} ({step.tasks})"
+            cells.setdefault(step.images, {})[kind] = cell
+    rows = [[f"{images:,}", *(row.get(kind, "") for kind in kinds)] for images, row in sorted(cells.items())]
+    return markdown(["images", *kinds], rows)
+
+
+def gain_by_expected_error() -> str:
+    """The same for many images, by the error that frozen features were expected to leave."""
+    return calibration.by_expected_error(calibration.gains(lines_of("regret")))
+
+
+def gain_of_all_depths() -> str:
+    """Points that a frozen head on all depths has over one on the last layer: mean, spread, and how often."""
+    columns = [
+        {row[0]: row for row in rows_of(frozen.gains(lines_of(file)))} for file in FROZEN_SETS.values()
+    ]
+    rows = [
+        [
+            size,
+            *(f"{row[2]} ± {row[3]}, better in {row[5]} of {row[1]}" for row in (c[size] for c in columns)),
+        ]
+        for size in columns[0]
+    ]
+    return markdown(["images", *FROZEN_SETS], rows)
+
+
+def choosing_the_depth() -> str:
+    """Points lost against the better of the two frozen recipes; of the beliefs only that of the advice."""
+    columns = [
+        {row[0]: row[1:] for row in rows_of(frozen.beliefs(lines_of(f)))} for f in FROZEN_SETS.values()
+    ]
+    shown = [rule for rule in columns[0] if "expecting" not in rule or "as advised" in rule]
+    rows = [[rule, *(", ".join(column[rule]) for column in columns)] for rule in shown]
+    return markdown(["rule", *(f"{name}: mean, worst" for name in FROZEN_SETS)], rows)
+
+
+def expected_and_reached() -> str:
+    """Accuracy that was expected of the frozen recipes, and what they reached."""
+    return frozen.expectations(lines_of("frozen-whole"))
+
+
+def kept_after_training() -> str:
+    """Points over the frozen model, by the gain on validation images that it takes to keep training."""
+    lines = lines_of("regret", "held-out", "held-out-224px")
+    trained = [line for line in lines if "averaging" in line["recipes"]["full_training"]]
+    return averaging.table(trained).split("\n\n")[-1]
+
+
+def speed() -> str:
+    """All that `benchmarks.speed` measured, with the unit that ends each name."""
+    rows = []
+    for name, value in _speeds().items():
+        what, _, unit = name.rpartition(", ")
+        rows.append([what, f"{_rounded(value)} {unit}"])
+    return markdown(["measured", "value"], rows)
+
+
+def speed_in_short() -> str:
+    """What a user waits for."""
+    took = {name: _rounded(value) for name, value in _speeds().items()}
+    rows = [
+        (
+            "`advisor recommend` on 3,670 flowers; once more",
+            f"{took['advisor recommend, s']} s; {took['advisor recommend, second call, s']} s",
+        ),
+        (
+            "`advisor run --recipe feature_extraction` on them, nothing cached",
+            f"{took['advisor run --recipe feature_extraction, s']} s",
+        ),
+        (
+            "as tutorials train on them: MobileNetV2 at 128 px, 10 epochs",
+            f"{took['MobileNetV2 at 128 px, 5 epochs frozen and 5 fine-tuned, s']} s",
+        ),
+        (
+            "images a second through the frozen network: ours; `keras.Model.predict`; PyTorch",
+            "; ".join(took[f"{way}, images/s"] for way in ("our embedding", "keras predict", "PyTorch")),
+        ),
+    ]
+    return markdown(["", ""], [list(row) for row in rows])
+
+
+def _speeds() -> dict[str, float]:
+    measured: dict[str, float] = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
+    return measured
+
+
+def _rounded(value: float) -> str:
+    """To two digits or to a whole number, whichever says more: 0.08, 3.4, 17.6, 180, 1,258."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 20 else f"{value:,.0f}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "regret": regret_rules,
+    "regret-in-short": regret_in_short,
+    "regret-by-size": regret_by_size,
+    "gain-of-training": gain_of_training,
+    "gain-by-expected-error": gain_by_expected_error,
+    "gain-of-all-depths": gain_of_all_depths,
+    "choosing-the-depth": choosing_the_depth,
+    "expected-and-reached": expected_and_reached,
+    "kept-after-training": kept_after_training,
+    "speed": speed,
+    "speed-in-short": speed_in_short,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
