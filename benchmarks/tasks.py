@@ -7,21 +7,23 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from advisor.advice.settings import Settings
-from advisor.data import sources
+from advisor.data import images, sources
 from advisor.data.dataset import Dataset
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.data.splits import split as draw_splits
 from advisor.system.progress import Silent
-from recipes.runs import run_folder
-from recipes.training import averaging, gradient
+from recipes.job import Weights
+from recipes.runs.run import run
+from recipes.runs.run_folder import RunFolder
+from recipes.training.averaging import Average, mix
 
 MOST_TEST_IMAGES = 500
+BATCH = 32  # test images at once
 
 
 @dataclass(frozen=True)
@@ -76,37 +78,54 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
     import keras
 
     keras.backend.clear_session()  # else the graphs of all earlier trainings stay in memory
-    test_at = task.judged.indices("test")
-    paths = tuple(task.judged.paths[i] for i in test_at)
-    seen: dict[str, Any] = {}
-    watching = 0.0
+    judge = _Judge(task, settings.image_size)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        finished = run(
+            task.judged, settings, RunFolder(Path(folder)), task.seed, Silent(), observe=judge.observe
+        )
+    correct = finished.test.predicted == finished.test.labels
+    return {
+        "test": finished.metrics.test.accuracy,
+        "correct": np.packbits(correct).tobytes().hex(),
+        "validation": finished.metrics.validation.accuracy,
+        "seconds": time.monotonic() - began - judge.seconds,
+        **judge.seen,
+    }
 
-    def watched(model: Any, before: Any, after: Any, *others: Any) -> averaging.Average:
-        nonlocal watching
-        average = averaging.use_best_average(model, before, after, *others)
+
+class _Judge:
+    """Tests what training ended with, which the finished model is an average of.
+
+    Attributes:
+        seen: "averaging" of `train`; nothing where there is no such thing.
+        seconds: that it took.
+    """
+
+    def __init__(self, task: Task, image_size: int) -> None:
+        self.data, self.image_size = task.judged, image_size
+        self.seen: dict[str, Any] = {}
+        self.seconds = 0.0
+
+    def observe(self, model: Any, before: Weights, after: Weights, average: Average) -> None:
+        """As `recipes.job.Observe`."""
         began, kept, accuracy = time.monotonic(), model.get_weights(), {}
         for share in {1.0, average.share}:
-            model.set_weights(averaging.mix(before, after, share))
-            told = run_folder.predict(model, paths, settings.image_size, lambda *_: None)[1].argmax(axis=1)
-            accuracy[share] = float((told == task.judged.labels[test_at]).mean())
+            model.set_weights(mix(before, after, share))
+            accuracy[share] = self._accuracy(model)
         model.set_weights(kept)
-        seen["averaging"] = {
+        self.seen["averaging"] = {
             "trained": accuracy[1.0],
             "best average": accuracy[average.share],
             "share": average.share,
             "gains": [round(float(gain), 4) for gain in average.gains],
         }
-        watching = time.monotonic() - began
-        return average
+        self.seconds = time.monotonic() - began
 
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(gradient, "use_best_average", watched):
-        finished = run_folder.run(task.judged, settings, Path(folder), task.seed, Silent())
-    correct = finished.test_probabilities.argmax(axis=1) == finished.test_labels
-    return {
-        "test": finished.metrics["test"]["accuracy"],
-        "correct": np.packbits(correct).tobytes().hex(),
-        "validation": finished.metrics["validation"]["accuracy"],
-        "seconds": time.monotonic() - began - watching,
-        **seen,
-    }
+    def _accuracy(self, model: Any) -> float:
+        """On the test images, 0..1."""
+        at = self.data.indices("test")
+        paths = [self.data.paths[i] for i in at]
+        batches = images.stream(paths, self.image_size, BATCH, lambda *_: None)
+        said = [model.predict_on_batch(pixels.astype(np.float32)).argmax(axis=1) for _, pixels in batches]
+        return float((np.concatenate(said) == self.data.labels[at]).mean())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -12,12 +13,19 @@ from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Features
-from advisor.evidence.linear_head import Judged
 from advisor.evidence.signed_root import signed_root
+from advisor.results import Epoch
 from advisor.system.progress import Display, Silent
 
 if TYPE_CHECKING:
     import keras
+
+    from recipes.training.averaging import Average
+
+Weights: TypeAlias = list[np.ndarray]
+# Called with the model as it is kept, its weights before and after training, and their best average; it has
+# to leave the model as it was.
+Observe: TypeAlias = Callable[["keras.Model", Weights, Weights, "Average"], None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Job:
         resume: go on from `checkpoints/`.
         seconds: for gradient steps, at most; None for no limit.
         display: where progress is shown.
+        observe: who wants to know how training compares with what it started from, if anybody does.
     """
 
     data: Dataset
@@ -46,55 +55,37 @@ class Job:
     resume: bool = False
     seconds: float | None = None
     display: Display = field(default_factory=Silent)
+    observe: Observe | None = None
 
     @property
     def classes(self) -> int:
+        """How many there are."""
         return len(self.data.class_names)
 
     def head_features(self, at: np.ndarray | None = None) -> np.ndarray:
-        """What the head sees of these images on the frozen backbone, of all if left out, float32 [n, d]."""
+        """What the head sees on the frozen backbone; only where `features` are known.
+
+        Args:
+            at: positions of images, int64 [n]; all images if left out.
+
+        Returns:
+            float32 [n, d].
+        """
         assert self.features is not None
         features = self.features if at is None else self.features.take(at)
         pooled = features.together(self.settings.taps)
         return signed_root(pooled) if self.settings.roots else pooled
 
     def image_weights(self, positions: np.ndarray) -> np.ndarray:
-        """float64 [n] of mean 1, by `settings.class_weights`."""
+        """How much images at these positions, int64 [n], count: float64 [n] of mean 1.
+
+        By `settings.class_weights`.
+        """
         labels = self.data.labels[positions]
         if self.settings.class_weights == "none":
             return np.ones(len(labels))
         weights = 1 / np.sqrt(np.bincount(labels, minlength=self.classes)[labels])
         return weights / weights.mean()
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of history.csv; epoch 0 is the head alone, before any gradient step."""
-
-    epoch: int
-    phase: str
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    validation_brier: float
-    learning_rate: float
-    seconds: float
-
-
-def head_alone(fitted: Judged, judged: Judged, seconds: float) -> Epoch:
-    """The first row: a head on frozen features, on the training and on the validation images."""
-    return Epoch(
-        epoch=0,
-        phase="head",
-        loss=fitted.loss,
-        accuracy=fitted.accuracy,
-        validation_loss=judged.loss,
-        validation_accuracy=judged.accuracy,
-        validation_brier=judged.brier,
-        learning_rate=0.0,
-        seconds=seconds,
-    )
 
 
 @dataclass(frozen=True)

@@ -25,15 +25,9 @@ features; 1 neighbour is less sure than 5, and 10 no better.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from advisor.system.array_file import read_arrays
-from advisor.system.storage import replacing
-from recipes.runs.run_files import reading
-
-FILE = "neighbours.npz"
 NEIGHBOURS = 5
 MOST = 2000  # training images that are kept; 2,000 x 1,280 half-precision numbers are 5 MB
 MOST_NUMBERS = 32_000_000  # of all of them together, 16,000 for each
@@ -55,37 +49,6 @@ class Neighbours:
     def distance(self, features: np.ndarray) -> np.ndarray:
         """Mean cosine distance to the nearest training images, float32 [n] in 0..2, from [n, d]."""
         return 1 - _mean_of_largest(_unit(features) @ self.features.T)
-
-    def save(self, folder: Path) -> None:
-        with replacing(folder / FILE) as unfinished:
-            np.savez(unfinished, features=self.features.astype(np.float16), threshold=self.threshold)
-
-
-def load(folder: Path) -> Neighbours | None:
-    """What `Neighbours.save` wrote; None where the folder has no such file.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        with reading(folder, FILE):
-            return _neighbours(read_arrays(folder / FILE, 2 * MOST_NUMBERS + 8))
-    except FileNotFoundError:
-        return None
-
-
-def _neighbours(arrays: dict[str, np.ndarray]) -> Neighbours:
-    """Raises `ValueError` where these are none."""
-    if set(arrays) != {"features", "threshold"}:
-        raise ValueError("does not hold features and a threshold")
-    features, threshold = arrays["features"], arrays["threshold"]
-    if features.ndim != 2 or not 0 < len(features) <= MOST or features.dtype != np.float16:
-        raise ValueError(f"holds features of another form ({features.dtype} {list(features.shape)})")
-    if threshold.shape or threshold.dtype != np.float64 or not np.isfinite(threshold):
-        raise ValueError("holds no number for the threshold")
-    if not np.isfinite(features).all():
-        raise ValueError("holds features that are not finite")
-    return Neighbours(features.astype(np.float32), float(threshold))
 
 
 def fit(training: np.ndarray, validation: np.ndarray) -> Neighbours:

@@ -1,4 +1,4 @@
-"""JSON files: written whole and in UTF-8, and read so that the worst one is told in one line."""
+"""JSON and text: written whole and in UTF-8; what is wrong with a JSON file is told in one line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,30 @@ MOST_DIGITS = 400  # the largest number with a decimal point has 309
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, in UTF-8 whatever the locale is, with one item on each line.
+    """Write a JSON file with one item on each line.
+
+    Args:
+        path: the file; it is replaced as a whole.
+        value: of the types that JSON has.
 
     Raises:
         OSError: it cannot be written.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    # A byte of a file's name that is no text comes as half a character: JSON has an escape for it.
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whatever the locale is, with line ends as they are in the text.
+
+    Args:
+        path: the file; it is replaced as a whole.
+        text: to write; half a character, which UTF-8 does not have, is written as an escape (`\\udc80`).
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with replacing(path) as unfinished:
-        # A byte of a file's name that is no text comes as half a character: JSON has an escape for it.
         unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 

@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
-from advisor import results
 from advisor.data import copies, sources
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
 from advisor.errors import InputError
-from recipes.runs import run_folder
+from advisor.results import Evaluation, Predictions
+from advisor.system.progress import Display
+from recipes.runs import splits_file
 from recipes.runs.prediction import FinishedRun, predict
-from recipes.runs.run_folder import Run, score
+from recipes.runs.splits_file import Known
+
+NAMED = 5, 10  # classes that a message names: unknown ones, known ones
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Predictions on labelled images.
-
-    Attributes:
-        run: the finished run, with these images and their predictions in place of its test split.
-        source: the data, as the user named them.
-        used: which of its images, for people.
-        shown: the n files as the user knows them.
-        unlike: bool [n], see `advisor.evidence.outliers`; None where the run does not know.
-        skipped: files that could not be read.
-        warnings: what to know before trusting the numbers.
-    """
-
-    run: Run
-    source: str
-    used: str
-    shown: tuple[str, ...]
-    unlike: np.ndarray | None
-    skipped: tuple[Skipped, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """The most probable class, int64 [n]."""
-        return self.run.test_probabilities.argmax(axis=1)
-
-    def metrics(self) -> dict[str, Any]:
-        """One object as `advisor evaluate --json` prints it."""
-        names, labels, probabilities = self.run.class_names, self.run.test_labels, self.run.test_probabilities
-        test = self.run.metrics["test"]
-        return {
-            "schema": 1,
-            "run": str(self.run.folder),
-            "source": self.source,
-            "used": self.used,
-            "images": len(labels),
-            "accuracy": test["accuracy"],
-            "accuracy_interval": list(results.wilson_interval(test["accuracy"], len(labels))),
-            "macro_f1": test["macro_f1"],
-            "log_loss": test["log_loss"],
-            "calibration_error": results.calibration_error(labels, probabilities),
-            "per_class": test["per_class"],
-            "unlike": None if self.unlike is None else int(self.unlike.sum()),
-            "worst_mistakes": [
-                {
-                    "path": self.shown[i],
-                    "label": names[labels[i]],
-                    "predicted": names[self.predicted[i]],
-                    "probability": float(probabilities[i].max()),
-                }
-                for i in results.worst_mistakes(self.run, results.WORST)
-            ],
-            "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
-            "warnings": list(self.warnings),
-        }
-
-
-def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
+def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
     """Predict labelled images that the run was neither trained nor validated on.
 
     On the others the model would be asked what it was told. Images are known by their content, whatever
@@ -84,88 +26,72 @@ def evaluate(run: FinishedRun, source: str, display: Any) -> Evaluation:
     Args:
         run: from `recipes.runs.prediction.load`.
         source: as for `advisor run`.
-        display: an `advisor.system.progress.Display`.
+        display: where progress is shown.
 
     Raises:
         InputError: the run folder is damaged; nothing to read, nothing that the run has not seen, or classes
             that it does not know.
     """
-    known = run_folder.read_splits(run.folder)
+    known = splits_file.read(run.folder)
     data = sources.load_test(source, display.steps("Looking at files"))
-    unknown = [name for name in data.class_names if name not in run.class_names]
-    if unknown:
-        raise InputError(
-            f"{source} has classes that the run does not know: {', '.join(unknown[:5])}"
-            f"{' ...' if len(unknown) > 5 else ''}; it knows {', '.join(run.class_names[:10])}"
-            f"{' ...' if len(run.class_names) > 10 else ''}"
-        )
+    _check_classes(run, data)
     data, used, warnings = _choose(known, data)
-    to_run = np.array([run.class_names.index(name) for name in data.class_names])
-    reasons: dict[str, str] = {}
-    bar = display.steps("Classifying")
-    predictions = list(predict(run, data.paths, reasons.__setitem__, bar))
-    if not predictions:
+    unreadable: dict[str, str] = {}
+    found = list(predict(run, data.paths, unreadable.__setitem__, display.steps("Classifying")))
+    if not found:
         raise InputError(f"{source} holds no readable images; put images into its class folders")
-    kept = [i for i, path in enumerate(data.paths) if path not in reasons]
-    skipped = tuple(Skipped(data.shown(path), reason) for path, reason in reasons.items())
-    labels = to_run[data.labels[kept]]
-    probabilities = np.stack([item.probabilities for item in predictions])
-    tested = Run(
-        folder=run.folder,
-        recipe=run.metrics["recipe"],
+    at_class = np.array([run.class_names.index(name) for name in data.class_names])
+    is_read = [path not in unreadable for path in data.paths]
+    predictions = Predictions(
         class_names=run.class_names,
-        history=(),
-        test_paths=tuple(data.paths[i] for i in kept),
-        test_labels=labels,
-        test_probabilities=probabilities,
-        metrics={**run.metrics, "test": score(labels, probabilities, run.class_names)},
+        paths=tuple(item.path for item in found),
+        shown=tuple(data.shown(item.path) for item in found),
+        labels=at_class[data.labels[is_read]],
+        probabilities=np.stack([item.probabilities for item in found]),
     )
     return Evaluation(
-        run=tested,
+        run=run.folder,
+        recipe=run.recipe,
+        predictions=predictions,
         source=data.source,
         used=used,
-        shown=tuple(data.shown(data.paths[i]) for i in kept),
-        unlike=np.array([item.unlike for item in predictions]) if run.neighbours else None,
-        skipped=data.skipped + skipped,
-        warnings=data.warnings + warnings,
+        unlike=np.array([item.unlike for item in found]),
+        skipped=(*data.skipped, *(Skipped(data.shown(path), why) for path, why in unreadable.items())),
+        warnings=(*data.warnings, *warnings),
     )
 
 
-def _choose(
-    known: tuple[run_folder.Known, ...] | None, data: Dataset
-) -> tuple[Dataset, str, tuple[str, ...]]:
+def _check_classes(run: FinishedRun, data: Dataset) -> None:
+    """Refuse data with classes that the run does not know."""
+    unknown = [name for name in data.class_names if name not in run.class_names]
+    if unknown:
+        first, some = (
+            ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+            for names, most in zip((unknown, run.class_names), NAMED, strict=True)
+        )
+        raise InputError(f"{data.source} has classes that the run does not know: {first}; it knows {some}")
+
+
+def _choose(known: tuple[Known, ...], data: Dataset) -> tuple[Dataset, str, tuple[str, ...]]:
     """The images to use, which those are in words, and what to say about them.
 
     The run's own test images if there are any, for then the numbers compare with the run's; else those
     that it has not seen.
     """
-    used = "its test split" if data.given_splits else "all images"
-    if known is None:
-        warning = (
-            "the run is of an older version and does not say which images it was trained on; "
-            "if some of these are among them, the numbers are too good"
-        )
-        return data, used, (warning,)
     contents = [bytes.fromhex(copies.content(path)) for path in data.paths]
     given = set(contents)
     split_of = {image.content: image.split for image in known if image.content in given}
     splits = np.array([split_of.get(content, "") for content in contents])
     tested, unseen = np.flatnonzero(splits == "test"), np.flatnonzero(splits == "")
     if len(unseen) == len(data):
-        return data, used, ()
+        return data, "its test split" if data.given_splits else "all images", ()
     if not len(tested):
-        if not len(unseen):
-            raise InputError(
-                f"the run was trained or validated on all images of {data.source}; "
-                "give images that it has not seen"
-            )
-        left_out = len(data) - len(unseen)
-        warning = f"images left out, for the run was trained or validated on them: {left_out:,}"
-        return data.take(unseen), "the images that the run has not seen", (warning,)
+        return _without_known(data, unseen)
     own = [image for image in known if image.split == "test"]
     lost = [image.path for image in own if image.content not in given]
-    warnings = []
+    used, warnings = "the run's own test split", []
     if lost:
+        used = f"{len(own) - len(lost):,} of the run's {len(own):,} test images"
         warnings.append(
             f"test images of the run that are not among these, or have changed: {len(lost):,}; "
             f"the first: {lost[0]}"
@@ -175,9 +101,16 @@ def _choose(
             f"images left out, for they are new or have changed since the run: {len(unseen):,}; "
             f"the first: {data.shown(data.paths[unseen[0]])}; to evaluate on new ones, give them alone"
         )
-    used = (
-        f"{len(own) - len(lost):,} of the run's {len(own):,} test images"
-        if lost
-        else "the run's own test split"
-    )
     return data.take(tested), used, tuple(warnings)
+
+
+def _without_known(data: Dataset, unseen: np.ndarray) -> tuple[Dataset, str, tuple[str, ...]]:
+    """As `_choose`, where the run knows some of the images, and none from its test split."""
+    if not len(unseen):
+        raise InputError(
+            f"the run was trained or validated on all images of {data.source}; "
+            "give images that it has not seen"
+        )
+    left_out = len(data) - len(unseen)
+    warning = f"images left out, for the run was trained or validated on them: {left_out:,}"
+    return data.take(unseen), "the images that the run has not seen", (warning,)

@@ -10,16 +10,17 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from advisor.errors import InputError
+from advisor.results import Export
 from advisor.system import devices
 from advisor.system.storage import replacing
-from recipes.runs.prediction import FinishedRun, load_model
+from recipes.runs.classifier import load_model
+from recipes.runs.prediction import FinishedRun
 
 if TYPE_CHECKING:
     import keras
@@ -28,30 +29,11 @@ NAMES = {"saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.
 TOLERANCE = 1e-3  # of a probability; the formats differ by rounding, about 1e-6
 
 
-@dataclass(frozen=True)
-class Export:
-    """An exported model.
-
-    Attributes:
-        path: file or folder.
-        difference: largest absolute difference of a probability from the original's, on 8 images.
-    """
-
-    path: Path
-    difference: float
-
-    @property
-    def is_same(self) -> bool:
-        return self.difference <= TOLERANCE
-
-
 def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: bool = False) -> Export:
     """Write the model in another format, load it with that format's own runtime and compare.
 
-    What gives other answers is removed again.
-
-    Input float32 [n, size, size, 3], RGB in 0..255; output float32 [n, classes], as in model.keras; the
-    TFLite model takes one image unless its input is resized.
+    What gives other answers is removed again. Input is float32 [n, size, size, 3], RGB in 0..255; output is
+    float32 [n, classes], as in model.keras; the TFLite model takes one image unless its input is resized.
 
     Args:
         run: from `recipes.runs.prediction.load`.
@@ -85,7 +67,7 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"this model cannot be written as {format}: {reason}") from error
         difference = float(np.abs(original - predict(path, pixels)).max())
-    made = Export(path, difference)
+    made = Export(path, difference, is_same=difference <= TOLERANCE)
     if not made.is_same:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return made

@@ -1,24 +1,19 @@
-"""A finished run folder at work: image files to probabilities."""
+"""A finished run folder: opened, and asked about image files."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.data import images
 from advisor.errors import InputError
-from advisor.evidence import forward, outliers
-from advisor.system.storage import open_plain
-from recipes.runs import run_files
-
-if TYPE_CHECKING:
-    import keras
+from advisor.evidence.outliers import Neighbours
+from advisor.results import Prediction
+from recipes.runs import classifier, neighbours_file, run_files
+from recipes.runs.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -27,39 +22,17 @@ class FinishedRun:
 
     Attributes:
         folder: where it lies.
+        recipe: that was trained.
         class_names: in the order of the model's outputs.
         image_size: pixels of the model's square input.
-        metrics: as in metrics.json.
-        neighbours: training images to compare new ones with; None in a folder of an older version.
+        neighbours: training images to compare new ones with.
     """
 
     folder: Path
+    recipe: str
     class_names: tuple[str, ...]
     image_size: int
-    metrics: dict[str, Any]
-    neighbours: outliers.Neighbours | None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says about one image.
-
-    Attributes:
-        path: as it was given.
-        probabilities: float32 [classes].
-        distance: to the training images, see `advisor.evidence.outliers`; None where the run does not know.
-        unlike: whether that is more than a new image of the same kind has.
-    """
-
-    path: str
-    probabilities: np.ndarray
-    distance: float | None
-    unlike: bool | None
-
-    def best(self, count: int) -> list[tuple[int, float]]:
-        """The most probable classes with their probabilities, the best one first."""
-        order = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(int(i), float(self.probabilities[i])) for i in order]
+    neighbours: Neighbours
 
 
 def load(folder: str | Path) -> FinishedRun:
@@ -77,107 +50,12 @@ def load(folder: str | Path) -> FinishedRun:
         metrics = run_files.read_metrics(folder)
         names = run_files.read_class_names(folder, metrics)
         run_files.check_model(folder)
-        size = metrics["settings"]["image_size"]
-        return FinishedRun(folder, names, size, metrics, outliers.load(folder))
+        neighbours = neighbours_file.read(folder)
+        return FinishedRun(folder, metrics.recipe, names, metrics.settings.image_size, neighbours)
     if there["checkpoints"]:
         raise InputError(f"{folder} is not finished; go on with advisor run ... --output {folder} --resume")
     what = "is not a run folder" if there["."] else "does not exist"
     raise InputError(f"{folder} {what}; give the folder that advisor run wrote")
-
-
-def load_model(folder: Path) -> keras.Model:
-    """The saved model in plain Keras, without running anything from the file.
-
-    Raises:
-        InputError: it is damaged, or could run something.
-    """
-    from advisor.backbones.keras_file import load_safely
-
-    return load_safely(folder / "model.keras")
-
-
-def model_of(run: FinishedRun) -> keras.Model:
-    """The saved model, which fits what else the run folder says.
-
-    Raises:
-        InputError: it cannot be loaded, or is of other images or classes.
-    """
-    model = _fitting(run.folder, run.image_size)
-    _check_classes(run, model.outputs[0].shape[-1])
-    return model
-
-
-def _fitting(folder: Path, image_size: int) -> keras.Model:
-    """The saved model, from one square image of this size to probabilities, with features before them."""
-    model = load_model(folder)
-    images_in = [tuple(tensor.shape) for tensor in model.inputs]
-    ranks = [len(tensor.shape) for tensor in (*model.outputs, *_last_features(model))]
-    if images_in != [(None, image_size, image_size, 3)]:
-        raise run_files.damaged(folder, f"its model does not take images of {image_size} pixels")
-    if ranks != [2, 2]:
-        raise run_files.damaged(folder, "its model does not end in one layer of probabilities")
-    return model
-
-
-def _last_features(model: keras.Model) -> list[Any]:
-    """What goes into the last layer."""
-    try:
-        features = model.layers[-1].input
-    except AttributeError:  # it is used several times, or never
-        return []
-    return features if isinstance(features, list) else [features]
-
-
-def _check_classes(run: FinishedRun, outputs: int) -> None:
-    if outputs != len(run.class_names):
-        raise run_files.damaged(
-            run.folder, f"its model has {outputs} classes, and labels.json names {len(run.class_names)}"
-        )
-
-
-def features_and_probabilities(folder: Path, image_size: int) -> forward.Forward:
-    """The saved model as a fast function: uint8 [b, size, size, 3] to the input of its last layer
-    [b, d] and its output [b, classes].
-
-    Raises:
-        InputError: it cannot be loaded, or takes other images.
-    """
-
-    def build() -> keras.Model:
-        import keras
-
-        model = _fitting(folder, image_size)
-        return keras.Model(model.inputs[0], [*_last_features(model), model.outputs[0]])
-
-    with open_plain(folder / "model.keras") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return forward.runner(build, digest, image_size)
-
-
-def ready(run: FinishedRun) -> forward.Forward:
-    """As `features_and_probabilities`, tried on a black image: whether it fits what else the folder says.
-
-    Raises:
-        InputError: the run folder is damaged.
-    """
-    call = features_and_probabilities(run.folder, run.image_size)
-    black = np.zeros((1, run.image_size, run.image_size, 3), np.uint8)
-    try:
-        features, probabilities = call(black)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # of as many kinds as there are layers
-        reason = " ".join(str(error).split())[:100]
-        raise run_files.damaged(run.folder, f"its model cannot be run ({reason})") from error
-    _check_classes(run, probabilities.shape[1])
-    if not (np.abs(probabilities.sum() - 1) < 0.01 and probabilities.min() >= 0):
-        raise run_files.damaged(run.folder, "its model gives no probabilities")
-    kept = features.shape[1] if run.neighbours is None else run.neighbours.features.shape[1]
-    if kept != features.shape[1]:
-        raise run_files.damaged(
-            run.folder, f"{outliers.FILE} is of {kept} features, and its model of {features.shape[1]}"
-        )
-    return call
 
 
 def find_images(named: Iterable[str], lines: Iterable[str]) -> list[str]:
@@ -217,16 +95,40 @@ def predict(
     Raises:
         InputError: the run folder is damaged; before any image is decoded.
     """
-    call = ready(run)
+    model = classifier.load(run.folder, run.image_size)
+    _try(run, model)
 
     def name(position: int, reason: str) -> None:
         unreadable(paths[position], reason)
 
-    for positions, pixels in images.stream(paths, run.image_size, forward.BATCH, name):
-        features, probabilities = call(pixels)
-        distances = run.neighbours.distance(features) if run.neighbours else None
+    for positions, features, probabilities in model.classify(paths, name, progress):
+        distances = run.neighbours.distance(features)
         for row, position in enumerate(positions):
-            distance = None if distances is None else float(distances[row])
-            unlike = None if distance is None or not run.neighbours else distance > run.neighbours.threshold
+            distance = float(distances[row])
+            unlike = distance > run.neighbours.threshold
             yield Prediction(paths[position], probabilities[row], distance, unlike)
-        progress(int(positions[-1]) + 1, len(paths))
+
+
+def _try(run: FinishedRun, model: Classifier) -> None:
+    """Whether the model fits what else the run folder says, tried on a black image.
+
+    Raises:
+        InputError: it does not.
+    """
+    black = np.zeros((1, run.image_size, run.image_size, 3), np.uint8)
+    try:
+        features, probabilities = model.call(black)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of as many kinds as there are layers
+        reason = " ".join(str(error).split())[:100]
+        raise run_files.damaged(run.folder, f"its model cannot be run ({reason})") from error
+    classes, kept = probabilities.shape[1], run.neighbours.features.shape[1]
+    if classes != len(run.class_names):
+        what = f"its model has {classes} classes, and labels.json names {len(run.class_names)}"
+        raise run_files.damaged(run.folder, what)
+    if not (np.abs(probabilities.sum() - 1) < 0.01 and probabilities.min() >= 0):
+        raise run_files.damaged(run.folder, "its model gives no probabilities")
+    if kept != features.shape[1]:
+        what = f"{neighbours_file.FILE} is of {kept} features, and its model of {features.shape[1]}"
+        raise run_files.damaged(run.folder, what)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
+from advisor.advice.rule import CLEAR_GAIN, FEWEST_VALIDATION_IMAGES
+from recipes.job import Weights
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-CLEAR_GAIN = 0.5  # standard errors
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the trained weights, that are tried
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,13 @@ class Average:
         """Whether training has shown to be better than none."""
         return len(self.gains) >= FEWEST_VALIDATION_IMAGES and self.standard_errors > CLEAR_GAIN
 
+    @property
+    def kept_share(self) -> float:
+        """The share of the weights after training that is kept, 0..1: none where the gain is not clear."""
+        return self.share if self.is_clear else 0.0
 
-def mix(before: list[np.ndarray], after: list[np.ndarray], share: float) -> list[np.ndarray]:
+
+def mix(before: Weights, after: Weights, share: float) -> Weights:
     """Weights with a share of 0..1 of those after training."""
     # Not computed where it is nothing: training may have ended in infinities.
     return [old + share * (new - old) if share else old for old, new in zip(before, after, strict=True)]
@@ -51,8 +56,8 @@ def mix(before: list[np.ndarray], after: list[np.ndarray], share: float) -> list
 
 def use_best_average(
     model: keras.Model,
-    before: list[np.ndarray],
-    after: list[np.ndarray],
+    before: Weights,
+    after: Weights,
     validation: tf.data.Dataset,
     labels: np.ndarray,
     progress: Callable[[int, int], None],
@@ -81,5 +86,5 @@ def use_best_average(
         progress(step + 1, len(SHARES))
     best = int(np.nanargmin(brier.mean(axis=1)))
     average = Average(SHARES[best], brier[0] - brier[best])
-    model.set_weights(mix(before, after, average.share if average.is_clear else 0.0))
+    model.set_weights(mix(before, after, average.kept_share))
     return average

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from advisor.evidence import linear_head
-from recipes.job import Epoch, Job, Trained, head_alone
+from advisor.evidence.linear_head import LinearHead
+from advisor.results import Epoch
+from recipes.job import Job, Trained
 from recipes.training.assembly import assemble, freeze, head_layers, metrics, set_head
 
-MLP_PATIENCE = 10
+if TYPE_CHECKING:
+    import keras
+
+MLP_PATIENCE = 10  # epochs without a better one, after which training stops
 
 
 def train(job: Job) -> Trained:
-    """Fit the head to cached features, then put it on the frozen backbone."""
+    """Fit the head to features that are known, then put it on the frozen backbone."""
     freeze(job.backbone, None, "frozen")
     features = job.head_features()
     head = head_layers(job.settings.head, job.classes)
@@ -23,38 +29,77 @@ def train(job: Job) -> Trained:
     return Trained(assemble(job.backbone, job.settings, head, job.settings.image_size), history, validation)
 
 
-def _linear(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
+def _linear(
+    job: Job, features: np.ndarray, head: list[keras.layers.Layer]
+) -> tuple[tuple[Epoch, ...], np.ndarray]:
     """The convex head. Validation is measured without the validation images, then they are used, too."""
-    labels, began = job.data.labels, time.monotonic()
-    train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
+    began = time.monotonic()
     bar = job.display.steps("Solving the head")
     bar(0, 2)
-    tested = solve(job, features, train_at)
+    tested = solve(job, features, job.data.indices("train"))
     bar(1, 2)
     used = with_validation_images(job, features)
     bar(2, 2)
     set_head(head, used.kernel, used.bias)
-    fitted = linear_head.judge(tested.probabilities(features[train_at]), labels[train_at])
-    judged = linear_head.judge(tested.probabilities(features[validate_at]), labels[validate_at])
-    return (head_alone(fitted, judged, time.monotonic() - began),), tested.probabilities(
-        features[validate_at]
-    )
+    validation = tested.probabilities(features[job.data.indices("validation")])
+    return (head_alone(job, tested, features, began),), validation
 
 
-def solve(job: Job, features: np.ndarray, at: np.ndarray) -> linear_head.LinearHead:
-    """The convex head on some of the images."""
+def solve(job: Job, features: np.ndarray, at: np.ndarray) -> LinearHead:
+    """The convex head on some of the images.
+
+    Args:
+        job: whose labels and weights of images count.
+        features: of all images, float32 [n, d].
+        at: positions of those to use, int64 [m].
+    """
     weights = job.image_weights(at)
     return linear_head.fit(features[at], job.data.labels[at], job.classes, weights).head
 
 
-def with_validation_images(job: Job, features: np.ndarray) -> linear_head.LinearHead:
-    """The convex head on training and validation images, once these have judged it."""
+def with_validation_images(job: Job, features: np.ndarray) -> LinearHead:
+    """The convex head on training and validation images, once these have judged it.
+
+    Args:
+        job: whose labels and weights of images count.
+        features: of all images, float32 [n, d].
+    """
     both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
     return solve(job, features, both)
 
 
-def _mlp(job: Job, features: np.ndarray, head: list) -> tuple[tuple[Epoch, ...], np.ndarray]:
-    """A head with a hidden layer, by gradient steps on standardised features; best epoch kept.
+def head_alone(job: Job, head: LinearHead, features: np.ndarray, began: float) -> Epoch:
+    """The first row of a history: a head on frozen features, on the training and on the validation images.
+
+    Args:
+        job: whose labels count.
+        head: that was solved on the training images, or is the backbone's own.
+        features: of all images, float32 [n, d].
+        began: when solving it began, as `time.monotonic` tells it.
+    """
+
+    def judged(split: str) -> linear_head.Judged:
+        at = job.data.indices(split)
+        return linear_head.judge(head.probabilities(features[at]), job.data.labels[at])
+
+    fitted, validated = judged("train"), judged("validation")
+    return Epoch(
+        epoch=0,
+        phase="head",
+        loss=fitted.loss,
+        accuracy=fitted.accuracy,
+        validation_loss=validated.loss,
+        validation_accuracy=validated.accuracy,
+        validation_brier=validated.brier,
+        learning_rate=0.0,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _mlp(
+    job: Job, features: np.ndarray, head: list[keras.layers.Layer]
+) -> tuple[tuple[Epoch, ...], np.ndarray]:
+    """A head with a hidden layer, by gradient steps on standardised features; the best epoch is kept.
 
     The standardisation is folded into the hidden layer afterwards.
     """
