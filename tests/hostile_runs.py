@@ -116,8 +116,6 @@ for file, table in (
     ("splits.csv", OF_SPLITS),
 ):
     for damage in (is_missing, is_empty, is_a_folder, is_a_link, is_a_pipe, is_endless, is_cut):
-        if damage is is_missing and file in ("neighbours.npz", "splits.csv"):
-            continue  # as in a run of an older version
         where = OF_MODELS if (file, damage) == ("model.keras", is_cut) else table
         kind(where, f"{file} {damage.__name__.replace('_', ' ')}", file)(damage)
 

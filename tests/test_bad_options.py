@@ -12,7 +12,7 @@ from PIL import Image
 
 from advisor.data import sources
 from advisor.errors import InputError
-from recipes.runs import run_folder
+from recipes.runs.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_overwrite_removes_only_what_a_run_writes(tmp_path):
     for name in ("metrics.json", "notes.txt"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "logs").mkdir()
-    run_folder.prepare(tmp_path, resume=False, overwrite=True)
+    RunFolder(tmp_path).prepare(resume=False, overwrite=True)
     assert (tmp_path / "metrics.json").exists()  # kept until a new run begins
-    run_folder.clear(tmp_path)
+    RunFolder(tmp_path).clear()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -118,7 +118,7 @@ def test_run_of_other_data_is_not_resumed(tmp_path):
             return "1" * 16
 
     with pytest.raises(InputError, match="other images or another --seed"):
-        run_folder.start(tmp_path, Other(), 0, None, {}, {}, resume=True)  # type: ignore[arg-type]
+        RunFolder(tmp_path).start(Other(), 0, None, {}, resume=True)  # type: ignore[arg-type]
 
 
 def test_a_run_is_not_resumed_with_other_options(tmp_path):
@@ -130,7 +130,7 @@ def test_a_run_is_not_resumed_with_other_options(tmp_path):
     (tmp_path / "checkpoints" / "started.json").write_text(json.dumps(started))
     now = asked | {"epochs": 4, "train_from": "block_12_expand"}
     with pytest.raises(InputError, match="another --epochs, --train-from; give the same"):
-        run_folder.start(tmp_path, data, 0, None, {}, now, resume=True)  # type: ignore[arg-type]
+        RunFolder(tmp_path).start(data, 0, None, now, resume=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lost", ["asked", "settings"])
@@ -142,7 +142,7 @@ def test_a_run_of_another_version_is_not_resumed(tmp_path, lost):
     del started[lost]
     (tmp_path / "checkpoints" / "started.json").write_text(json.dumps(started))
     with pytest.raises(InputError, match="another version of advisor; give --overwrite"):
-        run_folder.start(tmp_path, data, 0, None, {}, {}, resume=True)  # type: ignore[arg-type]
+        RunFolder(tmp_path).start(data, 0, None, {}, resume=True)  # type: ignore[arg-type]
 
 
 def test_output_is_a_file(data, tmp_path, refused):

@@ -8,20 +8,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from advisor.advice import recommendation
-from advisor.advice.rule import Quadrant
+from advisor.advice.recommendation import Recommendation
+from advisor.advice.rule import Decision, Quadrant, decide
 from advisor.advice.settings import Options, Settings
 from advisor.cli import main
 from advisor.data import sources
-from advisor.report import leaderboard
+from advisor.evidence.probe import Probes
+from advisor.report import terminal
+from advisor.results import ClassScores, Comparison, Metrics, Predictions, Row, Run, Scores
 from advisor.system.progress import Silent
 from benchmarks import ci
-from recipes.runs import run_folder
+from recipes.runs import comparison
+from recipes.runs.run import run
+from recipes.runs.run_folder import RunFolder
 
 
 def leave(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -43,7 +49,7 @@ def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Trainer:
-    """In the place of `run_folder.run`: writes what a comparison reads, and trains nothing.
+    """In the place of `run.run`: writes what a comparison reads, and trains nothing.
 
     Attributes:
         complete: whether the recipes come to their end in time.
@@ -55,26 +61,36 @@ class Trainer:
         self.complete, self.interrupted = True, ""
         self.trained: dict[str, tuple[Settings, bool]] = {}
 
-    def __call__(self, data, settings, folder, seed, display, resume, seconds) -> SimpleNamespace:
-        self.trained[folder.name] = settings, resume
-        if folder.name == self.interrupted:
+    def __call__(self, data, settings, folder, seed, display, resume, seconds) -> Run:
+        name = folder.path.name
+        self.trained[name] = settings, resume
+        if name == self.interrupted:
             raise KeyboardInterrupt
         right = 0.5 + 0.1 * len(self.trained)
-        metrics = {
-            "test": {"accuracy": right, "macro_f1": right - 0.01},
-            "images": {"test": 10},
-            "complete": self.complete,
-            "parameters": {"trained": 100 + len(self.trained)},
-            "seconds": {"total": 9.5},
-        }
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-        return SimpleNamespace(metrics=metrics)
+        scores = Scores(right, right - 0.01, 0.5, {"any": ClassScores(right, right, right, 10)})
+        metrics = Metrics(
+            recipe=settings.recipe,
+            settings=settings,
+            test=scores,
+            validation=scores,
+            images={"train": 80, "validation": 10, "test": 10},
+            parameters={"total": 1000, "trained": 100 + len(self.trained)},
+            complete=self.complete,
+            seed=seed,
+            seconds={"embed": 1.0, "train": 8.0, "total": 9.5},
+            device="none",
+            precision="float32",
+            versions={},
+        )
+        (folder.path / "metrics.json").write_text(json.dumps(metrics.to_json()))
+        nothing = Predictions(("any",), (), (), np.empty(0, np.int64), np.empty((0, 1), np.float32))
+        return Run(folder.path, (), nothing, metrics)
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     trainer = Trainer()
-    monkeypatch.setattr(run_folder, "run", trainer)
+    monkeypatch.setattr(comparison, "run", trainer)
     return trainer
 
 
@@ -237,13 +253,11 @@ def test_training_interrupted_in_an_epoch_goes_on_with_the_next(capsys, tmp_path
     assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == rows
 
 
-def test_recipes_that_are_one_training_are_told_as_such(capsys):
-    row = {
-        "name": "fine_tuning", "status": "finished", "accuracy": 0.9, "interval": (0.8, 0.95),
-        "macro_f1": 0.9, "seconds": 60.0, "parameters": 3_338_020, "advised": True,
-    }  # fmt: skip
-    twin = {**row, "name": "full_training", "status": "as fine_tuning", "advised": False}
-    leaderboard.print_comparison({"advised": "fine_tuning", "regret": 0.0, "leaderboard": [row, twin]})
+def test_recipes_that_are_one_training_are_told_as_such(capsys, finished_run):
+    advice = Recommendation.from_json(json.loads((finished_run / "recommendation.json").read_text()))
+    row = Row("fine_tuning", "finished", 0.9, (0.8, 0.95), 0.9, 60.0, 3_338_020, advised=True)
+    twin = replace(row, name="full_training", status="as fine_tuning", advised=False)
+    terminal.print_comparison(Comparison(replace(advice, recipe="fine_tuning"), (row, twin), regret=0.0))
     told = " ".join(capsys.readouterr().out.split())
     assert "full_training 90.0% 80.0%-95.0% 0.900 60 3,338,020 trained once" in told
     assert "full_training is the same training as fine_tuning" in told
@@ -258,8 +272,9 @@ def test_a_budget_of_zero_is_refused(capsys, tmp_path):
 
 
 def test_the_benchmark_fails_when_the_advice_is_broken():
-    def broken(place: Quadrant, *measured: object) -> tuple:
-        return "feature_extraction", ()  # digits need the lower layers
+    def broken(place: Quadrant, probes: Probes, validation_images: int) -> Decision:
+        decision = decide(place, probes, validation_images)
+        return replace(decision, recipe="feature_extraction")  # digits need the lower layers
 
     assert ci.main(["--only", "advice"]) == 0
     assert ci.main(["--only", "advice"], decide=broken) == 1
@@ -267,16 +282,16 @@ def test_the_benchmark_fails_when_the_advice_is_broken():
 
 def test_an_epoch_that_time_cut_short_is_trained_again(tmp_path, textures):
     data = sources.load(str(textures))
-    advice = recommendation.recommend(data, Options(image_size=32, epochs=2), Silent())
-    settings = advice.settings_for("fine_tuning")
+    advised = recommendation.recommend(data, Options(image_size=32, epochs=2), Silent())
+    settings = advised.with_recipe("fine_tuning").settings
 
-    def train(name: str, **limits) -> run_folder.Run:
+    def train(name: str, **limits) -> Run:
         (tmp_path / name).mkdir(exist_ok=True)
-        return run_folder.run(data, settings, tmp_path / name, 0, Silent(), **limits)
+        return run(data, settings, RunFolder(tmp_path / name), 0, Silent(), **limits)
 
     cut = train("cut", seconds=0.0)
     assert [row.epoch for row in cut.history] == [0]
-    assert not cut.metrics["complete"]
+    assert not cut.metrics.complete
     resumed, whole = train("cut", resume=True), train("whole")
-    assert resumed.metrics["complete"]
+    assert resumed.metrics.complete
     assert [row.loss for row in resumed.history] == pytest.approx([row.loss for row in whole.history])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from advisor import results
 from advisor.cli import main
-from recipes.runs import run_folder
+from recipes.runs import splits_file
 
 
 def leave(*arguments: object) -> int:
@@ -30,9 +30,7 @@ def mirror(source: Path, folder: Path) -> None:
 
 
 def of_split(run: Path, split: str) -> list[str]:
-    known = run_folder.read_splits(run)
-    assert known is not None
-    return [image.path for image in known if image.split == split]
+    return [image.path for image in splits_file.read(run) if image.split == split]
 
 
 @pytest.fixture
@@ -118,12 +116,12 @@ def test_own_data_are_known_in_any_folder(finished_run, moved, monkeypatch, answ
 
 def test_a_new_image_among_the_own_data_changes_nothing(finished_run, moved, monkeypatch, answer):
     evaluated = []
-    monkeypatch.setattr("advisor.report.evaluation_report.write", lambda it, *_: evaluated.append(it))
+    monkeypatch.setattr("advisor.report.plots.write_evaluation", lambda it, *_: evaluated.append(it))
     with Image.open(moved / "red" / "0.png") as image:
         image.rotate(90).save(moved / "red" / "new.png")
     found = answer(moved)
     assert found["used"] == "the run's own test split"
-    assert sorted(evaluated[0].shown) == sorted(of_split(finished_run, "test"))
+    assert sorted(evaluated[0].predictions.shown) == sorted(of_split(finished_run, "test"))
     assert len(found["warnings"]) == 1
     assert "1; the first: red/new.png" in found["warnings"][0]
 
@@ -152,14 +150,6 @@ def test_nothing_but_what_the_run_was_trained_on_is_refused(finished_run, moved,
     for path in of_split(finished_run, "test"):
         (moved / path).unlink()
     assert "not seen" in refused("evaluate", str(finished_run), str(moved))
-
-
-def test_a_run_of_an_older_version_uses_all_and_says_so(finished_run, moved, tmp_path, answer):
-    run = shutil.copytree(finished_run, tmp_path / "run")
-    (run / "splits.csv").unlink()
-    found = answer(moved, run)
-    assert (found["images"], found["used"]) == (60, "all images")
-    assert "older version" in found["warnings"][0]
 
 
 @pytest.mark.parametrize("text", ["", "path,split\n", "path,split,sha256\nred/0.png\n", "\xff\0"])

@@ -14,8 +14,8 @@ MEASURE = """
 import contextlib, io, resource, sys
 sys.modules["tensorflow"] = None  # slow: all of this is refused before it
 from advisor.cli import main
-from recipes import prediction, evaluation, export, outliers
-from advisor import dataset
+from recipes.runs import prediction, evaluation, export
+from advisor.data import sources
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

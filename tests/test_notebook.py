@@ -12,7 +12,7 @@ import pytest
 
 from advisor.advice.rule import RECIPE
 from advisor.choices import MODES
-from recipes.runs import run_folder
+from recipes.runs.run_folder import FILES
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,7 +61,7 @@ def table_keys(text: str, heading: str) -> set[str]:
 
 
 def test_the_run_folder_page_names_every_file() -> None:
-    assert table_keys(page("run-folder.md"), "A run folder") == set(run_folder.FILES)
+    assert table_keys(page("run-folder.md"), "A run folder") == set(FILES)
 
 
 def test_the_run_folder_page_names_every_key() -> None:

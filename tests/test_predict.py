@@ -14,7 +14,7 @@ from PIL import Image
 
 from advisor.cli import main
 from advisor.evidence import outliers
-from recipes.runs import prediction
+from recipes.runs import neighbours_file, prediction
 
 
 def leave(*arguments: object) -> int:
@@ -104,7 +104,7 @@ def test_unusual_file_names(finished_run, photos, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["predictions"][0]["path"] == str(name)
 
 
-@pytest.mark.parametrize("missing", ["metrics.json", "model.keras", "labels.json"])
+@pytest.mark.parametrize("missing", ["metrics.json", "model.keras", "labels.json", "neighbours.npz"])
 def test_a_damaged_run_is_one_line(finished_run, photos, tmp_path, missing, capsys):
     copy = shutil.copytree(finished_run, tmp_path / "copy")
     (copy / missing).unlink()
@@ -117,15 +117,6 @@ def test_a_damaged_model_is_one_line(finished_run, photos, tmp_path, capsys):
     (copy / "model.keras").write_bytes(b"PK" + bytes(100))
     assert leave("predict", copy, photos) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_a_run_without_neighbours_predicts_and_says_so(finished_run, photos, tmp_path, capsys):
-    copy = shutil.copytree(finished_run, tmp_path / "copy")
-    (copy / outliers.FILE).unlink()
-    assert leave("predict", copy, photos / "a.png", "--json") == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["predictions"][0]["unlike"] is None
-    assert "older version" in err
 
 
 def test_predictions_come_in_the_order_of_the_files(finished_run):
@@ -154,7 +145,7 @@ def test_about_one_familiar_image_in_a_hundred_is_flagged(held_out):
 def test_neighbours_survive_the_disk(tmp_path):
     features = np.random.default_rng(0).random((30, 8)).astype(np.float32)
     neighbours = outliers.fit(features[:20], features[20:])
-    neighbours.save(tmp_path)
-    again = outliers.load(tmp_path)
+    neighbours_file.write(neighbours, tmp_path)
+    again = neighbours_file.read(tmp_path)
     assert again.threshold == neighbours.threshold
     np.testing.assert_array_equal(again.distance(features), neighbours.distance(features))

@@ -14,6 +14,7 @@ import pytest
 from advisor.advice import settings
 from advisor.cli import main
 from benchmarks import ci
+from tests import made
 
 CONTRACT = {
     "model.keras", "labels.json", "recommendation.json", "metrics.json", "history.csv", "curves.png",
@@ -88,8 +89,8 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     from recipes.training.assembly import assemble, freeze, head_layers
 
     backbone = backbones.load(backbones.BUNDLED)
-    taps = backbone.taps
-    chosen = choose("fine_tuning", Options(), taps, taps[-1], 32, False, np.ones(2), 100, (), False)
+    found = made.probes(dict.fromkeys(backbone.taps, 1), gain=-0.1)
+    chosen = choose("fine_tuning", Options(), made.evidence(found, train=100, image_size=32))
     freeze(backbone, "", batch_norm)
     model = assemble(backbone, replace(chosen, batch_norm=batch_norm), head_layers("linear", 2), 32)
     model.compile("sgd", "categorical_crossentropy")
@@ -117,7 +118,8 @@ def test_training_starts_from_the_better_frozen_head(recipe, extra, help_, taps)
     from advisor.advice.settings import Options, choose
 
     options = Options(**extra)
-    chosen = choose(recipe, options, ("low", "high"), "low", 224, False, np.ones(2), 100, False, help_)
+    found = made.probes({"low": 1, "high": 1}, gain=0.1 if help_ else -0.1)
+    chosen = choose(recipe, options, made.evidence(found, train=100))
     assert chosen.taps == taps
 
 
@@ -171,6 +173,7 @@ def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_bes
     capsys, tmp_path, monkeypatch
 ):
     from recipes.training import averaging, gradient
+    from recipes.training.checkpoints import Checkpoints
 
     data = ci.textures(tmp_path / "textures", images_of_each=15)
     seen = []
@@ -180,7 +183,7 @@ def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_bes
         return averaging.use_best_average(model, before, after, *others)
 
     monkeypatch.setattr(gradient, "use_best_average", watched)
-    monkeypatch.setattr(gradient._Keeper, "best_epoch", lambda keeper: min(1, keeper.epochs_done()))
+    monkeypatch.setattr(Checkpoints, "best_epoch", lambda checkpoints: min(1, checkpoints.epochs_done()))
     arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2")
     run(capsys, str(data), *arguments, "--output", str(tmp_path / "out"))
     last, after = seen
@@ -190,7 +193,7 @@ def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_bes
 
 @pytest.mark.slow
 def test_training_that_helps_nothing_ends_as_the_frozen_recipe(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(settings, "LEARNING_RATE", dict.fromkeys(settings.LEARNING_RATE, 10.0))  # ruins it
+    monkeypatch.setattr(settings, "LEARNING_RATE", 10.0)  # ruins it
     arguments = ("sklearn:digits", "--image-size", "32", "--sample", "200", "--epochs", "1")
     metrics = {
         recipe: run(capsys, *arguments, "--recipe", recipe, "--output", str(tmp_path / recipe))
@@ -216,13 +219,13 @@ def test_the_saved_model_needs_only_keras_and_says_what_the_run_reported(capsys,
     finished = advise_and_run(
         "sklearn:digits", recipe="shallow_features", output=tmp_path / "run", image_size=64, sample=200
     )
-    paths = finished.test_paths[:20]
+    paths = finished.test.paths[:20]
     process = subprocess.run(
         [sys.executable, "-c", LOADS_WITHOUT_US, str(tmp_path / "run" / "model.keras"), *paths],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     probabilities = json.loads(process.stdout.splitlines()[-1])
-    np.testing.assert_allclose(finished.test_probabilities[:20], probabilities, atol=1e-4)
+    np.testing.assert_allclose(finished.test.probabilities[:20], probabilities, atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_metrics(capsys, tmp_path):
@@ -258,3 +261,49 @@ def test_auto_on_photographs_of_insects(capsys, real_data, tmp_path):
     metrics = run(capsys, str(real_data / "hymenoptera"), "--auto", "--output", str(tmp_path / "run"))
     assert metrics["test"]["accuracy"] >= 0.9
     assert Path(metrics["folder"]).is_dir()
+
+
+def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
+    """The smallest imaginable one: it looks at no image and takes each for the largest class."""
+    from types import ModuleType
+
+    from advisor import choices
+    from advisor.advice.recommendation import recommend
+    from advisor.advice.settings import Options
+    from advisor.data import sources
+    from advisor.system.progress import Silent
+    from recipes.job import Job, Trained
+    from recipes.runs import prediction
+    from recipes.runs.run import run
+    from recipes.runs.run_folder import RunFolder
+    from recipes.training.assembly import assemble, freeze, head_layers, set_head
+
+    def train(job: Job) -> Trained:
+        freeze(job.backbone, None, "frozen")
+        shares = job.data.counts() / len(job.data)
+        head = head_layers("linear", job.classes)
+        set_head(head, np.zeros((job.head_features().shape[1], job.classes)), np.log(shares))
+        model = assemble(job.backbone, job.settings, head, job.settings.image_size)
+        return Trained(model, (), np.tile(shares, (len(job.data.indices("validation")), 1)))
+
+    module = ModuleType("recipes.majority")
+    monkeypatch.setattr(module, "train", train, raising=False)
+    monkeypatch.setitem(sys.modules, "recipes.majority", module)
+    last_layer = choices.Mode(trains="head", sees="last", on_images=False)
+    row = choices.Recipe("take each image for the largest class", "never", {"only": last_layer})
+    monkeypatch.setitem(choices.RECIPES, "majority", row)
+
+    data = ci.textures(tmp_path / "textures", classes=3, images_of_each=15)
+    for number in range(5):
+        (data / "stripes 0" / f"{number:03}.png").unlink()
+    options, folder = Options(image_size=32), RunFolder(tmp_path / "run")
+    with folder.writing():
+        advised = recommend(sources.load(str(data)), options, Silent(), "majority")
+        advice = folder.start(advised.data, 0, advised.advice, {"recipe": "majority"}, resume=False)
+        finished = run(advised.data, advice.settings, folder, 0, Silent())
+        folder.finish()
+    assert (finished.recipe, finished.metrics.settings.mode) == ("majority", "only")
+    assert 0 not in finished.test.predicted
+    opened = prediction.load(folder.path)
+    (said,) = prediction.predict(opened, finished.test.paths[:1], lambda path, reason: None)
+    np.testing.assert_allclose(said.probabilities, [10 / 40, 15 / 40, 15 / 40], atol=1e-6)

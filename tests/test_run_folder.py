@@ -8,21 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import hostile_runs
 import numpy as np
 import pytest
 
+from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
 from advisor.data import sources
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
+from advisor.results import Epoch
 from advisor.system.folder_lock import LOCK, locked
-from recipes.job import Epoch
-from recipes.runs import run_files, run_folder
-from recipes.training.gradient import _Keeper
+from recipes.runs import run_files
+from recipes.runs.run_folder import RunFolder
+from recipes.training.checkpoints import Checkpoints
 
 # ---------------------------------------------------------------------------------------------------
 # One at a time
@@ -30,7 +32,7 @@ from recipes.training.gradient import _Keeper
 HOLD = """
 import sys, time
 from pathlib import Path
-from advisor.folder_lock import locked
+from advisor.system.folder_lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -59,19 +61,20 @@ def test_the_second_command_is_told_at_once(other_command, finished_run, refused
     assert [path.name for path in folder.iterdir()] == [LOCK]
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with run_folder.writing(folder):
+    with RunFolder(folder).writing():
         (folder / "labels.json").touch()
     assert [path.name for path in folder.iterdir()] == ["labels.json"]
 
 
 def test_a_folder_is_free_again_and_an_empty_one_is_gone(tmp_path):
+    folder = tmp_path / "new"
     for _ in range(2):
-        with run_folder.writing(tmp_path / "new") as folder, pytest.raises(InputError), locked(folder):
+        with RunFolder(folder).writing(), pytest.raises(InputError), locked(folder):
             pass
         assert not folder.exists()
     folder.mkdir()
     (folder / LOCK).touch()  # of a process that was killed
-    with run_folder.writing(folder):
+    with RunFolder(folder).writing():
         pass
     assert not folder.exists()
 
@@ -91,7 +94,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     kept = [".notes", ".logs-20240101", ".metrics-of-mine.json", "labels.json"]
     for name in (*left, *kept):
         (tmp_path / name).touch()
-    run_folder.prepare(tmp_path, resume=True, overwrite=False)
+    RunFolder(tmp_path).prepare(resume=True, overwrite=False)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert found == {*kept, "checkpoints"}
 
@@ -108,32 +111,44 @@ def data(finished_run) -> Dataset:
 
 
 @pytest.fixture
-def settings(finished_run) -> Settings:
-    return run_files.settings_from(json.loads((finished_run / "metrics.json").read_text())["settings"])
+def advice(finished_run) -> Recommendation:
+    return Recommendation.from_json(json.loads((finished_run / "recommendation.json").read_text()))
 
 
 @pytest.fixture
-def unfinished(tmp_path, data, settings) -> Path:
+def settings(advice) -> Settings:
+    return advice.settings
+
+
+@pytest.fixture
+def unfinished(tmp_path, data, advice) -> Path:
     """A run folder as it is when training begins."""
-    run_folder.start(tmp_path, data, 0, settings, {}, ASKED, resume=False)
+    RunFolder(tmp_path).start(data, 0, advice, ASKED, resume=False)
     return tmp_path
 
 
-def resume(folder: Path, data: Dataset, settings: Settings) -> Settings:
-    run_folder.prepare(folder, resume=True, overwrite=False)
-    return run_folder.start(folder, data, 0, settings, {"advice": 1}, ASKED, resume=True)
+def resume(folder: Path, data: Dataset, advice: Recommendation) -> Settings:
+    RunFolder(folder).prepare(resume=True, overwrite=False)
+    return RunFolder(folder).start(data, 0, advice, ASKED, resume=True).settings
 
 
 def test_settings_in_json_are_all_known():
     assert list(run_files.SETTINGS) == [field.name for field in fields(Settings)]
 
 
-def test_a_sound_folder_is_resumed_with_its_settings(unfinished, data, settings):
-    from dataclasses import replace
+def test_settings_are_all_mandatory(settings):
+    values = json.loads(json.dumps(settings.to_json()))
+    assert run_files.settings_from(values) == settings
+    for name in values:
+        with pytest.raises(TypeError):
+            run_files.settings_from({other: values[other] for other in values if other != name})
 
-    assert resume(unfinished, data, replace(settings, batch_size=1)) == settings
+
+def test_a_sound_folder_is_resumed_with_its_settings(unfinished, data, advice, settings):
+    now = advice.with_settings(replace(settings, batch_size=1, taps=settings.taps[:1], mode="augmented"))
+    assert resume(unfinished, data, now) == settings
     told = json.loads((unfinished / "recommendation.json").read_text())
-    assert told == {"advice": 1, "settings": json.loads(json.dumps(settings.to_json()))}
+    assert told == json.loads(json.dumps(advice.to_json()))
 
 
 STARTED = {
@@ -163,7 +178,7 @@ STARTED = {
 
 
 @pytest.mark.parametrize("damage", STARTED)
-def test_damaged_settings_are_refused(damage, unfinished, data, settings):
+def test_damaged_settings_are_refused(damage, unfinished, data, advice):
     file, changed = unfinished / "checkpoints" / "started.json", STARTED[damage]
     if isinstance(changed, dict):
         started = json.loads(file.read_text())
@@ -172,13 +187,13 @@ def test_damaged_settings_are_refused(damage, unfinished, data, settings):
         changed = json.dumps(started)
     hostile_runs.put(file, changed)
     with pytest.raises(InputError, match=r"is damaged: |another version of advisor") as error:
-        resume(unfinished, data, settings)
+        resume(unfinished, data, advice)
     assert str(error.value).startswith(f"{unfinished} ")
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "logs"])
 @pytest.mark.parametrize("kind", ["link", "file"])
-def test_folders_that_are_none_are_refused(name, kind, unfinished, data, settings):
+def test_folders_that_are_none_are_refused(name, kind, unfinished, data, advice):
     outside = unfinished / "outside"
     if (unfinished / name).exists():
         (unfinished / name).rename(outside)
@@ -186,19 +201,19 @@ def test_folders_that_are_none_are_refused(name, kind, unfinished, data, setting
     (unfinished / name).symlink_to(outside) if kind == "link" else (unfinished / name).touch()
     before = sorted(outside.iterdir())
     with pytest.raises(InputError, match=f"is damaged: {name} is not a folder"):
-        resume(unfinished, data, settings)
+        resume(unfinished, data, advice)
     assert sorted(outside.iterdir()) == before
-    run_folder.clear(unfinished)
+    RunFolder(unfinished).clear()
     assert sorted(outside.iterdir()) == before
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: socket.socket(socket.AF_UNIX).bind("started.json")])
-def test_settings_that_never_end_are_refused(make, unfinished, data, settings, monkeypatch):
+def test_settings_that_never_end_are_refused(make, unfinished, data, advice, monkeypatch):
     monkeypatch.chdir(unfinished / "checkpoints")
     Path("started.json").unlink()
     make("started.json")
     with pytest.raises(InputError, match=r"is damaged: checkpoints/started.json "):
-        resume(unfinished, data, settings)
+        resume(unfinished, data, advice)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -207,15 +222,15 @@ def test_settings_that_never_end_are_refused(make, unfinished, data, settings, m
 
 @pytest.fixture
 def keeper(tmp_path):
-    """Makes keepers of a small network that has a random layer; each has other weights."""
+    """Makes checkpoints of a small network that has a random layer; each has other weights."""
     import keras
 
-    def make() -> _Keeper:
+    def make() -> Checkpoints:
         layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.Dense(2)]
         model = keras.Sequential(layers)
         model.compile("adam", "mse")
         model.optimizer.build(model.trainable_variables)
-        return _Keeper(model, tmp_path / "checkpoints", [], 5)
+        return Checkpoints(model, tmp_path / "checkpoints", [], 5)
 
     return make
 
@@ -236,10 +251,10 @@ def test_the_last_epoch_is_taken_up_with_all_that_it_needs(keeper, tmp_path):
     second.restore()
     assert second.epochs_done() == 3
     assert repr(second.history) == repr(first.history)  # NaN is not equal to itself
-    for one, other in ((first.best, second.best), (first._variables(), second._variables())):
+    for one, other in ((first.best, second.best), (first.variables(), second.variables())):
         for expected, found in zip(one, other, strict=True):
             np.testing.assert_array_equal(np.asarray(expected), np.asarray(found))
-    assert any("seed" in getattr(variable, "path", "") for variable in second._variables())
+    assert any("seed" in getattr(variable, "path", "") for variable in second.variables())
 
 
 def cut(file: Path) -> None:
@@ -294,10 +309,10 @@ def test_damaged_weights_are_trained_again(damage, name, keeper, tmp_path):
     keeper().add(row(1))
     damage(tmp_path / "checkpoints" / name)
     again = keeper()
-    before = [np.array(variable) for variable in again._variables()]
+    before = [np.array(variable) for variable in again.variables()]
     again.restore()
     assert again.epochs_done() == 0
-    for expected, found in zip(before, again._variables(), strict=True):
+    for expected, found in zip(before, again.variables(), strict=True):
         np.testing.assert_array_equal(expected, np.asarray(found))
     assert not (tmp_path / "checkpoints" / hostile_runs.MARK).exists()
     again.add(row(1))

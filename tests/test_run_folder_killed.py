@@ -98,7 +98,7 @@ def train(data: Path, run: Path, moment: tuple[str, str, int] | None) -> None:
 def trained(tmp_path: Path) -> Iterator:
     """Train in another process, to the end or to a moment: its exit code."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tensorflow", "keras", "advisor.api", "recipes.runs.run_folder"])
+    processes.set_forkserver_preload(["tensorflow", "keras", "advisor.api", "recipes.runs.run"])
 
     def to(run: Path, moment: tuple[str, str, int] | None = None) -> int | None:
         process = processes.Process(target=train, args=(tmp_path / "data", run, moment))
