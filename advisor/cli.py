@@ -494,9 +494,9 @@ def backbones(as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": 1, "backbones": [asdict(row) for row in rows]}))
     else:
-        from advisor.report import terminal
+        from advisor.report.backbone_table import print_backbones
 
-        terminal.print_backbones(rows)
+        print_backbones(rows)
 
 
 @command_line.command()

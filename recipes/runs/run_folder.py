@@ -40,6 +40,7 @@ FILES = (
     "checkpoints",
     ".checkpoints",
 )
+FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 STARTED = "checkpoints/started.json"
 # Which network is loaded is never taken from a file.
 NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size")
@@ -111,6 +112,15 @@ class RunFolder:
             run_files.check_folders(folder)
             self._started()  # if that is damaged, it is said before anything slow
             self._remove_unfinished()
+
+    def check_holds_no_run(self) -> None:
+        """Make sure that nothing of a run is replaced here.
+
+        Raises:
+            InputError: a run or a comparison lies in the folder.
+        """
+        if any((self.path / name).exists() for name in (*FINISHED, "checkpoints")):
+            raise InputError(f"{self.path} holds a run, whose report is kept; choose another --output")
 
     def start(
         self, data: Dataset, seed: int, advice: Recommendation, asked: dict[str, Any], resume: bool
