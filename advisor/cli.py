@@ -338,16 +338,10 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
     """
     if as_json and csv_file:
         raise click.UsageError("give either --json or --csv")
-    if csv_file not in (None, "-") and Path(csv_file).suffix.lower() != ".csv":
-        raise click.UsageError(
-            f"--csv {csv_file}: the file must end in .csv, so that no image is overwritten"
-        )
     if not images and sys.stdin.isatty():
         raise click.UsageError("name an image, a folder or - for standard input")
-    if csv_file not in (None, "-") and not Path(csv_file).absolute().parent.is_dir():
-        raise InputError(f"{Path(csv_file).parent} does not exist; make it, or choose another --csv")
-    if csv_file not in (None, "-") and Path(csv_file).is_dir():
-        raise InputError(f"{csv_file} is a folder; choose another --csv")
+    if csv_file not in (None, "-"):
+        _check_csv(Path(csv_file))
     from advisor.report import prediction_tables
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
@@ -392,6 +386,16 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
             f"images unlike those that the run was trained on: {unlike:,} of "
             f"{len(paths) - len(skipped):,}; do not trust their classes"
         )
+
+
+def _check_csv(file: Path) -> None:
+    """Answer at once where a table cannot be written."""
+    if file.suffix.lower() != ".csv":
+        raise click.UsageError(f"--csv {file}: the file must end in .csv, so that no image is overwritten")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{file.parent} does not exist; make it, or choose another --csv")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; choose another --csv")
 
 
 def _from_the_first(

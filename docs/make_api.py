@@ -1,6 +1,6 @@
 """Write docs/api.md from the docstrings of what `import advisor` gives.
 
-    python docs/make_api.py            # with --check: exit with 1 if the page is not what the docstrings say
+python docs/make_api.py            # with --check: exit with 1 if the page is not what the docstrings say
 """
 
 from __future__ import annotations
@@ -12,8 +12,18 @@ from pathlib import Path
 from griffe2md import ConfigDict, render_package_docs
 
 PAGE = Path(__file__).parent / "api.md"
-PARTS = ("advisor.api", "advisor.advice.recommendation.Recommendation", "advisor.advice.settings.Settings")
-TYPES = ("Run", "Metrics", "Scores", "ClassScores", "Predictions", "Prediction", "Evaluation", "Comparison")
+PARTS = ("api", "advice.recommendation.Recommendation", "advice.settings.Settings")
+TYPES = (
+    "Run",
+    "Metrics",
+    "Scores",
+    "ClassScores",
+    "Predictions",
+    "Prediction",
+    "Evaluation",
+    "Comparison",
+    "Export",
+)
 HEAD = """# Python
 
 `import advisor` gives the functions below, the values that they give back, and `InputError`, the one exception that
@@ -43,8 +53,10 @@ def text() -> str:
         separate_signature=True,
         line_length=100,
     )
-    parts = [*PARTS, *(f"advisor.results.{name}" for name in TYPES)]
-    page = "\n\n".join([HEAD.strip(), *(render_package_docs(part, config).strip() for part in parts)])
+    parts = [*PARTS, *(f"results.{name}" for name in TYPES)]
+    page = "\n\n".join(
+        [HEAD.strip(), *(render_package_docs(f"advisor.{part}", config).strip() for part in parts)]
+    )
     page = re.sub(r"^(#+) `api`$", r"\1 Functions", page, flags=re.MULTILINE)
     page = re.sub(r"^(#+) `advisor\.(?:[a-z_]+\.)*(\S+)`$", r"\1 `\2`", page, flags=re.MULTILINE)
     # Names of types link to places that a single page does not have.
@@ -54,5 +66,7 @@ def text() -> str:
 if __name__ == "__main__":
     page = text()
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text(encoding="utf-8") == page else "docs/api.md: run python docs/make_api.py")
+        sys.exit(
+            0 if PAGE.read_text(encoding="utf-8") == page else "docs/api.md: run python docs/make_api.py"
+        )
     PAGE.write_text(page, encoding="utf-8")

@@ -28,5 +28,7 @@ def test_examples(name, tmp_path, monkeypatch):
 
 
 def test_there_are_examples():
-    tried = [doctest.testmod(importlib.import_module(name)).attempted for name in ("advisor.system.reproduction",)]
+    tried = [
+        doctest.testmod(importlib.import_module(name)).attempted for name in ("advisor.system.reproduction",)
+    ]
     assert all(tried)
