@@ -26,9 +26,9 @@ TYPES = (
 )
 HEAD = """# Python
 
-`import advisor` gives the functions below, the values that they give back, and `InputError`, the one exception that
-says what is wrong in a line and what to do about it. This page is made from the docstrings by
-`python docs/make_api.py`.
+`import advisor` gives the functions below, the values that they give back, and `InputError`, the one exception
+that says in a line what is wrong and what to do about it. `python docs/make_api.py` makes this page from the
+docstrings.
 
 ```python
 import advisor

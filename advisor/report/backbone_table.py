@@ -1,4 +1,4 @@
-"""The table of `advisor backbones`; it is printed without NumPy, Keras or TensorFlow."""
+"""The table of `advisor backbones`."""
 
 from __future__ import annotations
 

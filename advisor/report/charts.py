@@ -73,12 +73,14 @@ class BarChart:
 
     Attributes:
         title: what they show.
+        axis: name of the values.
         bars: name and value of each.
         marked: the name of one that stands out; None for none.
         in_percent: whether the values are shares, 0..1.
     """
 
     title: str
+    axis: str
     bars: tuple[tuple[str, float], ...]
     marked: str | None = None
     in_percent: bool = True
@@ -229,7 +231,7 @@ def probes_by_depth(advice: Recommendation) -> BarChart:
     """Accuracy of the linear probes, the best one marked."""
     probes = advice.evidence.probes
     bars = tuple((probe.tap, probe.accuracy) for probe in (*probes.by_depth, probes.together))
-    return BarChart("Linear probes by depth", bars, marked=max(bars, key=lambda bar: bar[1])[0])
+    return BarChart("Linear probes by depth", "accuracy", bars, marked=max(bars, key=lambda bar: bar[1])[0])
 
 
 def learning_curve(advice: Recommendation) -> LineChart:
@@ -261,8 +263,8 @@ def solved(run: Run) -> tuple[BarChart, BarChart]:
     accuracy = ("training", only.accuracy), ("validation", only.validation_accuracy)
     loss = ("training", only.loss), ("validation", only.validation_loss)
     return (
-        BarChart("accuracy", (*accuracy, ("test", run.metrics.test.accuracy))),
-        BarChart("loss", (*loss, ("test", run.metrics.test.log_loss)), in_percent=False),
+        BarChart("Accuracy by split", "accuracy", (*accuracy, ("test", run.metrics.test.accuracy))),
+        BarChart("Loss by split", "loss", (*loss, ("test", run.metrics.test.log_loss)), in_percent=False),
     )
 
 

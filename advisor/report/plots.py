@@ -128,7 +128,7 @@ def _draw_bars(axes: Any, shown: charts.BarChart) -> None:
     drawn = axes.bar([name for name, _ in shown.bars], values, width=0.5, color=colors)
     axes.bar_label(drawn, [f"{value:.1%}" if shown.in_percent else f"{value:.3f}" for value in values])
     axes.margins(y=0.12)  # room for the numbers
-    axes.set_ylabel(shown.title)
+    axes.set_ylabel(shown.axis)
 
 
 def _draw_lines(axes: Any, shown: charts.LineChart) -> None:

@@ -43,8 +43,8 @@ def safe(text: object) -> Markup:
 def plain(value: object) -> Markup:
     """Text for Markdown: on one line and without what Markdown or HTML would read as markup.
 
-    >>> print(plain("<b> [link] `code`"))
-    &lt;b> \\\\[link\\\\] 'code'
+    >>> print(plain("<b>`code`"))
+    &lt;b>'code'
     """
     if isinstance(value, Markup):
         return value
