@@ -112,6 +112,15 @@ class RunFolder:
             self._started()  # if that is damaged, it is said before anything slow
             self._remove_unfinished()
 
+    def check_holds_no_run(self) -> None:
+        """Refuse to put the page of an advice where the page of a run lies, or will lie.
+
+        Raises:
+            InputError: the folder holds a run or a comparison, finished or not.
+        """
+        if any((self.path / name).exists() for name in ("metrics.json", "compare.json", "checkpoints")):
+            raise InputError(f"{self.path} holds a run, whose report is kept; choose another --output")
+
     def start(
         self, data: Dataset, seed: int, advice: Recommendation, asked: dict[str, Any], resume: bool
     ) -> Recommendation:
