@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from advisor.results import Prediction
 
 FORMATS = ("saved_model", "tflite", "onnx")
-FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 
 
 @screen.ours()
@@ -572,6 +571,8 @@ def _name_of(data: str) -> str:
 
 def _free_folder(data: str, recipe: str, resume: bool) -> Path:
     """runs/NAME-RECIPE, or with -2, -3 ... behind it where that is taken."""
+    from recipes.runs.run_folder import FINISHED
+
     name = f"{_name_of(data)}-{recipe}"
     folder, number = Path("runs") / name, 1
     while True:

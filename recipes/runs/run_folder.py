@@ -114,10 +114,10 @@ class RunFolder:
             self._remove_unfinished()
 
     def check_holds_no_run(self) -> None:
-        """Make sure that nothing of a run is replaced here.
+        """Refuse to put the page of an advice where the page of a run lies, or will lie.
 
         Raises:
-            InputError: a run or a comparison lies in the folder.
+            InputError: the folder holds a run or a comparison, finished or not.
         """
         if any((self.path / name).exists() for name in (*FINISHED, "checkpoints")):
             raise InputError(f"{self.path} holds a run, whose report is kept; choose another --output")
