@@ -311,7 +311,9 @@ def test_surrogates_in_a_page(advice: Recommendation, data: Dataset, tmp_path: P
 
 
 def test_a_notebook_shows_the_advice(advice: Recommendation) -> None:
-    read = _Page(page.notebook_recommendation(advice))
+    shown = page.notebook_recommendation(advice)
+    assert ("<p>" + shown).startswith("<p><div")  # a plain string, which escapes nothing it is added to
+    read = _Page(shown)
     assert advice.recipe in read.text
     assert "Similarity" in read.cells
 

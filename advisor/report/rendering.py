@@ -15,14 +15,14 @@ from advisor.system.text import legible
 _NO_TEXT = "\N{REPLACEMENT CHARACTER}"
 
 
-def html(template: str, **values: Any) -> Markup:
+def html(template: str, **values: Any) -> str:
     """Fill in a template of HTML.
 
     Args:
         template: name of a file in `templates/`.
         **values: text is escaped, `Markup` is not.
     """
-    return Markup(_html().get_template(template).render(values))
+    return _html().get_template(template).render(values)
 
 
 def markdown(template: str, **values: Any) -> str:
