@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from advisor import backbones
+from advisor.advice import plan
 from advisor.cli import main
 from advisor.data import packaged, sources
 from advisor.errors import InputError
@@ -560,3 +561,16 @@ def test_a_damaged_data_set_is_written_again(damage, cache, monkeypatch):
     written = folder.stat().st_ino
     packaged.write_digits()
     assert folder.stat().st_ino == written
+
+
+# ---------------------------------------------------------------------------------------------------
+# The speed of the machine
+
+
+@pytest.mark.parametrize("content", ["", "fast", "nan", "inf", "0", "-5", "1e-300"])
+def test_a_damaged_speed_is_measured_again(cache, content):
+    file = storage.cache_folder() / "gigaflops.txt"
+    file.write_text(content)
+    measured = plan.matrix_gflops()
+    assert 0.01 < measured < 1e6
+    assert float(file.read_text()) == measured
