@@ -17,7 +17,7 @@ from advisor.backbones.backbone import Backbone, fingerprint, source_of_weights
 from advisor.backbones.nested_models import without_nested_models
 from advisor.backbones.row import Row
 from advisor.backbones.taps import choose_taps
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -266,7 +266,6 @@ def _published(application: Application) -> keras.Model:
     Raises:
         InputError: The weights cannot be downloaded, or the download is damaged.
     """
-    from advisor.backbones.weights_file import one_line
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)

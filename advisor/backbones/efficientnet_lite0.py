@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from advisor.backbones.backbone import Backbone, fingerprint, source_of_weights
 from advisor.backbones.row import Row
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -187,7 +187,9 @@ def from_state_dict(path: Path) -> keras.Model:
     except (KeyError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a state dict of EfficientNet-Lite0 ({error})") from error
+        raise InputError(
+            f"{path} is not a state dict of EfficientNet-Lite0 ({one_line(error)}); use another file"
+        ) from error
 
 
 def _filled(tensors: dict[str, np.ndarray]) -> keras.Model:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, one_line
+from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, refused
 from advisor.choices import LARGEST_IMAGE
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -85,7 +85,9 @@ def load_safely(path: Path) -> keras.Model:
             if missing:
                 raise ValueError(f"its weights {missing[0]} are not in it")
     except (Exception, SystemExit) as error:  # Keras, HDF5 and TensorFlow raise many kinds
-        raise InputError(f"{path} cannot be loaded as a Keras model ({one_line(error)})") from error
+        raise InputError(
+            f"{path} cannot be loaded as a Keras model ({one_line(error)}); save it again"
+        ) from error
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise InputError(f"{path} holds no model with a defined input; save it after its first use")
     check_outputs(model, path)
@@ -158,7 +160,7 @@ def _description(path: Path) -> dict[str, Any]:
     import h5py
 
     if not path.is_file():
-        raise InputError(f"no model file {path}")
+        raise InputError(f"no model file {path}; give a whole model as .keras, .h5 or .hdf5")
     try:
         if path.suffix == ".keras" and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -172,7 +174,7 @@ def _description(path: Path) -> dict[str, Any]:
                         raise InputError(
                             f"{path} holds weights without a model; use --backbone NAME --weights {path}"
                         )
-                    raise InputError(f"{path} is an HDF5 file without a Keras model")
+                    raise InputError(f"{path} is an HDF5 file without a Keras model; use another file")
                 return _parsed(file.attrs["model_config"], path)
     except InputError:
         raise
@@ -200,7 +202,7 @@ def _parsed(text: Any, path: Path) -> dict[str, Any]:
     try:
         description = json.loads(text)
     except RecursionError:
-        raise InputError(f"{path} is damaged (its description is nested too deeply)") from None
+        raise InputError(f"{path} is damaged (its description is nested too deeply); save it again") from None
     except ValueError as error:
         raise InputError(f"{path} is damaged ({one_line(error)}); save it again") from error
     if not isinstance(description, dict):
@@ -241,7 +243,7 @@ def _check(description: dict[str, Any], layer: str, path: Path) -> None:
             reason = _reason_to_refuse(part)
             if reason:
                 shown = str(part["class_name"])[:80]
-                raise InputError(f"refused {path}: its part {layer[:80]!r} is {shown!r}, and {reason}")
+                raise refused(path, f"its part {layer[:80]!r} is {shown!r}, and {reason}")
         parts += [(each, layer) for each in part.values()]
 
 

@@ -12,8 +12,7 @@ from advisor.backbones.keras_file import check_outputs, load_safely
 from advisor.backbones.layer_names import free_name
 from advisor.backbones.nested_models import without_nested_models
 from advisor.backbones.taps import choose_taps
-from advisor.backbones.weights_file import one_line
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -52,11 +51,13 @@ def load(path: Path, image_size: int | None, random: bool) -> Backbone:
     try:
         whole = without_nested_models(original, image, pixels, keep_weights=not random)
     except Exception as error:  # whatever a layer may say about a size that does not fit
-        raise InputError(f"{path} does not take images of {size} pixels ({one_line(error)})") from error
+        raise InputError(
+            f"{path} does not take images of {size} pixels ({one_line(error)}); choose another --image-size"
+        ) from error
     check_outputs(whole, path)
     features, classifier = _without_classifier(whole)
     if features is image or features is pixels:
-        raise InputError(f"{path} has no layers below its classifier")
+        raise InputError(f"{path} has no layers below its classifier; use another file")
     model = keras.Model(image, features, name=path.stem)
     _check_that_it_runs(model, size, path)
     return Backbone(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from advisor.backbones.backbone import Backbone, fingerprint, source_of_weights
 from advisor.backbones.imagenet_pixels import standardising_layer
 from advisor.backbones.row import Row
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -149,7 +149,9 @@ def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.nda
             if layer.weights:
                 layer.set_weights(_layer_weights(layer.name, tensors))
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a state dict of torchvision's ResNet18 ({error})") from error
+        raise InputError(
+            f"{path} is not a state dict of torchvision's ResNet18 ({one_line(error)}); use another file"
+        ) from error
     if "fc.weight" not in tensors:
         return None
     kernel = tensors["fc.weight"].T

@@ -28,8 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from advisor.backbones.weights_file import one_line
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 SUFFIXES = (".pth", ".pt")  # the endings by which files of PyTorch's go
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 from advisor.system import cache
 from advisor.system.storage import cache_folder, remove
 
@@ -57,8 +57,7 @@ def write_tfds(name: str) -> Path:
     try:
         builder.download_and_prepare()
     except Exception as error:  # its errors are of many kinds, most of them of the network
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"cannot get tfds:{name} ({reason[:200]}); check the network") from None
+        raise InputError(f"cannot get tfds:{name} ({one_line(error)}); check the network") from None
 
     def examples() -> Iterable[tuple[str, np.ndarray]]:
         splits = [split for split in builder.info.splits if split in ("train", "validation", "test")]
