@@ -70,7 +70,7 @@ def run(
     keras.utils.set_random_seed(seed)
     backbone = _load_backbone(settings, folder)
     known = _look(backbone, data, settings, display)
-    splits_file.write(known.data, map(copies.content, known.data.paths), folder.path)
+    splits_file.write(known.data, known.contents, folder.path)
     job = Job(
         known.data, backbone, known.features, settings, folder.path, seed, resume, seconds, display, observe
     )
@@ -114,12 +114,14 @@ class _Known:
 
     Attributes:
         data: those that can be read.
+        contents: the SHA-256 of their files, 32 bytes each.
         features: of them; None where the weights are random.
         copied: test images that are nearly the same as one in another split, int64 positions.
         seconds: that embedding took.
     """
 
     data: Dataset
+    contents: tuple[bytes, ...]
     features: Features | None
     copied: np.ndarray
     seconds: float
@@ -131,14 +133,19 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
     if settings.init == "random":
         reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
         data = leave_out(data, [Skipped(data.paths[i], reason) for i, reason in reasons.items()])
-        return _Known(data, None, np.empty(0, np.int64), 0.0)
+        return _Known(data, _contents(data), None, np.empty(0, np.int64), 0.0)
     bar = display.steps("Embedding images")
     embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")
     across = pairs[is_test[pairs].sum(axis=1) == 1]
-    return _Known(data, embedded.features, np.unique(across[is_test[across]]), time.monotonic() - began)
+    copied, seconds = np.unique(across[is_test[across]]), time.monotonic() - began
+    return _Known(data, _contents(data), embedded.features, copied, seconds)
+
+
+def _contents(data: Dataset) -> tuple[bytes, ...]:
+    return tuple(bytes.fromhex(copies.content(path)) for path in data.paths)
 
 
 def _before_training(job: Job) -> Scores:

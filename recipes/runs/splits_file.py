@@ -38,12 +38,12 @@ class Known:
     content: bytes
 
 
-def write(data: Dataset, contents: Iterable[str], folder: Path) -> None:
+def write(data: Dataset, contents: Iterable[bytes], folder: Path) -> None:
     """Write splits.csv.
 
     Args:
         data: n images.
-        contents: the SHA-256 of each file, n hexadecimal texts.
+        contents: the SHA-256 of each file, n times 32 bytes.
         folder: of the run.
 
     Raises:
@@ -56,7 +56,7 @@ def write(data: Dataset, contents: Iterable[str], folder: Path) -> None:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for path, split, content in zip(data.paths, data.splits, contents, strict=True):
-            table.writerow((safe_cell(data.shown(path)), SPLITS[split], content))
+            table.writerow((safe_cell(data.shown(path)), SPLITS[split], content.hex()))
 
 
 def read(folder: Path) -> tuple[Known, ...]:
