@@ -8,7 +8,7 @@ LONGEST_REASON = 120  # letters; the whole line has about 200 then
 # What stands before and behind the reason in messages of Keras, which describe the whole network.
 _BEFORE = ("Exception encountered: ", "built=True>:\n\n", ".call().\n\n")
 _BEHIND = ("\n\nArguments received by", "\n\nList of objects that", "\nFull config:")
-_MARKUP = re.compile(r"\x1b\[[\d;]*m|\{\{[^{}]*\}\} ?")  # colours, and nodes of TensorFlow
+_MARKUP = re.compile(r"\x1b\[[\d;]*m|(?:\[\[)?\{\{[^{}]*\}\}(?:\]\])? ?")  # colours, and nodes of TensorFlow
 
 
 class InputError(ValueError):

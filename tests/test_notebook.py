@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +99,9 @@ def test_the_recipes_page_names_every_mode() -> None:
     }
 
 
-def test_the_advice_page_draws_the_quadrants() -> None:
-    found = dict(re.findall(r"^\| \*\*(few|many)\*\* \| (.*) \|$", page("advice.md"), re.MULTILINE))
+def test_the_readme_draws_the_quadrants() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| \*\*(few|many) images\*\* \| (.*) \|$", text, re.MULTILINE))
     for word, size in (("few", "small"), ("many", "large")):
         drawn = re.findall(r"`(\w+)`", found[word])
         assert drawn == [RECIPE[f"{size}-similar"], RECIPE[f"{size}-dissimilar"]]
@@ -108,3 +111,8 @@ def test_links_in_the_docs_lead_somewhere() -> None:
     for file in (ROOT / "docs").glob("*.md"):
         for target in re.findall(r"\]\((?!https://)([^)#]+)", file.read_text(encoding="utf-8")):
             assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_the_page_of_python_functions_is_what_the_docstrings_say() -> None:
+    made = subprocess.run([sys.executable, ROOT / "docs" / "make_api.py", "--check"], cwd=ROOT, check=False)
+    assert made.returncode == 0
