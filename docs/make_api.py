@@ -27,7 +27,7 @@ TYPES = (
 HEAD = """# Python
 
 `import advisor` gives the functions below, the values that they give back, and `InputError`, the exception
-whose one line says what is wrong and what to do. `python docs/make_api.py` makes this page from the docstrings.
+whose one line says what is wrong and what to do. `python docs/make_api.py` makes this page from docstrings.
 
 ```python
 import advisor
