@@ -118,7 +118,6 @@ class FeatureCache:
         """
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         self.file = cache_folder() / "features" / f"{digest[:24]}.sqlite"
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         self._paths = [os.fsencode(path) for path in paths]
         self._identities = [identity.encode() for identity in identities]
         cache.use(self.file)
@@ -227,6 +226,7 @@ class FeatureCache:
             raise OSError(errno.EIO, str(error), str(self.file)) from error
 
     def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        self.file.parent.mkdir(exist_ok=True)
         with closing(sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None)) as base:
             base.text_factory = bytes  # what is damaged may not be UTF-8
             base.execute(_TABLE)
