@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import numpy as np
 import pytest
 from PIL import Image
@@ -471,6 +472,18 @@ def test_what_a_running_command_uses_stays(filled, name, capsys):
     assert clear(capsys) == ""
     assert there(filled) == set()
     assert not unfinished.exists()
+
+
+@pytest.mark.parametrize("error", [OSError(37, "No locks available"), NotImplementedError("no flock")])
+def test_a_file_system_without_locks_is_told(cache, monkeypatch, error):
+    def acquire(self):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with pytest.raises(
+        InputError, match=r"cannot lock a file in .* \(.*lock.*\); set ADVISOR_CACHE to a folder"
+    ):
+        contents_of_cache.use(cache / "features" / "abc.sqlite")
 
 
 def clear(capsys) -> str:

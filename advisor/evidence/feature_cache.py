@@ -40,6 +40,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS features (
     path BLOB PRIMARY KEY, identity BLOB, widths BLOB, checksum INTEGER, row BLOB)"""
 _QUERY = """SELECT path, identity, widths, checksum, row FROM features
     WHERE typeof(widths) = 'blob' AND typeof(row) = 'blob'"""  # else damaged
+_INSERT = "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)"
 
 Result = TypeVar("Result")
 
@@ -117,7 +118,6 @@ class FeatureCache:
         """
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         self.file = cache_folder() / "features" / f"{digest[:24]}.sqlite"
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         self._paths = [os.fsencode(path) for path in paths]
         self._identities = [identity.encode() for identity in identities]
         cache.use(self.file)
@@ -167,11 +167,11 @@ class FeatureCache:
             )
 
     def add(self, rows: Rows, at: Sequence[int]) -> None:
-        """Keep some of the rows, in one transaction.
+        """Keep some of the rows, in one transaction; all that are known where the database lost some.
 
         Args:
             rows: of images of the data set.
-            at: which of the rows.
+            at: which of the rows are new.
 
         Raises:
             OSError: they cannot be written.
@@ -180,11 +180,13 @@ class FeatureCache:
 
         def write(base: sqlite3.Connection) -> None:
             base.execute("BEGIN IMMEDIATE")
-            base.executemany(
-                "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)",
-                (self._record(rows, n, widths) for n in at),
-            )
-            self._forget_others(base)
+            base.executemany(_INSERT, (self._record(rows, n, widths) for n in at))
+            (count,) = base.execute("SELECT count(*) FROM features").fetchone()
+            if count < rows.known.sum():  # it was made anew after they were read
+                base.executemany(
+                    _INSERT, (self._record(rows, n, widths) for n in np.flatnonzero(rows.known).tolist())
+                )
+            self._forget_others(base, count)
 
         self._with_database(write)
         cache.trim()
@@ -200,9 +202,8 @@ class FeatureCache:
         row = b"".join(part[n].tobytes() for part in (rows.contents, rows.thumbnails, rows.values))
         return path, identity, widths, _checksum(path, identity, widths, row), row
 
-    def _forget_others(self, base: sqlite3.Connection) -> None:
-        """Delete the oldest rows of images that are not in the data set, where they are too many."""
-        (count,) = base.execute("SELECT count(*) FROM features").fetchone()
+    def _forget_others(self, base: sqlite3.Connection, count: int) -> None:
+        """Delete the oldest rows of images that are not in the data set, where `count` rows are too many."""
         excess = count - len(self._paths) - OTHERS_KEPT
         if excess > 0:
             current = set(self._paths)
@@ -225,6 +226,7 @@ class FeatureCache:
             raise OSError(errno.EIO, str(error), str(self.file)) from error
 
     def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        self.file.parent.mkdir(exist_ok=True)
         with closing(sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None)) as base:
             base.text_factory = bytes  # what is damaged may not be UTF-8
             base.execute(_TABLE)

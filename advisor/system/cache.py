@@ -18,6 +18,7 @@ from typing import Any
 
 import filelock
 
+from advisor.errors import InputError
 from advisor.system import storage
 
 MOST_BYTES = 10_000_000_000
@@ -87,14 +88,11 @@ def use(path: Path) -> None:
     It becomes the latest used. Until the process ends, however it ends, no other takes it out of the cache.
 
     Raises:
-        OSError: the folder of the cache cannot be written, or its file system has no locks.
+        InputError: the file system of the cache has no locks.
     """
     with _alone() as locks:
         if path not in _ours:
-            name = f"{path.stem}.{secrets.token_hex(4)}.lock"
-            lock = filelock.FileLock(locks / name, blocking=False, fallback_to_soft=False)
-            lock.acquire()
-            _ours[path] = lock
+            _ours[path] = _locked(locks / f"{path.stem}.{secrets.token_hex(4)}.lock")
     with suppress(FileNotFoundError):
         os.utime(path)
 
@@ -157,8 +155,34 @@ def _alone() -> Iterator[Path]:
     """Keep other processes from saying what they use, and from taking out; gives the folder of the locks."""
     locks = storage.cache_folder() / LOCKS
     locks.mkdir(exist_ok=True)
-    with filelock.FileLock(locks / "all", timeout=WAIT_SECONDS, fallback_to_soft=False):
+    lock = _locked(locks / "all", WAIT_SECONDS)
+    try:
         yield locks
+    finally:
+        lock.release()
+
+
+def _locked(file: Path, seconds: float = 0.0) -> filelock.BaseFileLock:
+    """Lock a file; the lock is the operating system's and ends with this process, however that ends.
+
+    Args:
+        file: made if it is not there.
+        seconds: to wait where another process has locked it.
+
+    Raises:
+        filelock.Timeout: another process has locked it.
+        InputError: the file system has no locks.
+    """
+    lock = filelock.FileLock(file, timeout=seconds, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise InputError(
+            f"cannot lock a file in {file.parent} ({error}); set ADVISOR_CACHE to a folder on a local disk"
+        ) from None
+    return lock
 
 
 def _used_names(locks: Path) -> set[str]:
@@ -166,8 +190,7 @@ def _used_names(locks: Path) -> set[str]:
     used = set()
     for file in locks.glob("*.lock"):
         try:
-            with filelock.FileLock(file, blocking=False, fallback_to_soft=False):
-                pass
+            _locked(file).release()
             file.unlink(missing_ok=True)  # its process has ended
         except filelock.Timeout:
             used.add(file.name.rsplit(".", 2)[0])
