@@ -53,6 +53,9 @@ NO_CLASSES = [
     (["cat", "dog", "test"], "holds test/ beside cat/, which looks like a split beside classes"),
     (["train", "bus", "car"], "holds both train/ and bus/"),
     (["train", "test"], "train has no class folders"),
+    (within("train", "dev"), "holds both train/ and dev/; if dev/ is a split, call it val or test"),
+    (within("dev", "test"), "dev/ and test/ in {root} look like parts of one data set"),
+    (within("cat", "dog", inner=("images", "masks")), "hold images/ and masks/ each, which look like images"),
     (within("train", "val", "validation"), "holds both val/ and validation/, which look like one split"),
 ]
 
@@ -131,6 +134,18 @@ def test_a_folder_around_the_data_is_named(deeper, make):
     assert len(sources.load(str(root / deeper))) == 8
 
 
+def test_a_folder_around_the_classes_of_a_split_is_named(make):
+    root = make(*within("train/data", "test/data"))
+    with pytest.raises(InputError, match=f"move them from {root}/train/data into {root}/train, in each"):
+        sources.load(str(root))
+
+
+def test_an_empty_class_is_told_with_a_file_of_its_own(make):
+    root = make("cat", "dog", files=("cat/notes.txt", "tools/a.py"))
+    with pytest.raises(InputError, match=r"'tools' has 0 readable images \(the first skipped: tools/a.py: "):
+        sources.load(str(root))
+
+
 def test_images_and_labels_of_a_detector_are_no_classes(make):
     root = make("train/images", "valid/images", files=("train/labels/0.txt", "valid/labels/0.txt"))
     with pytest.raises(InputError, match=r"images/ and labels/ in .* look like images and their annotations"):
@@ -207,7 +222,8 @@ def test_evaluation_without_a_test_split_does_not_claim_one(make):
 def test_images_whose_ends_are_cut_off_are_told(size, told, make):
     data = sources.load(str(make("cat", "dog", size=size)))
     assert (data.longer_sides == max(size)).all()
-    assert any("8 of 8 images are long, as cat/0.png" in warning for warning in data.warnings) == told
+    for warnings in (data.warnings, sources.load_test(data.source).warnings):
+        assert any("8 of 8 images are long, as cat/0.png" in warning for warning in warnings) == told
 
 
 def test_a_few_long_images_are_not_told(make):

@@ -64,6 +64,7 @@ def split_sizes(data: Dataset) -> list[int]:
         {"SPLIT ": [split.upper() for split in SPLITS]},
         {"subset": SPLITS},
         {"what it is for": SPLITS},
+        {"": SPLITS},
         {"is_valid": IS_VALID, "is_test": IS_TEST},
         {"isTest": IS_TEST, "Is Validation": IS_VALID, "is_train": [split == "train" for split in SPLITS]},
         {"split": SPLITS, "subset": list(reversed(SPLITS))},
@@ -119,6 +120,8 @@ def test_other_columns_are_named_as_not_used(load):
     data = load({"fold": [i % 5 for i in range(20)], "width": [8] * 20, "sound": ["yes"] * 20})
     assert data.warnings == ("not used: columns 'fold', 'width', 'sound' of labels.csv",)
     assert data.given_splits == frozenset()
+    assert load({"": list(range(20))}).warnings == ("not used: column 'number 3' of labels.csv",)
+    assert load({"": [""] * 20}).warnings == ()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -150,6 +153,12 @@ def test_lines_are_those_of_an_editor(load):
 def test_an_open_quote_does_not_swallow_what_follows(row, load):
     with pytest.raises(InputError, match="not a readable CSV file \\(line 22: "):
         load(rows=(row, "a/1.png,a", "a/2.png,a"))
+
+
+def test_paths_of_which_none_is_there_are_told_as_paths(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\na.jpg,cat\nb.jpg,dog\n")
+    with pytest.raises(InputError, match=r"a.jpg: No such file .*; its paths must be relative to its own"):
+        sources.load(str(tmp_path / "labels.csv"))
 
 
 def test_backslashes_of_windows_are_read_as_slashes(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,10 @@ def check(data: Dataset) -> None:
     """
     first = f" (the first skipped: {data.skipped[0].path}: {data.skipped[0].reason})" if data.skipped else ""
     if not len(data):
-        raise InputError(f"{data.source} holds no readable images{first}; put images into its class folders")
+        way_out = "put images into its class folders"
+        if data.source.lower().endswith(".csv"):
+            way_out = "its paths must be relative to its own folder"
+        raise InputError(f"{data.source} holds no readable images{first}; {way_out}")
     if len(data.class_names) < 2:
         raise InputError(
             f"{data.source} has one class only ({data.class_names[0]!r}); add a folder for a second class"
@@ -32,6 +36,8 @@ def check(data: Dataset) -> None:
     counts = data.counts()
     if counts.min() < 2:
         name, count = data.class_names[counts.argmin()], counts.min()
+        of_class = [item for item in data.skipped if name in Path(item.path).parts]
+        first = f" (the first skipped: {of_class[0].path}: {of_class[0].reason})" if of_class else ""
         raise InputError(
             f"class {name!r} has {count} readable image{'' if count == 1 else 's'}{first}; "
             f"add images until it has at least 2, or remove the class{_or_its_twin(data, name)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +89,9 @@ def _classes_of_splits(
         if _holds_pictures(other):
             train = next(path for path, split in splits.items() if split == "train")
             raise InputError(
-                f"{_shown(top.path)} holds both {_shown(train.name)}/ and {_shown(other.name)}/; keep only "
-                f"{OWN_NAMES} beside each other, or give classes:{_shown(top.path)} if each is a class"
+                f"{_shown(top.path)} holds both {_shown(train.name)}/ and {_shown(other.name)}/; if "
+                f"{_shown(other.name)}/ is a split, call it val or test, if not, move it elsewhere, "
+                f"or give classes:{_shown(top.path)} if each is a class"
             )
     part_of: dict[str, Path] = {}
     classes: list[tuple[Path, str | None]] = []
@@ -107,13 +109,15 @@ def _classes_of_splits(
             _tell_loose_files(part, listing)
             part = _look_into(part.folders[0])
         if part.folders:
+            if split == "train":
+                _refuse_a_folder_around_the_classes(part)
             _tell_loose_files(part, listing)
         elif split != "train":
             name, count = relative(str(path), top.path), len(part.pictures)
             held = f"{count:,} images without class folders" if count else "no class folders"
             listing.warnings.append(
-                f"{name}/ holds {held} and is not used as the {split} split, which is taken from the other "
-                "images; make class folders in it"
+                f"{name}/ holds {held} and is not used; make class folders in it to have it as the "
+                f"{split} split"
             )
         classes += [(entry, split) for entry in part.folders]
     if "train" in part_of and not any(split == "train" for _, split in classes):
@@ -172,6 +176,7 @@ def _refuse_what_is_no_class(top: _Folder, splits: dict[Path, str], to_train: bo
         held = _in_words([path.name for path in splits])
         others = [path for path in top.folders if path not in splits]
         if others:
+            _refuse_same_folders_in_each(top)
             raise InputError(
                 f"{folder} holds {held} beside {_shown(others[0].name)}/, which looks like a split beside "
                 f"classes; move the classes into train/, or give classes:{folder} if each is a class"
@@ -208,6 +213,11 @@ def _refuse_same_folders_in_each(top: _Folder) -> None:
         return
     folder, first = _shown(top.path), filled[0]
     same = _in_words([path.name for path in first.folders if look(path.name) in shared])
+    if _are_images_and_marks(path.name for inner in filled for path in inner.folders):
+        raise InputError(
+            f"the folders in {folder} hold {same} each, which look like images and their annotations; keep "
+            f"the images alone in them, or give classes:{folder} to use all that lies there"
+        )
     if all(split_of_folder(path.name) for inner in filled for path in inner.folders):
         raise InputError(
             f"the folders in {folder} hold {same} each, which look like splits within classes; put the "
@@ -233,12 +243,29 @@ def _in_words(names: list[str]) -> str:
 
 def _refuse_images_and_marks(top: _Folder, names: list[str], insist: str = "") -> None:
     """A folder of images and one of what was drawn on them, as for segmentation or detection."""
-    found = {re.sub(r"[\W_]+", "_", name.casefold()).strip("_") for name in names}
-    if found & _IMAGE_FOLDERS and found & _MARK_FOLDERS and found <= _IMAGE_FOLDERS | _MARK_FOLDERS:
+    if _are_images_and_marks(names):
         held = _in_words(sorted(set(names)))
         raise InputError(
             f"{held} in {_shown(top.path)} look like images and their annotations, not classes; make a "
             f"folder of images for each class, or a CSV file with path,label{_or_its_table(top)}{insist}"
+        )
+
+
+def _are_images_and_marks(names: Iterable[str]) -> bool:
+    found = {re.sub(r"[\W_]+", "_", name.casefold()).strip("_") for name in names}
+    return bool(found & _IMAGE_FOLDERS and found & _MARK_FOLDERS and found <= _IMAGE_FOLDERS | _MARK_FOLDERS)
+
+
+def _refuse_a_folder_around_the_classes(train: _Folder) -> None:
+    """train/data/cat: the classes lie one folder deeper in the split."""
+    if len(train.folders) > 1:
+        return
+    inner = _look_into(train.folders[0])
+    if len(inner.folders) > 1 and not inner.pictures:
+        held = listed([f"{_shown(path.name)}/" for path in inner.folders], 2)
+        raise InputError(
+            f"{_shown(train.path)} holds one folder only, so one class; the classes seem to lie deeper "
+            f"({held}): move them from {_shown(inner.path)} into {_shown(train.path)}, in each split"
         )
 
 

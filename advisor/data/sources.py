@@ -78,6 +78,7 @@ def load_test(source: str, progress: Callable[[int, int], None] | None = None) -
         data,
         splits=np.full(len(data), SPLITS.index("test")),
         given_splits=frozenset(("test",) if own else ()),
+        warnings=(*data.warnings, *long_images(data)),
     )
 
 

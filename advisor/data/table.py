@@ -141,13 +141,19 @@ class _Columns:
                     "or path,label,split, with commas between them"
                 )
             used = [known.index(name) for name in ("path", "label", "split") if name in known]
-            others = [at for at, name in enumerate(names) if name and at not in used]
+            others = [at for at in range(len(names)) if at not in used]
             values: dict[int, dict[str, None]] = {at: {} for at in others}
             for _, fields in rows if others else ():
                 if not _misfit(fields, len(names)):
                     for at, found in values.items():
                         if len(found) < _MOST_VALUES:
                             found.setdefault(fields[at].strip().casefold())
+        for at in [at for at in others if not names[at]]:
+            if any(values[at]):
+                names[at] = f"number {at + 1}"
+            else:  # commas at the end of each line
+                others.remove(at)
+                del values[at]
         split = known.index("split") if "split" in known else None
         flags: tuple[tuple[int, str], ...] = ()
         if split is None:
