@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -311,6 +312,18 @@ def test_a_long_header_is_read(tmp_path):
     np.testing.assert_allclose(left, RED, atol=20)
     np.testing.assert_allclose(right, BLUE, atol=20)
     assert images.measure(tmp_path / "edited.jpg") == (60, 40)
+
+
+@pytest.mark.parametrize("tag", ["t278", "t322"])
+@pytest.mark.parametrize("length", [-1e300, 0.5])
+def test_a_length_that_is_no_whole_number_is_refused(tag, length, tmp_path, monkeypatch):
+    """Its price would be negative, and then no memory be left for any later image."""
+    monkeypatch.setattr(images, "_memory", images._SharedMemory(1000))
+    tags = {"t322": 16, "t323": 16} if tag == "t322" else {}
+    content = image_bombs.tiff_file(40, 40, **{**tags, tag: (12, 1, struct.pack("<d", length))})
+    (tmp_path / "odd.tif").write_bytes(content)
+    with pytest.raises(images.UnreadableImage, match="where a length belongs"):
+        images.read(tmp_path / "odd.tif")
 
 
 def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):

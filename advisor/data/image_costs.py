@@ -192,13 +192,20 @@ def _piece_bytes(image: TiffImageFile) -> int:
     tags = image.tag_v2
     if decoder(image) != "libtiff":
         return 0
-    depths = tags.get(258, (1,))
-    samples = tags.get(277, 1)
+    depths = [_whole(depth) for depth in tags.get(258, (1,))]
+    samples = _whole(tags.get(277, 1))
     bits = max(
         32 if tags.get(262) == 6 else 0, sum(depths) if len(depths) == samples else max(depths) * samples
     )
     if 322 in tags or 323 in tags:
-        across, down = tags[322], tags[323]
+        across, down = _whole(tags[322]), _whole(tags[323])
     else:
-        across, down = tags[256], min(tags.get(278, tags[257]), tags[257])
+        across, down = tags[256], min(_whole(tags.get(278, tags[257])), tags[257])
     return 2 * across * down * bits // 8
+
+
+def _whole(value: object) -> int:
+    """A length in a tag, which may also be negative, have a fraction or be no number."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{value} where a length belongs")
+    return value
