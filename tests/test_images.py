@@ -326,6 +326,13 @@ def test_a_length_that_is_no_whole_number_is_refused(tag, length, tmp_path, monk
         images.read(tmp_path / "odd.tif")
 
 
+def test_a_reason_is_short_and_one_line(tmp_path):
+    content = image_bombs.tiff_file(40, 40, t278=(7, 3000, b"a profile\n" * 300))
+    (tmp_path / "profile.tif").write_bytes(content)
+    with pytest.raises(images.UnreadableImage, match=r"damaged header \(.{1,100}\)$"):
+        images.read(tmp_path / "profile.tif")
+
+
 def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "_memory", images._SharedMemory(1000))
     inside, most = [], []

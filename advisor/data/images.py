@@ -170,10 +170,15 @@ def _open(file: _PictureFile, long: bool) -> _Picture:
             raise UnreadableImage("HEIC cannot be read; convert it to JPEG") from None
         raise UnreadableImage("not an image, or of an unknown format") from None
     except OSError as error:
-        raise UnreadableImage(error.strerror or str(error)) from None
+        raise UnreadableImage(error.strerror or _short(error)) from None
     except Exception as error:  # Pillow's plug-ins raise nearly anything on hostile headers
-        raise UnreadableImage(f"damaged header ({error})") from None
+        raise UnreadableImage(f"damaged header ({_short(error)})") from None
     return _Picture(image, file, codestream)
+
+
+def _short(error: Exception) -> str:
+    """What an exception says, in one line: Pillow's may hold a piece of the file."""
+    return " ".join(str(error).split())[:100]
 
 
 def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
@@ -207,7 +212,7 @@ def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
         except image_costs.TooExpensive as error:
             raise UnreadableImage(str(error)) from None
         except Exception as error:  # as above: a decoder's errors are of many kinds
-            raise UnreadableImage(f"damaged or truncated ({error})") from None
+            raise UnreadableImage(f"damaged or truncated ({_short(error)})") from None
 
 
 _TURNS: dict[object, Image.Transpose] = {

@@ -175,7 +175,7 @@ class _Columns:
         if self.split is not None:
             word = fields[self.split].strip().casefold()
             if word and word not in SPLIT_WORDS:
-                raise InputError(f"{shown} line {line}: unknown split {word!r}; use {OWN_NAMES}")
+                raise InputError(f"{shown} line {line}: unknown split {word[:40]!r}; use {OWN_NAMES}")
             return SPLIT_WORDS.get(word)
         if not self.flags:
             return None
