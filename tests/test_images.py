@@ -393,6 +393,19 @@ def test_decode_all(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+NEGATIVE = b"{'descr': '|u1', 'fortran_order': False, 'shape': (-5, 8, 8, 3)}"
+
+
+@pytest.mark.parametrize("header", [b"", b"{[]: 1}", b"(", NEGATIVE, None])
+def test_damaged_pixels_are_decoded_again(header, tmp_path):
+    content = b"PK\3\4"
+    if header is not None:
+        content = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
+    halves().save(tmp_path / "1.png")
+    (tmp_path / "all.npy").write_bytes(content)
+    assert images.decode_all([str(tmp_path / "1.png")], 8, tmp_path / "all.npy").shape == (1, 8, 8, 3)
+
+
 SEEDS = [
     "plain.png",
     "plain.jpg",
