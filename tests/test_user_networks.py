@@ -91,6 +91,19 @@ def our_names_and_a_layer_used_twice() -> keras.Model:
     return keras.Model(image, layers.Dense(4, activation="softmax", name="predictions")(x), name="image")
 
 
+def names_of_another_backend() -> keras.Model:
+    image = layers.Input((32, 32, 3), name="ein Bild")
+    x = layers.Conv2D(8, 3, activation="relu", name="größe 1")(layers.Rescaling(1 / 255)(image))
+    x = layers.Conv2D(8, 3, activation="relu", name="gr__e_1")(x)
+    x = layers.GlobalAveragePooling2D(name="(mean)")(x)
+    return keras.Model(image, layers.Dense(4, activation="softmax", name="A, B")(x), name="mein Netz")
+
+
+def five_dimensions() -> keras.Model:
+    body = layers.Rescaling(1 / 255), layers.Reshape((4, 8, 32, 3)), layers.Conv3D(4, 3, activation="relu")
+    return sequential(layers.Input((32, 32, 3)), *body, layers.GlobalAveragePooling3D(), layers.Dense(4))
+
+
 def layer_used_twice_at_the_end() -> keras.Model:
     image = layers.Input((32, 32, 3))
     twice = layers.Conv2D(3, 3, padding="same", activation="relu")
@@ -107,13 +120,15 @@ NETWORKS = (
     attention,
     grey_with_our_names,
     our_names_and_a_layer_used_twice,
+    names_of_another_backend,
+    five_dimensions,
     layer_used_twice_at_the_end,
 )
 
 
 def saved(make, folder: Path) -> tuple[keras.Model, Path]:
     model = make()
-    file = folder / ("model.h5" if make is one_sigmoid_unit else "model.keras")
+    file = folder / ("model.h5" if make is one_sigmoid_unit else "my größe (1).keras")
     model.save(file)
     return model, file
 
@@ -128,14 +143,15 @@ def test_features_of_a_users_network(make, tmp_path):
     pixels = (
         np.random.default_rng(0).uniform(0, 255, (2, ours.image_size, ours.image_size, 3)).astype("float32")
     )
-    outputs = ours.features(ours.taps)(pixels)
+    outputs = ours.features(ours.taps).predict(pixels, verbose=0)  # in a graph, which takes fewer names
     outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
     assert [output.shape[0] for output in outputs] == [2] * len(ours.taps)
     if ours.classifier:
         kernel, bias = ours.classifier
         found = np.asarray(ours.model(pixels)) @ kernel + bias
         found = 1 / (1 + np.exp(-found)) if make is one_sigmoid_unit else found
-        found = found if make in (logits, grey_with_our_names, one_sigmoid_unit) else keras.ops.softmax(found)
+        without_softmax = (logits, five_dimensions, grey_with_our_names, one_sigmoid_unit)
+        found = found if make in without_softmax else keras.ops.softmax(found)
     else:
         found = ours.model(pixels)
     shown = (
@@ -145,6 +161,13 @@ def test_features_of_a_users_network(make, tmp_path):
     np.testing.assert_allclose(np.asarray(found), np.asarray(theirs(shown)), atol=near, rtol=near)
     again = clone(ours, "float32")
     again.features(again.taps)
+
+
+def test_scaling_by_operations_is_scaling(tmp_path):
+    image = layers.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3)(keras.applications.mobilenet_v2.preprocess_input(image))
+    keras.Model(image, layers.GlobalAveragePooling2D()(x)).save(file := tmp_path / "model.keras")
+    assert backbones.load(str(file)).notes == ()
 
 
 def test_a_layer_that_is_used_twice_is_no_place_to_cut(tmp_path):

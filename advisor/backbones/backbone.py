@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor.backbones.layer_names import free_name, layer_index
+from advisor.backbones.layer_names import free_name, graph_name, layer_index
 from advisor.errors import InputError
 from advisor.system import devices
 
@@ -80,7 +80,7 @@ class Backbone:
             name = free_name(f"{tap}_pooled", taken)
             taken.add(name)
             outputs.append(_pooled(self.model.get_layer(tap).output, name))
-        return keras.Model(self.model.inputs[0], outputs, name=self.name)
+        return keras.Model(self.model.inputs[0], outputs, name=graph_name(self.name))
 
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.
@@ -95,7 +95,8 @@ class Backbone:
         if len(self.model.layers[index]._inbound_nodes) > 1:
             raise InputError(f"{self.name} uses its layer {name!r} several times; cut at another one")
         below = {earlier.name for earlier in self.model.layers[:index]}
-        shallow = keras.Model(self.model.inputs[0], self.model.layers[index].output, name=self.name)
+        output = self.model.layers[index].output
+        shallow = keras.Model(self.model.inputs[0], output, name=graph_name(self.name))
         whole = name == self.taps[-1]
         return replace(
             self,
@@ -106,9 +107,11 @@ class Backbone:
 
 
 def _pooled(output, name: str):
-    """Average a feature map over its positions: [n, h, w, c] or [n, tokens, c] to [n, c]."""
+    """Average a feature map over its positions: [n, h, w, c], [n, tokens, c] or [n, d, h, w, c] to [n, c]."""
     from keras import layers
 
+    if len(output.shape) == 5:
+        return layers.GlobalAveragePooling3D(name=name)(output)
     if len(output.shape) == 4:
         return layers.GlobalAveragePooling2D(name=name)(output)
     if len(output.shape) == 3:

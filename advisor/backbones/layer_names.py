@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,15 @@ def layer_index(model: keras.Model, layer: str | int, shift: int = 0) -> int:
     if not -size <= index < size:
         raise InputError(f"no layer {index}: the network's layers are 0 ({names[shift]}) to {size - 1}")
     return index % size + shift
+
+
+def graph_name(name: str) -> str:
+    """Make a name one that TensorFlow takes in a graph: users' may have spaces and any letters.
+
+    >>> graph_name("my model (1)")
+    'my_model__1_'
+    """
+    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
 
 
 def free_name(name: str, taken: Iterable[str], prefix: str = "") -> str:

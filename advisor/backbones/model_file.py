@@ -9,7 +9,7 @@ import numpy as np
 
 from advisor.backbones.backbone import Backbone, fingerprint, source_of_weights
 from advisor.backbones.keras_file import check_outputs, load_safely
-from advisor.backbones.layer_names import free_name
+from advisor.backbones.layer_names import free_name, graph_name
 from advisor.backbones.nested_models import without_nested_models
 from advisor.backbones.taps import choose_taps
 from advisor.errors import InputError, one_line
@@ -25,6 +25,10 @@ DEFAULT_SIZE = 224
 # Weights that map red, green and blue to grey: ITU-R BT.601, as in Pillow's convert("L").
 _GREY = (0.299, 0.587, 0.114)
 _GREY_LAYERS = ("grey_weights", "grey_channels", "grey_sum", "grey_image")
+
+
+# Layers that scale pixels; the last ones are what preprocess_input becomes in a functional model.
+_SCALES = {"Rescaling", "Normalization", "BatchNormalization", "TrueDivide", "Divide", "Multiply"}
 
 
 def load(path: Path, image_size: int | None, random: bool) -> Backbone:
@@ -58,7 +62,7 @@ def load(path: Path, image_size: int | None, random: bool) -> Backbone:
     features, classifier = _without_classifier(whole)
     if features is image or features is pixels:
         raise InputError(f"{path} has no layers below its classifier; use another file")
-    model = keras.Model(image, features, name=path.stem)
+    model = keras.Model(image, features, name=graph_name(path.stem))
     _check_that_it_runs(model, size, path)
     return Backbone(
         name=path.name,
@@ -176,12 +180,12 @@ def _notes(model: keras.Model, path: Path, channels: int) -> tuple[str, ...]:
     if channels == 1:
         notes.append(f"{path.name} takes grey images: colours are turned into grey before it")
     kinds = []
-    for layer in model.layers:
-        if layer.name not in _GREY_LAYERS:
-            kinds.append(type(layer).__name__)
-        if layer.trainable_weights:
+    for operation in model.operations:
+        if operation.name not in _GREY_LAYERS:
+            kinds.append(type(operation).__name__)
+        if getattr(operation, "trainable_weights", None):
             break
-    if not {"Rescaling", "Normalization", "BatchNormalization"} & set(kinds):
+    if not _SCALES & set(kinds):
         notes.append(
             f"{path.name} does not scale pixels before its first weights, so it gets 0..255; "
             "if it was trained on 0..1, put a Rescaling layer in front and save it again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from advisor.backbones.layer_names import free_name
+from advisor.backbones.layer_names import free_name, graph_name
 
 if TYPE_CHECKING:
     import keras
@@ -17,8 +17,8 @@ def without_nested_models(
     """Copy `model`, with the layers of models nested in it in their place.
 
     A layer keeps its name unless another one has it already; then the nested model's name goes
-    before it. All layers of the copy are trainable, and compute in single precision: half precision is for
-    training on a GPU.
+    before it, and what TensorFlow takes in no name becomes an underscore. All layers of the copy are
+    trainable, and compute in single precision: half precision is for training on a GPU.
 
     Args:
         model: sequential or functional, with one input and one output.
@@ -46,7 +46,7 @@ def without_nested_models(
             return lambda tensors, **_: run(operation, tensors, f"{prefix}{operation.name}_")
         if id(operation) not in copies:
             config = operation.get_config()
-            config["name"] = free_name(operation.name, names, prefix)
+            config["name"] = free_name(graph_name(operation.name), names, graph_name(prefix))
             names.add(config["name"])
             if isinstance(operation, keras.layers.Layer):
                 config["dtype"] = "float32"
@@ -54,7 +54,7 @@ def without_nested_models(
         return copies[id(operation)][1]
 
     output = run(model, image if pixels is None else pixels, "")
-    copied = keras.Model(image, output, name=model.name)
+    copied = keras.Model(image, output, name=graph_name(model.name))
     for original, copy in copies.values():
         if isinstance(original, keras.layers.Layer) and (
             keep_weights or isinstance(original, keras.layers.Normalization)
