@@ -107,6 +107,12 @@ def test_a_mark_may_stand_in_the_place_of_escapes():
     assert legible(ACTING, "?") == "a?[2J?gpj.???1m?"
 
 
+def test_a_class_has_the_same_name_in_every_locale(strange_images):
+    program = "import sys; from advisor import dataset; print(ascii(dataset.load(sys.argv[1]).class_names))"
+    shown = b"('=\\xc4rger', 'blue', 'gr\\xfcn')\n"
+    assert [python(program, strange_images, **locale).stdout for locale in ({}, LOCALE_C)] == [shown] * 2
+
+
 def test_a_hostile_name_in_an_error_stays_on_its_line(refused):
     line = refused("recommend", ACTING + "\nadvisor: all is well")
     assert r"\x1b[2J\u202e" in line
@@ -296,9 +302,10 @@ def test_every_command_where_the_encoding_lacks_letters(strange_images, tmp_path
         assert all(line.startswith(OURS) for line in done.stderr.decode("latin-1").splitlines())
         return done.stdout
 
-    run = tmp_path / "run"
+    run = tmp_path / "Lauf für grün"
     recipe = ("--recipe", "feature_extraction", "--image-size", "32")
-    assert json.loads(ask("run", strange_images, *recipe, "--output", run, "--json"))["folder"] == str(run)
+    folder = json.loads(ask("run", strange_images, *recipe, "--output", run, "--json"))["folder"]
+    assert os.fsencode(folder) == os.fsencode(run)
     names = json.loads((run / "labels.json").read_text(encoding="utf-8"))
     assert sorted(names) == ["=Ärger", "blue", "grün"]
     path = os.fsencode(strange_images / "grün" / "@\u202eü.png")
@@ -311,4 +318,6 @@ def test_every_command_where_the_encoding_lacks_letters(strange_images, tmp_path
     assert "\u202e".encode() not in shown
     assert (b"gr\\xfcn" if environment is LOCALE_C else "grün".encode("cp1252")) in shown
     assert b"Accuracy" in ask("evaluate", run, strange_images)
-    ask("export", run, "--format", "tflite")
+    for format in ("tflite", "saved_model"):
+        ask("export", run, "--format", format)
+    assert (run / "saved_model").is_dir()

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from advisor.errors import InputError
+
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows Subsystem for Linux
 
 
@@ -128,3 +130,15 @@ def free_memory() -> int:
     import psutil
 
     return psutil.virtual_memory().available
+
+
+def name_for_tensorflow(path: Path) -> str:
+    """The name of a file or folder as TensorFlow takes it: in UTF-8 whatever the locale is.
+
+    Raises:
+        InputError: it is no UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"TensorFlow cannot write to {path}: the name is not UTF-8; rename it") from None

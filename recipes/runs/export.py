@@ -99,13 +99,13 @@ def _check_onnx() -> None:
 
 
 def _write_saved_model(model: keras.Model, path: Path) -> None:
-    model.export(path, format="tf_saved_model", verbose=False)
+    model.export(devices.name_for_tensorflow(path), format="tf_saved_model", verbose=False)
 
 
 def _saved_model(path: Path, pixels: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))  # its variables live as long as this name
+    loaded = tf.saved_model.load(devices.name_for_tensorflow(path))  # its variables live as long as this name
     return loaded.serve(tf.constant(pixels)).numpy()
 
 
@@ -118,7 +118,7 @@ def _write_tflite(model: keras.Model, path: Path) -> None:
 def _tflite(path: Path, pixels: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
-    interpreter = tf.lite.Interpreter(str(path))
+    interpreter = tf.lite.Interpreter(model_content=path.read_bytes())  # whatever its name is
     source = interpreter.get_input_details()[0]["index"]
     interpreter.resize_tensor_input(source, pixels.shape)
     interpreter.allocate_tensors()

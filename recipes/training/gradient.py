@@ -115,7 +115,7 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> None:
     import tensorflow as tf
 
     settings, model = job.settings, checkpoints.model
-    board = keras.callbacks.TensorBoard(str(job.folder / "logs"), write_graph=False)
+    board = keras.callbacks.TensorBoard(devices.name_for_tensorflow(job.folder / "logs"), write_graph=False)
     callbacks = [_callback(job, checkpoints), board]
     validation = seen.validation_batches()
     model.stop_training = checkpoints.is_patience_over()
