@@ -350,6 +350,7 @@ def text(name: str, content: bytes) -> None:
     KINDS[name] = lambda folder: write(folder, {**members(folder), "config.json": content})
 
 
+described("a_name_that_is_no_text", lambda d: layer(d, "conv")["config"].update(name="\ud800"))
 text("deep_lists", b"[" * 200_000)
 text("deep_objects", b'{"a":' * 200_000)
 text("description_is_a_number", b"7")
@@ -596,6 +597,11 @@ torch_zip("tensor_before_its_storage", tensor((10,), (1,), offset=-5))
 torch_zip("tensor_that_goes_backwards", tensor((10,), (-1,), offset=20))
 torch_zip("tensor_of_another_network", tensor((10, 10), (10, 1)))
 torch_zip("tensor_that_is_no_number", tensor((10,), (1,)), np.full(100, np.nan, "f4").tobytes())
+torch_zip(
+    "tensor_too_large_for_single_precision",
+    tensor((10,), (1,)).replace(b"FloatStorage", b"DoubleStorage"),
+    np.full(100, 1e300).tobytes(),
+)
 torch_zip("compressed_storage", tensor((10,), (1,)), b"\0" * 50_000_000, zipfile.ZIP_DEFLATED)
 torch_zip("description_that_is_no_pickle", b"<html>404</html>")
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from advisor import backbones
+from advisor.backbones import simple_cnn
 from advisor.backbones.applications import APPLICATIONS
 from advisor.backbones.backbone import fingerprint
 from advisor.backbones.catalogue import NETWORKS, catalogue
@@ -336,6 +337,16 @@ def test_unfit_weights_files(tmp_path):
     assert "no weights file" in refusal(backbones.load, "mobilenetv2", str(tmp_path / "none.h5"), 32)
 
 
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
+def test_weights_that_are_not_finite_are_refused(ending, tmp_path):
+    network = simple_cnn.SimpleCNN()
+    kernel = network.get_layer("block2_conv").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    file = tmp_path / f"nan{ending}"
+    (network.save_weights if ending == ".weights.h5" else network.save)(file)
+    assert f"{file} is damaged: weights of" in refusal(backbones.load, "simple_cnn", str(file))
+
+
 def test_simple_cnn():
     backbone = backbones.load("simple_cnn")
     assert (backbone.image_size, backbone.source, backbone.fixed_size) == (128, "none", False)
@@ -434,6 +445,13 @@ def test_resnet18_from_torchvision(tmp_path):
     del tensors["layer4.1.bn2.bias"]
     incomplete = torch_zip(tensors, tmp_path / "other.pth")
     assert "layer4.1.bn2.bias" in refusal(backbones.load, "resnet18", str(incomplete))
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 500), (3, 512, 1), (4, 512)])
+def test_a_classifier_of_another_shape_is_refused(shape, tmp_path):
+    tensors = {**resnet18_tensors(), "fc.weight": np.zeros(shape, "float32")}
+    file = torch_zip(tensors, tmp_path / "other.pth")
+    assert "its fc has another shape" in refusal(backbones.load, "resnet18", str(file))
 
 
 def test_hostile_pickles_leave_no_mark(tmp_path):

@@ -108,7 +108,9 @@ def test_a_mark_may_stand_in_the_place_of_escapes():
 
 
 def test_a_class_has_the_same_name_in_every_locale(strange_images):
-    program = "import sys; from advisor import dataset; print(ascii(dataset.load(sys.argv[1]).class_names))"
+    program = (
+        "import sys; from advisor.data import sources; print(ascii(sources.load(sys.argv[1]).class_names))"
+    )
     shown = b"('=\\xc4rger', 'blue', 'gr\\xfcn')\n"
     assert [python(program, strange_images, **locale).stdout for locale in ({}, LOCALE_C)] == [shown] * 2
 

@@ -25,7 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, refused
+from advisor.backbones.weights_file import (
+    MOST_DESCRIPTION,
+    check_archive,
+    check_finite,
+    check_weights,
+    refused,
+)
 from advisor.choices import LARGEST_IMAGE
 from advisor.errors import InputError, one_line
 
@@ -94,9 +100,7 @@ def load_safely(path: Path) -> keras.Model:
     for variable, value in values:
         if value is None:
             continue
-        numbers = np.asarray(value)
-        if numbers.dtype.kind == "f" and not np.isfinite(numbers.astype(np.float32)).all():
-            raise InputError(f"{path} is damaged: weights of {variable.path} are not finite; save it again")
+        check_finite(variable.path, value, path)
         variable.assign(value)
     return model
 
@@ -201,6 +205,7 @@ def _parsed(text: Any, path: Path) -> dict[str, Any]:
         )
     try:
         description = json.loads(text)
+        json.dumps(description, ensure_ascii=False).encode()  # fails for a name that is no text
     except RecursionError:
         raise InputError(f"{path} is damaged (its description is nested too deeply); save it again") from None
     except ValueError as error:

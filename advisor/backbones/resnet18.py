@@ -155,7 +155,13 @@ def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.nda
     if "fc.weight" not in tensors:
         return None
     kernel = tensors["fc.weight"].T
-    return kernel, tensors.get("fc.bias", np.zeros(kernel.shape[1], np.float32))
+    bias = tensors.get("fc.bias", np.zeros(kernel.shape[-1:], np.float32))
+    if kernel.shape != (512, *bias.shape):
+        raise InputError(
+            f"{path} is not a state dict of torchvision's ResNet18 (its fc has another shape); "
+            "use another file"
+        )
+    return kernel, bias
 
 
 def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -42,7 +42,8 @@ def read_weights(model: keras.Model, path: Path) -> None:
     """Fill `model` from a .weights.h5, a legacy .h5 or .hdf5, or the weights of a .keras file.
 
     Raises:
-        InputError: The file is missing, damaged, of another kind, or of another architecture.
+        InputError: The file is missing, damaged, of another kind, or of another architecture, or holds
+            numbers that are not finite.
     """
     check_weights_file(path)
     try:
@@ -54,6 +55,20 @@ def read_weights(model: keras.Model, path: Path) -> None:
         raise InputError(
             f"{path} does not hold the weights of {model.name} ({reason}); use another file"
         ) from error
+    for variable in model.variables:
+        check_finite(variable.path, variable.value, path)
+
+
+def check_finite(name: str, value: Any, path: Path) -> None:
+    """Refuse weights that are no numbers in single precision, in which we compute.
+
+    Raises:
+        InputError: They are not; the message names them.
+    """
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(value).astype(np.float32)).all()
+    if not finite:
+        raise InputError(f"{path} is damaged: weights of {name} are not finite; save it again")
 
 
 def check_weights_file(path: Path) -> None:
