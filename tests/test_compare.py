@@ -183,6 +183,18 @@ def test_what_ran_out_of_time_is_gone_on_with(capsys, tmp_path, textures, traine
     assert all(row["status"] == "finished" or row["status"].startswith("as ") for row in after)
 
 
+@pytest.mark.parametrize("content", ["", "[" * 100_000, "{}", '{"test": {"accuracy": "high"}}'])
+def test_a_damaged_run_in_a_comparison_is_named(content, capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--output", str(tmp_path / "out"))
+    compare(capsys, *arguments)
+    run = tmp_path / "out" / "feature_extraction"
+    (run / "metrics.json").write_text(content)
+    code, printed, said = leave(capsys, *arguments, "--resume")
+    assert (code, printed) == (2, "")
+    assert said.startswith(f"advisor: {run} is damaged: metrics.json ")
+    assert said.count("\n") == 1
+
+
 def test_each_recipe_is_told_with_its_own_settings(capsys, tmp_path, textures, trainer):
     out = tmp_path / "out"
     arguments = ("--image-size", "32", "--epochs", "2", "--baseline", "--output", str(out))
