@@ -333,6 +333,8 @@ def test_damaged_weights_are_trained_again(damage, name, keeper, tmp_path):
         "[ROW0]",
         "[TRUE]",
         "[MORE]",
+        "[ENDLESS]",
+        "[LONG]",
     ],
 )
 def test_a_damaged_history_is_trained_again(text, keeper, tmp_path):
@@ -341,6 +343,7 @@ def test_a_damaged_history_is_trained_again(text, keeper, tmp_path):
     keeper().add(row(1))
     rows = {f"ROW{epoch}": asdict(row(epoch)) for epoch in range(3)}
     rows |= {"TRUE": rows["ROW1"] | {"accuracy": True}, "MORE": rows["ROW1"] | {"more": 1}}
+    rows |= {"ENDLESS": rows["ROW1"] | {"seconds": float("inf")}, "LONG": rows["ROW1"] | {"loss": 10**350}}
     for name, value in rows.items():
         text = text.replace(name, json.dumps(value))
     hostile_runs.put(tmp_path / "checkpoints" / "state.json", text)

@@ -10,7 +10,7 @@ from typing import Any
 from advisor.system.storage import open_plain, replacing
 
 MOST_BYTES = 8_000_000  # enough for 50,000 classes; the shortest values take 24 times as much memory
-MOST_DIGITS = 400  # the largest number with a decimal point has 309
+MOST_DIGITS = 300  # the largest number with a decimal point has 309, and each can become one
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -28,7 +28,8 @@ PATIENCE_SHARE = 0.8
 STATE = "state.json"
 # Of a row of state.json, where an error may be infinite or not a number.
 ROW: dict[str, Any] = {
-    **dict.fromkeys((field.name for field in fields(Epoch)), float | int),
+    **dict.fromkeys((field.name for field in fields(Epoch)), float),
+    **dict.fromkeys(("loss", "validation_loss", "validation_brier"), float | int),  # may be infinite
     "epoch": (int, 0, 2**62),
     "phase": str,
 }
