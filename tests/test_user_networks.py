@@ -177,6 +177,13 @@ def test_a_layer_that_is_used_twice_is_no_place_to_cut(tmp_path):
         backbone.cut("features")
 
 
+def test_a_network_is_tried_as_it_is_used(tmp_path):
+    """Not as in training, in which this layer fails on two channels."""
+    parts = layers.Conv2D(2, 3), layers.RandomGrayscale(1.0), layers.Flatten(), layers.Dense(2)
+    sequential(layers.Input((32, 32, 3)), *parts).save(tmp_path / "random.keras")
+    assert backbones.load(str(tmp_path / "random.keras")).taps
+
+
 def test_a_network_that_gives_its_input_back_is_refused(tmp_path):
     image = layers.Input((32, 32, 3))
     keras.Model(image, image).save(file := tmp_path / "same.keras")

@@ -85,7 +85,7 @@ def _check_that_it_runs(model: keras.Model, size: int, path: Path) -> None:
         InputError: It could be put together, but gives no finite numbers.
     """
     try:
-        found = np.asarray(model(np.zeros((1, size, size, 3), np.float32)), np.float32)
+        found = np.asarray(model(np.zeros((1, size, size, 3), np.float32), training=False), np.float32)
     except Exception as error:  # of as many kinds as there are layers
         raise InputError(f"{path} cannot be run on an image ({one_line(error)}); save it again") from error
     if not np.isfinite(found).all():
