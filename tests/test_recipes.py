@@ -7,13 +7,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from advisor.advice import settings
 from advisor.cli import main
+from advisor.errors import InputError
 from benchmarks import ci
+from recipes.training import base_head
 from tests import made
 
 CONTRACT = {
@@ -307,3 +310,15 @@ def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
     opened = prediction.load(folder.path)
     (said,) = prediction.predict(opened, finished.test.paths[:1], lambda path, reason: None)
     np.testing.assert_allclose(said.probabilities, [10 / 40, 15 / 40, 15 / 40], atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[[], {}]", "[1, 2]", "7"])
+def test_base_labels_that_are_no_names_are_refused(text, tmp_path):
+    (tmp_path / "names.json").write_text(text)
+    job = SimpleNamespace(
+        settings=SimpleNamespace(base_labels=str(tmp_path / "names.json")),
+        backbone=SimpleNamespace(classifier=(np.zeros((3, 2)), np.zeros(2))),
+        data=SimpleNamespace(class_names=("a", "b")),
+    )
+    with pytest.raises(InputError, match="JSON list"):
+        base_head.from_base_labels(job)

@@ -25,13 +25,13 @@ def from_base_labels(job: Job) -> LinearHead:
     file = Path(job.settings.base_labels or "")
     try:
         names = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the class names in {file} ({error}); give a JSON list") from None
     classifier = job.backbone.classifier
     if classifier is None:
         raise InputError(f"{job.settings.backbone} has no classifier to start from; leave out --base-labels")
     kernel, bias = classifier
-    if not isinstance(names, list) or len(names) != len(bias):
+    if not isinstance(names, list) or len(names) != len(bias) or not all(isinstance(n, str) for n in names):
         raise InputError(f"{file} must be a JSON list of {len(bias)} class names, one for each output")
     unknown = sorted(set(job.data.class_names) - set(names))
     if unknown:
