@@ -14,8 +14,10 @@ from collections import OrderedDict
 from pathlib import Path
 from types import ModuleType
 
+import fuzzing
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from advisor import backbones
 from advisor.backbones import simple_cnn
@@ -478,6 +480,30 @@ def test_hostile_bundled_weights_leave_no_mark(tmp_path, monkeypatch):
     monkeypatch.setattr("advisor.backbones.efficientnet_lite0.weights_file", lambda: file)
     assert "SHA-256" in refusal(lambda: backbones.load(backbones.BUNDLED).model)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("part", ["archive/data.pkl", "the whole"])
+def test_any_torch_file_is_read_or_refused(part, tmp_path):
+    whole = torch_zip({"a.weight": np.ones((4, 6), "f4"), "a.bias": np.ones(4, "f4")}, tmp_path / "good.pth")
+    with zipfile.ZipFile(whole) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    file = tmp_path / "any.pth"
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(fuzzing.changed(members.get(part, whole.read_bytes())))
+    def check(content):
+        file.write_bytes(content)
+        if part in members:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, value in members.items():
+                    archive.writestr(name, content if name == part else value)
+        try:
+            tensors = read_state_dict(file)
+        except InputError:
+            return
+        assert all(np.isfinite(tensor).all() for tensor in tensors.values())
+
+    check()
 
 
 def test_damaged_torch_files(tmp_path):

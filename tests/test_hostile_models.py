@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import fuzzing
+import h5py
 import psutil
 import pytest
+from hypothesis import given, settings
 
 from advisor import backbones
 from advisor.errors import InputError
-from tests.hostile_models import KINDS, good
+from tests.hostile_models import KINDS, good, members, write
 
 MOST_MEMORY = 500_000_000
 
@@ -71,3 +76,38 @@ def test_a_hostile_model_file_is_refused_in_one_line(kind, shared):
     assert not (folder / "mark").exists()
     assert not os.path.exists("/tmp/evil")
     assert peak.grown < MOST_MEMORY
+
+
+def test_any_description_is_read_or_refused(shared):
+    content = members(shared / "x")
+    description = json.loads(content["config.json"])
+    older = shared / "any.h5"
+    older.write_bytes(good(shared / "x", ".h5").read_bytes())
+
+    @settings(max_examples=40, deadline=None, database=None)
+    @given(fuzzing.changed_json(description))
+    def check(changed):
+        load_or_refuse(write(shared, {**content, "config.json": json.dumps(changed).encode()}))
+        with h5py.File(older, "a") as file:
+            file.attrs["model_config"] = json.dumps(changed)
+        load_or_refuse(older)
+
+    check()
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_any_bytes_of_a_model_file_are_read_or_refused(ending, shared):
+    file = shared / f"bytes{ending}"
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(fuzzing.changed(good(shared / "x", ending).read_bytes()))
+    def check(content):
+        file.write_bytes(content)
+        load_or_refuse(file)
+
+    check()
+
+
+def load_or_refuse(file: Path) -> None:
+    with suppress(InputError):
+        backbones.load(str(file))

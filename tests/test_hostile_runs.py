@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import fuzzing
 import hostile_runs
 import pytest
+from hypothesis import given, settings
+
+from advisor.errors import InputError
+from recipes import prediction, run_folder
 
 # Gives each folder to one command; prints those that were not refused, or took more than 500 MB more memory.
 MEASURE = """
@@ -101,3 +107,25 @@ def test_no_run_folder_takes_much_memory(finished_run, tmp_path):
             timeout=120,
         )
         assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "labels.json", "neighbours.npz", "splits.csv"])
+def test_any_run_folder_is_read_or_refused(name, finished_run, tmp_path):
+    run = hostile_runs.make(finished_run, tmp_path / "runs", lambda run: None)
+    good = (finished_run / name).read_bytes()
+    contents = fuzzing.changed(good)
+    if name.endswith(".json"):
+        contents |= fuzzing.changed_json(json.loads(good)).map(lambda tree: json.dumps(tree).encode())
+
+    @settings(max_examples=150, deadline=None, database=None)
+    @given(contents)
+    def check(content):
+        hostile_runs.put(run / name, content)
+        try:
+            found = prediction.load(run)
+            run_folder.read_splits(run)
+        except InputError:
+            return
+        assert len(found.class_names) >= 2
+
+    check()

@@ -9,11 +9,11 @@ import threading
 import time
 from pathlib import Path
 
+import fuzzing
 import image_bombs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from advisor.data import codestreams, images
@@ -432,17 +432,10 @@ def fuzz(name: str, examples: int, folder: Path) -> None:
     """Bytes changed, cut out and put in at random: pixels, or a reason; never another error."""
     file = folder / name
     KINDS[name](file)
-    good = file.read_bytes()
-    changes = st.lists(
-        st.tuples(st.integers(0, len(good)), st.integers(0, 8), st.binary(max_size=8)), min_size=1, max_size=8
-    )
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(changes)
-    def check(edits):
-        content = bytearray(good)
-        for place, removed, added in edits:
-            content[place : place + removed] = added
+    @given(fuzzing.changed(file.read_bytes()))
+    def check(content):
         file.write_bytes(content)
         try:
             pixels = images.load_square(file, 16)
