@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from advisor.results import Prediction
 
 FORMATS = ("saved_model", "tflite", "onnx")
-FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 
 
 @screen.ours()
@@ -338,16 +337,10 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
     """
     if as_json and csv_file:
         raise click.UsageError("give either --json or --csv")
-    if csv_file not in (None, "-") and Path(csv_file).suffix.lower() != ".csv":
-        raise click.UsageError(
-            f"--csv {csv_file}: the file must end in .csv, so that no image is overwritten"
-        )
     if not images and sys.stdin.isatty():
         raise click.UsageError("name an image, a folder or - for standard input")
-    if csv_file not in (None, "-") and not Path(csv_file).absolute().parent.is_dir():
-        raise InputError(f"{Path(csv_file).parent} does not exist; make it, or choose another --csv")
-    if csv_file not in (None, "-") and Path(csv_file).is_dir():
-        raise InputError(f"{csv_file} is a folder; choose another --csv")
+    if csv_file not in (None, "-"):
+        _check_csv(Path(csv_file))
     from advisor.report import prediction_tables
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
@@ -392,6 +385,16 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
             f"images unlike those that the run was trained on: {unlike:,} of "
             f"{len(paths) - len(skipped):,}; do not trust their classes"
         )
+
+
+def _check_csv(file: Path) -> None:
+    """Answer at once where a table cannot be written."""
+    if file.suffix.lower() != ".csv":
+        raise click.UsageError(f"--csv {file}: the file must end in .csv, so that no image is overwritten")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{file.parent} does not exist; make it, or choose another --csv")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; choose another --csv")
 
 
 def _from_the_first(
@@ -494,9 +497,39 @@ def backbones(as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": 1, "backbones": [asdict(row) for row in rows]}))
     else:
-        from advisor.report import terminal
+        from advisor.report.backbone_table import print_backbones
 
-        terminal.print_backbones(rows)
+        print_backbones(rows)
+
+
+@command_line.command()
+@click.argument("action", type=click.Choice(("clear",)), required=False, metavar="[clear]")
+@_options("json")
+def cache(action: str | None, as_json: bool) -> None:
+    """Tell where the cache is, how large it is and what it holds; or clear it.
+
+    What a running command uses stays. $ADVISOR_CACHE puts the cache elsewhere.
+
+    \b
+    Example: advisor cache
+    Example: advisor cache clear
+    """
+    from advisor.system import cache
+
+    if action == "clear":
+        cache.clear()
+    told = cache.summary()
+    if as_json:
+        print(json.dumps(told))
+        return
+    screen.say(f"The cache is {told['folder']}")
+    screen.say(f"It holds {told['bytes'] / 1e6:,.1f} MB and may hold {told['most_bytes'] / 1e6:,.0f} MB.\n")
+    screen.say(f"{'':20}{'number':>8}{'MB':>12}  last used")
+    for row in told["kinds"]:
+        used = "-" if row["last_used"] is None else row["last_used"].replace("T", " ")[:16]
+        screen.say(f"{row['kind']:20}{row['number']:>8,}{row['bytes'] / 1e6:>12,.1f}  {used}")
+    if action == "clear" and told["bytes"]:
+        screen.tell("what is left is used by a command that is running")
 
 
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
@@ -538,6 +571,8 @@ def _name_of(data: str) -> str:
 
 def _free_folder(data: str, recipe: str, resume: bool) -> Path:
     """runs/NAME-RECIPE, or with -2, -3 ... behind it where that is taken."""
+    from recipes.runs.run_folder import FINISHED
+
     name = f"{_name_of(data)}-{recipe}"
     folder, number = Path("runs") / name, 1
     while True:

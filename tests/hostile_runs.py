@@ -473,6 +473,13 @@ def _(run: Path) -> None:
     model(run, lambda image, pooled: layers.Dense(3, bias_initializer="ones")(pooled))
 
 
+@kind(OF_MODELS, "model.keras cannot be run")
+def _(run: Path) -> None:
+    from keras import layers
+
+    model(run, lambda image, pooled: layers.Dense(3, "softmax")(layers.Rescaling("words")(pooled)))
+
+
 @kind(OF_MODELS, "model.keras gives maps")
 def _(run: Path) -> None:
     from keras import layers

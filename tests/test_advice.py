@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 
+import made_up
 import numpy as np
 import pytest
 
@@ -19,7 +20,6 @@ from advisor.evidence.embedding import Features
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
 from advisor.evidence.signed_root import signed_root
 from benchmarks import ci
-from tests import made
 
 
 def recommend(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -155,7 +155,8 @@ def test_measurements_decide_where_all_is_solved_or_training_can_be_judged(
     place, probes = place_of(name), probes_of(last, together)
     decision = rule.decide(place, probes, validated_on)
     assert decision.recipe == recipe
-    reasons = rationale.rows(made.evidence(probes, validation=validated_on), place, decision)
+    data = made_up.summary(splits={"train": 160, "validation": validated_on, "test": 20})
+    reasons = rationale.rows(replace(made_up.evidence(data), probes=probes), place, decision)
     assert ("Evidence" in [row.factor for row in reasons]) == (recipe != rule.RECIPE[name])
 
 

@@ -7,15 +7,21 @@ import json
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from advisor import backbones
-from advisor.backbones.catalogue import APPLICATIONS, catalogue
+from advisor.backbones.applications import APPLICATIONS
+from advisor.backbones.backbone import fingerprint
+from advisor.backbones.catalogue import NETWORKS, catalogue
+from advisor.backbones.row import Row
 from advisor.backbones.torch_weights import read_state_dict
 from advisor.errors import InputError
 
@@ -37,6 +43,77 @@ def refusal(call, *arguments, **options) -> str:
     assert message
     assert "\n" not in message
     return message
+
+
+# The catalogue
+
+
+def smallest_network() -> ModuleType:
+    """All that the file of a network holds: a row and a loader, here of one convolution on scaled pixels."""
+
+    def load(weights: Path | None, image_size: int | None, random: bool) -> backbones.Backbone:
+        image = keras.Input((None, None, 3))
+        pixels = layers.Rescaling(1 / 255, name="scale")(image)
+        model = keras.Model(image, layers.Conv2D(8, 3, strides=2, name="only")(pixels))
+        return backbones.Backbone(
+            name="smallest",
+            build=lambda: model,
+            taps=("scale", "only"),
+            image_size=file.ROW.checked_size(image_size),
+            fixed_size=False,
+            source="nothing but a test",
+            fingerprint=fingerprint(model),
+        )
+
+    file = ModuleType("smallest_network")
+    file.ROW = Row(
+        name="smallest",
+        image_size=32,
+        minimum_size=8,
+        parameters=0.1,
+        top1=None,
+        source="",
+        licence="",
+        ready=True,
+        weights="bundled",
+    )
+    file.load = load
+    return file
+
+
+def test_a_new_network_is_one_file_and_one_row(monkeypatch, capsys):
+    """Listed, it is in the table and can be measured; nothing else needs to know it."""
+    from advisor.cli import main
+
+    def answer(*arguments: str) -> dict:
+        with pytest.raises(SystemExit) as end:
+            main([*arguments, "--json"])
+        assert end.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    monkeypatch.setitem(sys.modules, "smallest_network", smallest_network())
+    monkeypatch.setattr("advisor.backbones.catalogue.NETWORKS", (*NETWORKS, "smallest_network"))
+    assert "smallest" in [row["name"] for row in answer("backbones")["backbones"]]
+    advice = answer("recommend", "sklearn:digits", "--backbone", "smallest", "--sample", "60")
+    assert advice["settings"]["backbone"] == "smallest"
+    assert advice["settings"]["image_size"] == 32
+    assert "smallest" in refusal(backbones.load, "smalest")
+
+
+def test_the_table_needs_no_library():
+    program = (
+        "import sys; from advisor.backbones.catalogue import catalogue; catalogue(); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"numpy", "h5py", "keras", "tensorflow"} & set(done.stdout.split())
+
+
+def test_the_files_of_networks_keep_what_their_rows_say():
+    rows = {row.name: row for row in catalogue()}
+    assert next(iter(rows)) == backbones.BUNDLED
+    for name, random in ((backbones.BUNDLED, False), ("simple_cnn", False), ("resnet18", True)):
+        backbone = backbones.load(name, random=random)
+        assert (backbone.name, backbone.image_size) == (name, rows[name].image_size)
 
 
 # The bundled backbone

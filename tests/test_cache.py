@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from advisor import backbones
+from advisor.advice import plan
+from advisor.cli import main
 from advisor.data import packaged, sources
 from advisor.errors import InputError
-from advisor.evidence import embedding
+from advisor.evidence import embedding, feature_cache
+from advisor.system import cache as contents_of_cache
 from advisor.system import storage
 
 
@@ -67,6 +78,12 @@ def test_a_folder_of_another_user_is_refused(cache, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(InputError, match="it belongs to another user"):
         storage.cache_folder()
+
+
+def test_the_folder_is_where_the_system_wants_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("ADVISOR_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert storage.cache_folder() == tmp_path / "transfer-advisor"
 
 
 @pytest.fixture
@@ -188,94 +205,315 @@ def test_a_damaged_flat_buffer_is_made_anew(damage, embed, cache):
     assert hashlib.sha256(kept[32:]).digest() == kept[:32]
 
 
-def table_of(change):
-    """Damage that goes by way of the table, with its columns."""
+def rows_of(file: Path) -> int:
+    with closing(sqlite3.connect(file)) as base:
+        return base.execute("SELECT count(*) FROM features").fetchone()[0]
+
+
+def by(*commands: str):
+    """Damage that goes by way of the database."""
 
     def damage(file: Path) -> None:
-        table = change(np.load(file))
-        file.unlink()
-        with file.open("wb") as out:
-            np.save(out, table)
+        with closing(sqlite3.connect(file)) as base, base:
+            for command in commands:
+                base.execute(command)
 
     return damage
 
 
-def retyped(**types):
-    def change(table: np.ndarray) -> np.ndarray:
-        names = [(name, types.get(name, table.dtype[name])) for name in table.dtype.names]
-        made = np.zeros(len(table), names)
-        made["key"] = table["key"]
-        return made
+def bytewise(change):
+    """Damage that knows nothing of the database."""
 
-    return table_of(change)
+    def damage(file: Path) -> None:
+        file.write_bytes(change(file.read_bytes()))
+
+    return damage
 
 
 def set_to(value: float):
-    def change(table: np.ndarray) -> np.ndarray:
-        table = table.copy()
-        table[table.dtype.names[2]][1] = value
-        return table
+    """The first number of each row, with the right checksum."""
 
-    return table_of(change)
+    def damage(file: Path) -> None:
+        with closing(sqlite3.connect(file)) as base, base:
+            for path, identity, widths, row in base.execute(
+                "SELECT path, identity, widths, row FROM features"
+            ).fetchall():
+                row = row[:608] + np.float32(value).tobytes() + row[612:]
+                check = feature_cache._checksum(path, identity, widths, row)
+                base.execute("UPDATE features SET row = ?, checksum = ? WHERE path = ?", (row, check, path))
+
+    return damage
+
+
+def anew(*commands: str):
+    """A database of somebody else's in the place of ours."""
+
+    def damage(file: Path) -> None:
+        file.unlink()
+        by(*commands)(file)
+
+    return damage
 
 
 def zipped(file: Path) -> None:
-    table = np.load(file)
-    file.unlink()
     with file.open("wb") as out:
-        np.savez(out, table)
+        np.savez(out, np.zeros(3))
 
 
-def with_bits_flipped(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[-5000] ^= 1
-    file.write_bytes(content)
+def with_a_journal_of_nothing(file: Path) -> None:
+    Path(f"{file}-journal").write_bytes(b"nothing" * 1000)
 
 
-def with_a_header_of_brackets(file: Path) -> None:
-    header = b"(" * 5000
-    file.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header)
-
-
-def rows_shuffled(table: np.ndarray) -> np.ndarray:
-    table = table.copy()
-    table["key"] = table["key"][::-1]
-    return table
-
-
-TABLES = {
-    "flipped bits": with_bits_flipped,
+DATABASES = {
+    "emptied": bytewise(emptied),
+    "half": bytewise(cut),
+    "a header alone": bytewise(lambda content: content[:100]),
+    "text": bytewise(text),
+    "longer": bytewise(longer),
+    "flipped bits": bytewise(lambda content: content[:-3000] + b"Z" + content[-2999:]),
+    "flipped everywhere": bytewise(changed_in_400_places),
+    "a damaged schema": bytewise(lambda content: content.replace(b"CREATE TABLE", b"CREATE TABEL")),
+    "zipped": zipped,
+    "a journal of nothing": with_a_journal_of_nothing,
+    "no rows": by("DELETE FROM features"),
+    "no table": by("DROP TABLE features"),
+    "another table": anew("CREATE TABLE other (a)"),
+    "other columns": anew("CREATE TABLE features (a, b)"),
+    "a view": anew("CREATE TABLE other (a)", "CREATE VIEW features AS SELECT a FROM other"),
+    "columns that want numbers": anew(
+        "CREATE TABLE features (path BLOB PRIMARY KEY, identity BLOB, widths INTEGER CHECK (widths < 'a'), "
+        "checksum INTEGER, row BLOB)"
+    ),
+    "text for rows": by("UPDATE features SET row = 'text'"),
+    "text that is no UTF-8": by("UPDATE features SET row = CAST(x'ff80' AS TEXT)"),
+    "numbers for rows": by("UPDATE features SET row = 3"),
+    "nothing for rows": by("UPDATE features SET row = NULL, checksum = NULL"),
+    "shorter rows": by("UPDATE features SET row = x'00'"),
+    "another width": by("UPDATE features SET widths = x'33'"),
+    "no width": by("UPDATE features SET widths = NULL"),
+    "keys of other rows": by(
+        "UPDATE features SET path = path || 'x'",
+        "UPDATE features SET path = replace(path, '1.pngx', '2.png')",
+    ),
     "not a number": set_to(np.nan),
     "infinite": set_to(np.inf),
-    "other finite numbers": set_to(0.25),
-    "another width": lambda file: retyped(**{first_tap(file): (np.float32, (3,))})(file),
-    "a width of one number": lambda file: retyped(**{first_tap(file): np.float32})(file),
-    "maps": lambda file: retyped(**{first_tap(file): (np.float32, (2, 2))})(file),
-    "another precision": lambda file: retyped(**{first_tap(file): (np.float64, (16,))})(file),
-    "text": lambda file: retyped(**{first_tap(file): "U8"})(file),
-    "longer keys": retyped(key="S64"),
-    "smaller thumbnails": retyped(thumbnail=(np.uint8, (8, 8))),
-    "two dimensions": table_of(lambda table: table.reshape(2, -1)),
-    "no rows": table_of(lambda table: table[:0]),
-    "no columns": table_of(lambda table: np.zeros(4)),
-    "no dimensions": table_of(lambda table: table[0]),
-    "keys of other rows": table_of(rows_shuffled),
-    "zipped": zipped,
-    "brackets": with_a_header_of_brackets,
 }
 
 
-def first_tap(file: Path) -> str:
-    return np.load(file, mmap_mode="r").dtype.names[2]
-
-
-@pytest.mark.parametrize("damage", TABLES)
-def test_a_damaged_table_is_computed_again(damage, embed, cache):
+@pytest.mark.parametrize("damage", DATABASES)
+def test_a_damaged_database_is_computed_again(damage, embed, cache):
     before = embed(6)
-    TABLES[damage](only(cache / "features"))
-    np.testing.assert_array_equal(embed(4), before[:4])  # some of what the table claims to know
+    DATABASES[damage](only(cache / "features"))
+    np.testing.assert_array_equal(embed(4), before[:4])  # some of what the database claims to know
     np.testing.assert_array_equal(embed(6), before)
-    assert only(cache / "features").stat().st_size > 0
+    assert rows_of(only(cache / "features")) >= 6
+    with closing(sqlite3.connect(only(cache / "features"))) as base:
+        assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_digest_of_each_file_comes_along(embed, cache, tmp_path):
+    data = sources.load(str(tmp_path / "data"))
+    Path(data.paths[2]).write_bytes(b"no image")
+    for _ in range(2):  # computed, then from the cache
+        embedded = embedding.embed(backbones.load("simple_cnn"), data, np.arange(5), 32)
+        assert embedded.positions.tolist() == [0, 1, 3, 4]
+        assert [row.tobytes().hex() for row in embedded.contents] == [
+            hashlib.sha256(Path(data.paths[i]).read_bytes()).hexdigest() for i in embedded.positions
+        ]
+        assert embedded.take(np.array([2])).contents.tolist() == [embedded.contents[2].tolist()]
+        assert [skipped.path for skipped in embedded.unreadable] == [data.paths[2]]
+
+
+# What adds rows 0 to 9, or the numbers given, of 20 to a cache; `$ADVISOR_CACHE` says where.
+ADDING = """
+import os, signal, sys
+import numpy as np
+from advisor.evidence.feature_cache import FeatureCache, Rows
+
+def cache():
+    return FeatureCache("key", [f"{n}.png" for n in range(20)], ["identity"] * 20)
+
+def add(start, stop):
+    rows = Rows(np.arange(start, stop))
+    count = stop - start
+    values = np.arange(start, stop, dtype=np.float32)[:, None].repeat(2256, axis=1)
+    small, contents = np.zeros((count, 24, 24), np.uint8), np.zeros((count, 32), np.uint8)
+    rows.put(np.arange(count), (256, 2000), values, small, contents)
+    cache().add(rows, range(count))
+"""
+
+
+def adding() -> dict:
+    """`cache` and `add` of `ADDING`, for this process."""
+    names: dict = {}
+    exec(ADDING, names)
+    return names
+
+
+def start(code: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_processes_that_add_at_once_lose_no_row(cache):
+    both = [start(f"{ADDING}\nfor n in range({first}, 20, 2): add(n, n + 1)") for first in (0, 1)]
+    assert [process.wait() for process in both] == [0, 0]
+    rows = adding()["cache"]().read(np.arange(20))
+    assert rows.known.all()
+    assert rows.widths == (256, 2000)
+    assert (rows.values == np.arange(20)[:, None]).all()
+
+
+def test_a_process_that_is_killed_while_it_adds_leaves_what_was_there(cache):
+    names = adding()
+    names["add"](0, 10)
+    killing = "FeatureCache._forget_others = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+    assert start(f"{ADDING}\n{killing}\nadd(5, 20)").wait() == -signal.SIGKILL
+    assert names["cache"]().read(np.arange(20)).known.tolist() == [True] * 10 + [False] * 10
+    names["add"](10, 20)
+    assert names["cache"]().read(np.arange(20)).known.all()
+
+
+def test_the_oldest_rows_of_other_images_go(cache, monkeypatch):
+    monkeypatch.setattr(feature_cache, "OTHERS_KEPT", 3)
+    names = adding()
+    names["add"](0, 10)
+    narrower = feature_cache.FeatureCache("key", ["10.png", "0.png"], ["identity"] * 2)
+    rows = feature_cache.Rows(np.array([0]))
+    whole = names["cache"]().read(np.array([1]))
+    rows.put(np.array([0]), whole.widths, whole.values, whole.thumbnails, whole.contents)
+    narrower.add(rows, [0])
+    known = names["cache"]().read(np.arange(20)).known
+    assert np.flatnonzero(known).tolist() == [0, 7, 8, 9, 10]
+
+
+def test_a_database_that_another_holds_is_told_not_thrown_away(cache, monkeypatch):
+    monkeypatch.setattr(feature_cache, "WAIT_SECONDS", 0.1)
+    names = adding()
+    names["add"](0, 2)
+    with closing(sqlite3.connect(names["cache"]().file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match="database is locked") as refused:
+            names["add"](2, 4)
+    assert refused.value.filename == str(names["cache"]().file)
+    assert names["cache"]().read(np.arange(4)).known.tolist() == [True, True, False, False]
+
+
+# ---------------------------------------------------------------------------------------------------
+# How large it is
+
+
+@pytest.fixture
+def filled(cache) -> dict[str, Path]:
+    """Three entries of 1,000 bytes, from the least to the most recently used, and files of the user's."""
+    found = {
+        "features": cache / "features" / "abc.sqlite",
+        "network": cache / "litert" / "def.checked",
+        "data": cache / "data" / "tfds-small-1.0.1",
+    }
+    storage.cache_folder()
+    for number, path in enumerate(found.values()):
+        file = path / "a" / "1.png" if path.name.startswith("tfds") else path
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(1000))
+        os.utime(path, (number, number))
+    (cache / "data" / "mine").mkdir()
+    for mine in ("notes.txt", "data/mine/1.png", "features/mine.csv"):
+        (cache / mine).write_bytes(bytes(5000))
+    return found
+
+
+USING = "from pathlib import Path; from advisor.system import cache; cache.use(Path({!r}))"
+
+
+def there(filled: dict[str, Path]) -> set[str]:
+    return {name for name, path in filled.items() if path.exists()}
+
+
+@pytest.mark.parametrize(
+    ("most", "left"),
+    [(3000, {"features", "network", "data"}), (2999, {"network", "data"}), (1500, {"data"}), (0, set())],
+)
+def test_the_least_recently_used_go_first(filled, monkeypatch, most, left):
+    monkeypatch.setattr(contents_of_cache, "MOST_BYTES", most)
+    contents_of_cache.trim()
+    assert there(filled) == left
+
+
+def test_what_is_used_becomes_the_latest(filled, monkeypatch):
+    used = start(USING.format(str(filled["features"])))
+    assert used.wait() == 0
+    monkeypatch.setattr(contents_of_cache, "MOST_BYTES", 1000)
+    contents_of_cache.trim()
+    assert there(filled) == {"features"}
+
+
+def test_half_of_what_would_be_free_is_the_bound(filled, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1200))
+    contents_of_cache.trim()
+    assert there(filled) == {"network", "data"}
+
+
+@pytest.mark.parametrize("name", ["features", "network", "data"])
+def test_what_a_running_command_uses_stays(filled, name, capsys):
+    """And goes when that command has been killed."""
+    running = start(USING.format(str(filled[name])) + "; print('ready', flush=True); input()")
+    assert running.stdout.readline() == "ready\n"
+    unfinished = filled[name].with_name(f".{filled[name].stem}-abcdefgh{filled[name].suffix}")
+    if name != "features":  # SQLite has no such names
+        unfinished.touch()
+    assert clear(capsys) == "advisor: what is left is used by a command that is running\n"
+    assert there(filled) == {name}
+    assert unfinished.exists() == (name != "features")
+    running.kill()
+    running.wait()
+    assert clear(capsys) == ""
+    assert there(filled) == set()
+    assert not unfinished.exists()
+
+
+def clear(capsys) -> str:
+    """`advisor cache clear`; what it says on standard error."""
+    with pytest.raises(SystemExit) as end:
+        main(["cache", "clear"])
+    assert end.value.code == 0
+    return capsys.readouterr().err
+
+
+def test_clearing_leaves_files_of_others(filled, cache, capsys):
+    Path(f"{filled['features']}-journal").touch()
+    assert clear(capsys) == ""
+    left = {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()}
+    assert left == {"notes.txt", "data/mine/1.png", "features/mine.csv", "in-use/all"}
+
+
+def test_the_cache_is_told(filled, cache, capsys):
+    with pytest.raises(SystemExit):
+        main(["cache"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"The cache is {cache}"
+    assert lines[1].startswith("It holds 0.0 MB and may hold ")
+    assert all(len(line) <= 80 for line in lines[1:])
+    assert [line.split()[-5] for line in lines[4:7]] == ["features", "LiteRT", "sets"]
+    with pytest.raises(SystemExit):
+        main(["cache", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["schema"], told["folder"], told["bytes"]) == (1, str(cache), 3000)
+    assert [(row["kind"], row["number"], row["bytes"]) for row in told["kinds"]] == [
+        ("features", 1, 1000),
+        ("networks for LiteRT", 1, 1000),
+        ("data sets", 1, 1000),
+        ("measured speed", 0, 0),
+    ]
+
+
+def test_the_cache_of_a_command_is_told(embed, cache, capsys):
+    embed(3)
+    with pytest.raises(SystemExit):
+        main(["cache", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [row["number"] for row in told["kinds"]] == [1, 1, 0, 0]
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -309,8 +547,6 @@ def turned_into_a_file(folder: Path) -> None:
     "damage", [half_deleted, cut_off, joined_by_others, listed_by_nobody, turned_into_a_file]
 )
 def test_a_damaged_data_set_is_written_again(damage, cache, monkeypatch):
-    from types import SimpleNamespace
-
     few = SimpleNamespace(target=np.arange(40) % 10, images=np.arange(40 * 64).reshape(40, 8, 8) % 17)
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda: few)
     folder = packaged.write_digits()
@@ -322,6 +558,19 @@ def test_a_damaged_data_set_is_written_again(damage, cache, monkeypatch):
         file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()
     }
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-    written = folder.stat().st_mtime_ns
+    written = folder.stat().st_ino
     packaged.write_digits()
-    assert folder.stat().st_mtime_ns == written
+    assert folder.stat().st_ino == written
+
+
+# ---------------------------------------------------------------------------------------------------
+# The speed of the machine
+
+
+@pytest.mark.parametrize("content", ["", "fast", "nan", "inf", "0", "-5", "1e-300"])
+def test_a_damaged_speed_is_measured_again(cache, content):
+    file = storage.cache_folder() / "gigaflops.txt"
+    file.write_text(content)
+    measured = plan.matrix_gflops()
+    assert 0.01 < measured < 1e6
+    assert float(file.read_text()) == measured

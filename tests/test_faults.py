@@ -4,9 +4,11 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from advisor import backbones
 from advisor.cli import main
 from advisor.data import images, sources
 from advisor.evidence import embedding
+from advisor.evidence.feature_cache import FeatureCache
 from advisor.system.progress import Bars
 
 
@@ -193,6 +196,11 @@ def cached(tmp_path) -> Path:
     return file
 
 
+def rows_cached(tmp_path) -> int:
+    with closing(sqlite3.connect(cached(tmp_path))) as base:
+        return base.execute("SELECT count(*) FROM features").fetchone()[0]
+
+
 def damage_by_half(file):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
@@ -202,11 +210,13 @@ def damage_by_text(file):
 
 
 def damage_by_other_array(file):
-    np.save(file, np.zeros(3))
+    with file.open("wb") as out:
+        np.save(out, np.zeros(3))
 
 
 def damage_by_pickle(file):
-    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with file.open("wb") as out:
+        np.save(out, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
 def damage_by_nothing_left(file):
@@ -221,46 +231,46 @@ def test_damaged_cache_is_computed_again(damage, embed, tmp_path):
     before = embed(6)
     damage(cached(tmp_path))
     np.testing.assert_array_equal(embed(6), before)
-    assert len(np.load(cached(tmp_path))) == 6
+    assert rows_cached(tmp_path) == 6
 
 
 def test_cache_grows_and_forgets_changed_files(embed, data, tmp_path):
     before = embed(3)
     np.testing.assert_array_equal(embed(5)[:3], before)
-    assert len(np.load(cached(tmp_path))) == 5
+    assert rows_cached(tmp_path) == 5
     first = Path(sources.load(str(data)).paths[0])
     Image.new("RGB", (32, 32), "red").save(first)
     assert (embed(5)[0] != before[0]).any()
-    assert len(np.load(cached(tmp_path))) == 5
+    assert rows_cached(tmp_path) == 5
 
 
 def test_other_command_takes_the_cache_file_in_between(embed, tmp_path, monkeypatch):
     """Its rows replace ours right after we wrote them: ours still come back."""
     theirs = embed(2)
     other = cached(tmp_path).read_bytes()
-    add = embedding._Cache.add
+    add = FeatureCache.add
 
-    def add_and_lose(self, keys, values):
-        add(self, keys, values)
+    def add_and_lose(self, rows, at):
+        add(self, rows, at)
         self.file.with_suffix(".new").write_bytes(other)
         os.replace(self.file.with_suffix(".new"), self.file)
 
-    monkeypatch.setattr(embedding._Cache, "add", add_and_lose)
+    monkeypatch.setattr(FeatureCache, "add", add_and_lose)
     np.testing.assert_array_equal(embed(6)[:2], theirs)
 
 
 def test_other_command_loses_rows_that_are_still_needed(embed, tmp_path, monkeypatch):
     """What was in the file when we started is gone from it when we add to it."""
     embed(2)
-    add = embedding._Cache.add
+    add = FeatureCache.add
 
-    def lose_and_add(self, keys, values):
+    def lose_and_add(self, rows, at):
         self.file.unlink()
-        add(self, keys, values)
+        add(self, rows, at)
 
-    monkeypatch.setattr(embedding._Cache, "add", lose_and_add)
+    monkeypatch.setattr(FeatureCache, "add", lose_and_add)
     assert len(embed(6)) == 6
-    assert len(np.load(cached(tmp_path))) == 6
+    assert rows_cached(tmp_path) == 6
 
 
 def test_two_lists_of_images_in_one_folder_share_a_cache(data, tmp_path, monkeypatch):
@@ -271,7 +281,7 @@ def test_two_lists_of_images_in_one_folder_share_a_cache(data, tmp_path, monkeyp
     computed = []
     embedding.embed(backbone, whole, np.arange(8), 32, lambda done, total: computed.append(total))
     assert computed == [1]
-    assert len(np.load(cached(tmp_path))) == 8
+    assert rows_cached(tmp_path) == 8
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -73,8 +73,17 @@ def test_damaged_splits_are_refused(damage, finished_run, tmp_path, refused):
 @pytest.mark.parametrize("damage", hostile_runs.OF_MODELS)
 def test_a_model_that_does_not_fit_is_refused(damage, finished_run, tmp_path, refused):
     run = hostile_runs.make(finished_run, tmp_path, hostile_runs.OF_MODELS[damage])
-    said = refused("predict", str(run), str(images_of(finished_run)))
-    assert str(run) in said
+    images = str(images_of(finished_run))
+    target = tmp_path / "out.tflite"
+    for command in (
+        ("predict", str(run), images),
+        ("evaluate", str(run), images, "--output", str(tmp_path / "out")),
+        ("export", str(run), "--format", "tflite", "--output", str(target)),
+    ):
+        said = refused(*command)
+        assert str(run) in said
+        assert "most recent call" not in said
+    assert not target.exists()
 
 
 def test_no_run_folder_takes_much_memory(finished_run, tmp_path):

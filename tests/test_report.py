@@ -8,21 +8,23 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import made_up
 import numpy as np
 import pytest
 from PIL import Image
 
-import advisor
 from advisor import results
 from advisor.advice import plan
+from advisor.advice.rationale import Factor
 from advisor.advice.recommendation import Recommendation
-from advisor.advice.settings import Options, choose
+from advisor.advice.settings import Options
 from advisor.data import sources
-from advisor.report import model_card, page, svg, terminal
+from advisor.data.dataset import Dataset
+from advisor.report import charts, model_card, page, plots, svg, terminal, words
 from advisor.system import reproduction
-from recipes.job import Epoch
-from recipes.runs.run_folder import Run, score
+from advisor.system.text import legible
 
 NAMES = ("[bold]ants & <bees>", "Käfer 🐞 " + "x" * 60)
 
@@ -41,29 +43,38 @@ def draw(folder: Path, classes: int, each: int, names: tuple[str, ...] | None = 
 
 
 @pytest.fixture(scope="module")
-def advice(tmp_path_factory: pytest.TempPathFactory) -> Recommendation:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = draw(tmp_path_factory.mktemp("pictures"), 2, 12, NAMES)
     (folder / NAMES[0] / "broken.png").write_bytes(b"no picture")
-    return advisor.recommend(str(folder))
+    return sources.load(str(folder))
 
 
-def printed(values: dict) -> list[str]:
+@pytest.fixture(scope="module")
+def advice(data: Dataset) -> Recommendation:
+    return made_up.recommendation(data.summary())
+
+
+def on_screen(parts: list, width: int) -> list[str]:
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=80, highlight=False)
-    for part in terminal.recommendation_parts(values):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    for part in parts:
         console.print(part)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
 
-def columns(lines: list[str]) -> list[str]:
+def printed(advice: Recommendation, width: int = 80) -> list[str]:
+    return on_screen(terminal.recommendation_parts(advice, width), width)
+
+
+def columns(lines: list[str], width: int = 80) -> list[str]:
     """The rationale as printed: the words of each column, from top to bottom."""
     rule = next(i for i, line in enumerate(lines) if line.startswith("───"))
     heading = lines[rule - 1]
     starts = [heading.index(name) for name in ("Factor", "Measured", "Threshold", "Verdict", "Because")]
     body = lines[rule + 1 : lines.index("", rule)]
-    ends = [*starts[1:], 80]
+    ends = [*starts[1:], width]
     return [" ".join(" ".join(line[a:b] for line in body).split()) for a, b in zip(starts, ends, strict=True)]
 
 
@@ -71,9 +82,14 @@ def in_columns(rows: list[dict[str, str]]) -> list[str]:
     return [" ".join(column) for column in zip(*(row.values() for row in rows), strict=True)]
 
 
+def squeezed(text: str) -> str:
+    """Without white space, which is another one where lines are shorter."""
+    return re.sub(r"\s", "", text)
+
+
 def test_the_printed_table_is_the_json(advice: Recommendation) -> None:
     values = advice.to_json()
-    lines = printed(values)
+    lines = printed(advice)
     assert all(len(line) <= 80 for line in lines)
     assert columns(lines) == in_columns(values["rationale"])
     text = " ".join(" ".join(lines).split())
@@ -88,35 +104,91 @@ def test_the_printed_table_is_the_json(advice: Recommendation) -> None:
         assert re.search(
             rf"{'>> HERE << ' if quadrant == values['quadrant'] else '[|] '}{probability:.0%}", text
         )
-    for name, value in plan.words(values):
+    for name, value in words.plan_rows(advice):
         assert f"{name} {value}" in text
     for item in values["alternatives"]:
         assert f"or {item['recipe']} {item['when']}" in text
     # A warning may hold long names, which are folded anywhere.
     for warning in values["warnings"]:
-        assert re.sub(r"\s", "", text.legible(warning)) in re.sub(r"\s", "", text)
+        assert squeezed(legible(warning)) in squeezed(text)
     assert f"Measured {values['similarity']['sampled']} images in {values['seconds']:.1f} s" in text
 
 
+LONG_FACTOR = Factor(
+    "Evidence",
+    "quadrant says feature_extraction",
+    "probes overrule",
+    "feature_extraction",
+    "a measurement outweighs the rule of thumb",
+)
+
+
 def test_headers_are_whole_and_longest_words_too(advice: Recommendation) -> None:
-    values = advice.to_json()
-    row = {
-        "factor": "Evidence",
-        "measured": "quadrant says feature_extraction",
-        "threshold": "probes overrule",
-        "verdict": "feature_extraction",
-        "because": "a measurement outweighs the rule of thumb",
-    }
-    values["rationale"] = [*values["rationale"], row]
-    lines = printed(values)
+    advice = replace(advice, rationale=(*advice.rationale, LONG_FACTOR))
+    lines = printed(advice)
     assert all(len(line) <= 80 for line in lines)
-    assert columns(lines) == in_columns(values["rationale"])
+    assert columns(lines) == in_columns(advice.to_json()["rationale"])
 
 
-def test_hostile_names_and_a_thousand_classes_print(advice: Recommendation) -> None:
-    values = advice.to_json()
-    values["dataset"] |= {"source": "[bold]/\x1b[2J\udcff/" + "d" * 300, "classes": 1000, "images": 1_000_000}
-    text = "".join(printed(values))
+@pytest.mark.parametrize("width", [79, 70, 60, 50, 40])
+def test_nothing_is_cut_on_a_narrow_terminal(advice: Recommendation, width: int) -> None:
+    advice = replace(advice, rationale=(*advice.rationale, LONG_FACTOR))
+    lines = printed(advice, width)
+    assert all(len(line) <= width for line in lines)
+    text = squeezed("".join(lines))
+    if any(
+        line.startswith("  Measured") for line in lines
+    ):  # a block for each factor, not columns of several lines
+        for row in advice.rationale:
+            assert all(
+                squeezed(cell) in text for cell in (row.measured, row.threshold, row.verdict, row.because)
+            )
+    else:
+        assert columns(lines, width) == in_columns(advice.to_json()["rationale"])
+    drawn = [line for line in lines if line.startswith("|")]
+    for corner in charts.quadrant_map(advice).corners:
+        assert any(corner.recipe in line for line in drawn)
+        mark = ">> HERE << " if corner.is_here else ""
+        assert any(f"{mark}{corner.probability:.0%} " in line for line in drawn)
+    for name, value in (*words.plan_rows(advice), *((f"or {o.recipe}", o.when) for o in advice.alternatives)):
+        assert squeezed(name) in text
+        assert all(word in "".join(lines) for word in value.split() if len(word) < 20)
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_leaderboard_and_classes_fit_the_terminal(
+    advice: Recommendation,
+    data: Dataset,
+    tmp_path: Path,
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(terminal, "console", lambda: Console(width=width, highlight=False))
+    compared = made_up.comparison(advice)
+    terminal.print_comparison(compared)
+    out = capsys.readouterr().out
+    assert all(len(line) <= width for line in out.splitlines())
+    for row in compared.rows:
+        assert all(cell in out for cell in words.leaderboard_cells(row))
+    tested = made_up.run(advice, data, tmp_path).test
+    terminal.print_evaluation(made_up.evaluation(tested, tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line for line in lines if "precision" in line)
+    assert head.split()[-4:] == ["precision", "recall", "F1", "images"]
+    assert all(len(line) <= width for line in lines[lines.index(head) : lines.index("", lines.index(head))])
+    scores = tested.scores().per_class[NAMES[0]]
+    numbers = f"{scores.precision:.1%} {scores.recall:.1%} {scores.f1:.3f} {scores.images}"
+    assert numbers in " ".join(" ".join(lines).split())
+
+
+def test_hostile_names_and_a_thousand_classes_print() -> None:
+    data = made_up.summary(
+        1_000_000, tuple(f"{i}" for i in range(1000)), source="[bold]/\x1b[2J\udcff/" + "d" * 300
+    )
+    text = "".join(printed(made_up.recommendation(data)))
     assert "[bold]/" in text
     assert "\x1b" not in text
     assert "1,000 classes" in text
@@ -134,19 +206,18 @@ def test_hostile_names_and_a_thousand_classes_print(advice: Recommendation) -> N
     ],
 )
 def test_parameters_trained(recipe: str, options: Options, trained: int | None) -> None:
-    widths = {"shallow": 2, "deep": 7}
-    settings = choose(
-        recipe, options, ("shallow", "deep"), "shallow", 224, False, np.array([9, 9, 9]), 20, (), False
-    )
-    assert plan.make(settings, widths, 3, 27, 20, on_gpu=False).parameters_trained == trained
+    evidence = made_up.evidence(made_up.summary(27, ("a", "b", "c")), ("shallow", "deep"))
+    # The last layer is the better one by far, so that fine_tuning starts from it.
+    probes = replace(evidence.probes, widths={"shallow": 2, "deep": 7}, gain_of_all_depths=(-0.5, 0.01))
+    evidence = replace(evidence, probes=probes)
+    assert made_up.recommendation(None, options, recipe, evidence=evidence).plan.parameters_trained == trained
 
 
 def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu() -> None:
-    def seconds(recipe: str, images: int, on_gpu: bool = False, **options: object) -> float | None:
-        settings = choose(
-            recipe, Options(**options), ("deep",), "deep", 224, False, np.array([9, 9]), images, (), False
-        )
-        return plan.make(settings, {"deep": 7}, 2, images, images, on_gpu).seconds_estimated
+    def seconds(recipe: str, images: int, on_gpu: bool = False, **options: Any) -> float | None:
+        evidence = made_up.evidence(made_up.summary(images))
+        advice = made_up.recommendation(None, Options(**options), recipe, evidence=evidence)
+        return plan.make(advice.settings, evidence, on_gpu).seconds_estimated
 
     frozen, few, many = (
         seconds("feature_extraction", 1000),
@@ -171,7 +242,7 @@ def test_parameters_of_the_bundled_backbone(batch_norm: str) -> None:
 
 
 def test_durations() -> None:
-    assert [plan.duration(s) for s in (3, 42, 89, 100, 5000, 9000)] == [
+    assert [words.duration(s) for s in (3, 42, 89, 100, 5000, 9000)] == [
         "10 s", "40 s", "90 s", "2 min", "83 min", "2.5 h",
     ]  # fmt: skip
 
@@ -186,7 +257,7 @@ def test_a_command_survives_the_shell() -> None:
 def test_the_json_says_how_to_get_the_same_again(advice: Recommendation) -> None:
     record = advice.to_json()["reproduction"]
     assert record["command"].startswith("advisor recommend ")
-    assert record["data"] == advice.data.fingerprint()
+    assert record["data"] == advice.data.fingerprint
     assert {"python", "numpy"} <= set(record["versions"])
 
 
@@ -219,8 +290,8 @@ class _Page(html.parser.HTMLParser):
             self.cells.append(data)
 
 
-def test_the_page_of_an_advice(advice: Recommendation, tmp_path: Path) -> None:
-    page.write_recommendation(advice, tmp_path)
+def test_the_page_of_an_advice(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
+    page.write_recommendation(advice, data, tmp_path)
     values = json.loads((tmp_path / "recommendation.json").read_text())
     assert values == json.loads(json.dumps(advice.to_json()))
     read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -234,100 +305,107 @@ def test_the_page_of_an_advice(advice: Recommendation, tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size < 2_000_000
 
 
-def test_surrogates_in_a_page(advice: Recommendation, tmp_path: Path) -> None:
-    page.write_recommendation(replace(advice, warnings=("bad \udcff name",)), tmp_path)
+def test_surrogates_in_a_page(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
+    page.write_recommendation(replace(advice, warnings=("bad \udcff name",)), data, tmp_path)
     assert "bad \ufffd name" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_notebook_shows_the_advice(advice: Recommendation) -> None:
-    read = _Page(advice._repr_html_())
+    shown = page.notebook_recommendation(advice)
+    assert ("<p>" + shown).startswith("<p><div")  # a plain string, which escapes nothing it is added to
+    read = _Page(shown)
     assert advice.recipe in read.text
     assert "Similarity" in read.cells
 
 
-def finished(advice: Recommendation, folder: Path, classes: int = 2, epochs: int = 1) -> Run:
-    """A run as one might end: all images tested, every fifth taken for the next class."""
-    data = advice.data
-    labels = np.arange(len(data)) % classes
-    probabilities = np.full((len(data), classes), 0.1 / max(1, classes - 1), np.float32)
-    probabilities[np.arange(len(data)), labels] = 0.9
-    probabilities[::5] = np.roll(probabilities[::5], 1, axis=1)
-    names = data.class_names if classes == 2 else tuple(f"kind {i}" for i in range(classes))
-    settings = {**advice.settings.to_json(), "train_from": None if epochs == 1 else "", "augmentation": ()}
-    metrics = {
-        "settings": settings,
-        "test": score(labels, probabilities, names),
-        "validation": {"accuracy": 0.75},
-        "images": {"train": 20, "validation": 2, "test": len(data)},
-        "seed": 0,
-        "seconds": {"total": 12.0},
-        "device": "a machine",
-        "versions": {"python": "3"},
-    }
-    first = 0 if epochs > 1 else 1
-    history = tuple(
-        Epoch(first + n, "", 1 / (n + 1), 0.8, 1.1 / (n + 1), 0.75, 0.1, 1e-3, 1) for n in range(epochs)
-    )
-    return Run(folder, settings["recipe"], names, history, data.paths, labels, probabilities, metrics)
-
-
 @pytest.mark.parametrize(("classes", "epochs"), [(2, 1), (2, 4), (40, 3)])
-def test_the_page_of_a_run(advice: Recommendation, tmp_path: Path, classes: int, epochs: int) -> None:
-    run = finished(advice, tmp_path, classes, epochs)
-    terminal.write_plots(run)
-    page.write_run(run, advice.to_json(), advice.data, "advisor run data --auto")
+def test_the_page_of_a_run(
+    advice: Recommendation, data: Dataset, tmp_path: Path, classes: int, epochs: int
+) -> None:
+    run = made_up.run(advice, data, tmp_path, classes, epochs)
+    plots.write_run(run)
+    page.write_run(run, advice, data, "advisor run data --auto")
     read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert f"{run.metrics['test']['accuracy']:.1%}" in read.text
+    assert f"{run.metrics.test.accuracy:.1%}" in read.text
     assert "advisor run data --auto" in read.text
     assert ("solved in one step" in read.text) == (epochs == 1)
     assert ("Most confused classes" in read.text) == (classes > 30)
-    for i in results.worst_mistakes(run, 20):
-        assert Path(run.test_paths[i]).name in read.text
+    for i in run.test.worst_mistakes(20):
+        assert Path(run.test.paths[i]).name in read.text
     assert all(source.startswith("data:image/") for source in read.sources)
-    shown = _Page(run._repr_html_())
+    shown = _Page(page.notebook_run(run))
     assert "Confusion matrix" in shown.text or classes > 30
     for name in ("curves", "confusion_matrix"):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert np.asarray(image.convert("L")).std() > 5  # not an empty sheet
 
 
-def test_worst_mistakes_come_first(advice: Recommendation, tmp_path: Path) -> None:
-    run = finished(advice, tmp_path)
-    run.test_probabilities[5] = np.roll([0.99, 0.01], 1 - run.test_labels[5])
-    worst = results.worst_mistakes(run, 3)
+def test_the_page_of_a_comparison(advice: Recommendation, tmp_path: Path) -> None:
+    compared = made_up.comparison(advice)
+    plots.write_leaderboard(compared, tmp_path)
+    page.write_comparison(compared, tmp_path)
+    read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for row in compared.rows:
+        assert set(words.leaderboard_cells(row)) <= set(read.cells)
+    assert words.leaderboard_verdict(compared) in " ".join(read.text.split())
+    with Image.open(tmp_path / "leaderboard.png") as image:
+        assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_the_pictures_of_an_evaluation(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
+    evaluation = made_up.evaluation(made_up.run(advice, data, tmp_path).test, tmp_path)
+    plots.write_evaluation(evaluation, tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "evaluation.json").read_text()) == evaluation.to_json()
+    for name in ("confusion_matrix", "reliability", "mistakes"):
+        with Image.open(tmp_path / "new" / f"{name}.png") as image:
+            assert np.asarray(image.convert("L")).std() > 5
+    seen = evaluation.predictions
+    all_right = replace(evaluation, predictions=replace(seen, labels=seen.predicted))
+    plots.write_evaluation(all_right, tmp_path / "new")
+    assert not (tmp_path / "new" / "mistakes.png").exists()
+
+
+def test_worst_mistakes_come_first(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
+    test = made_up.run(advice, data, tmp_path).test
+    test.probabilities[5] = np.roll([0.99, 0.01], 1 - test.labels[5])
+    worst = test.worst_mistakes(3)
     assert worst[0] == 5
     assert len(worst) == 3
-    assert (run.test_probabilities[worst].argmax(axis=1) != run.test_labels[worst]).all()
-    assert terminal.confusion_matrix(run).sum() == len(run.test_labels)
-    assert (
-        np.trace(terminal.confusion_matrix(run))
-        == (run.test_probabilities.argmax(axis=1) == run.test_labels).sum()
-    )
+    assert (test.probabilities[worst].argmax(axis=1) != test.labels[worst]).all()
+    matrix = charts.confusion(test).counts
+    assert matrix.sum() == len(test.labels)
+    assert np.trace(matrix) == (test.probabilities.argmax(axis=1) == test.labels).sum()
 
 
-def test_the_augmentation_picture_shows_changed_images(advice: Recommendation, tmp_path: Path) -> None:
+def test_the_augmentation_picture_shows_changed_images(
+    advice: Recommendation, data: Dataset, tmp_path: Path
+) -> None:
     from recipes.runs import preview
 
     settings = replace(advice.settings, augmentation=("crop", "flip", "light"), training_size=32)
-    batches = preview.batches(advice.data, settings, seed=0)
+    batches = preview.batches(data, settings, seed=0)
     assert [batch.shape for batch in batches[1:]] == [(preview.IMAGES, 32, 32, 3)] * preview.TIMES
     assert len({batch.tobytes() for batch in batches}) == len(batches)
-    terminal.write_augmentation(batches, tmp_path / "augmentation.png")
+    plots.write_augmentation(batches, tmp_path / "augmentation.png")
     with Image.open(tmp_path / "augmentation.png") as image:
         assert image.width > image.height > 300
 
 
 def test_the_cards_five_lines_load_the_model(
-    advice: Recommendation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    advice: Recommendation,
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     import keras
 
-    run = finished(advice, tmp_path)
-    model_card.write(run, advice.to_json(), "advisor run data --auto")
+    run = made_up.run(advice, data, tmp_path)
+    model_card.write(run, advice, "advisor run data --auto")
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     (lines,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert len(lines.splitlines()) == 5
-    size = run.metrics["settings"]["image_size"]
+    size = run.metrics.settings.image_size
     image = keras.Input((size, size, 3))
     redness = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
     head = keras.layers.Dense(2, "softmax")
@@ -341,15 +419,15 @@ def test_the_cards_five_lines_load_the_model(
     assert run.class_names[0] in capsys.readouterr().out
 
 
-def test_the_card_says_what_a_reader_needs(advice: Recommendation, tmp_path: Path) -> None:
-    run = finished(advice, tmp_path)
-    card = model_card.text(run, advice.to_json(), "advisor run data --auto")
+def test_the_card_says_what_a_reader_needs(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
+    run = made_up.run(advice, data, tmp_path)
+    card = model_card.text(run, advice, "advisor run data --auto")
     front, body = card.split("---\n")[1:3]
     assert "library_name: keras" in front
     assert "pipeline_tag: image-classification" in front
-    assert f"value: {run.metrics['test']['accuracy']:.4f}" in front
+    assert f"value: {run.metrics.test.accuracy:.4f}" in front
     assert "<bees>" not in body  # no class name becomes a tag
-    assert advice.data.fingerprint() in body
+    assert advice.data.fingerprint in body
     assert "## Limits" in body
     for heading in ("Use", "Metrics", "Data", "Training"):
         assert f"## {heading}" in body
@@ -358,10 +436,8 @@ def test_the_card_says_what_a_reader_needs(advice: Recommendation, tmp_path: Pat
 @pytest.mark.parametrize("score_", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("images", [4, 1000, 3_000_000])
 def test_the_map_keeps_every_data_set_inside(advice: Recommendation, score_: float, images: int) -> None:
-    values = advice.to_json()
-    values["similarity"] |= {"score": score_, "interval": [score_, score_]}
-    values["size"] |= {"images": images}
-    drawn = svg.quadrant_map(values)
+    shown = replace(charts.quadrant_map(advice), score=score_, interval=(score_, score_), images=images)
+    drawn = svg.quadrant_map(shown)
     (here,) = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="7"', drawn)
     assert svg.LEFT < float(here[0]) <= svg.WIDTH - svg.RIGHT
     assert svg.TOP <= float(here[1]) <= 400 - svg.BOTTOM
@@ -381,16 +457,18 @@ def test_wilson_interval() -> None:
 
 @pytest.mark.slow
 def test_reference_points_are_what_is_measured(real_data: Path) -> None:
-    known = {name: (images, distance) for name, images, distance in svg.REFERENCE_POINTS}
+    import advisor
+
+    known = {name: (images, distance) for name, images, distance in charts.REFERENCE_POINTS}
     advice = advisor.recommend(str(real_data / "hymenoptera"))
     images, distance = known["ants, bees"]
-    assert len(advice.data) == images
-    assert advice.similarity.distance == pytest.approx(distance, abs=0.005)
+    assert advice.data.images == images
+    assert advice.evidence.similarity.distance == pytest.approx(distance, abs=0.005)
 
 
 def test_samples_of_unreadable_files_are_left_out(advice: Recommendation, tmp_path: Path) -> None:
     gone = sources.load(str(draw(tmp_path / "gone", 2, 4)))
     for path in gone.paths:
         Path(path).unlink()
-    page.write_recommendation(replace(advice, data=gone), tmp_path)
+    page.write_recommendation(advice, gone, tmp_path)
     assert "Sample images" not in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -9,15 +9,17 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import made_up
 import numpy as np
 import pytest
 
 from advisor.report import prediction_tables
+from advisor.results import Prediction
 from advisor.system import spreadsheet
 from advisor.system.text import legible
-from recipes.runs.prediction import Prediction
 
 FORMULAS = (
     "=cmd|' /C calc'!A0",
@@ -101,6 +103,10 @@ def test_bytes_that_the_locale_cannot_read_are_utf_8_if_they_can_be():
     assert legible("gr\udcc3\udcbcn \udcff") == r"grün \udcff"
 
 
+def test_a_mark_may_stand_in_the_place_of_escapes():
+    assert legible(ACTING, "?") == "a?[2J?gpj.???1m?"
+
+
 def test_a_hostile_name_in_an_error_stays_on_its_line(refused):
     line = refused("recommend", ACTING + "\nadvisor: all is well")
     assert r"\x1b[2J\u202e" in line
@@ -130,6 +136,22 @@ def test_paths_are_whole_in_a_pipe_and_fit_a_terminal(monkeypatch):
     assert [len(row) <= 80 for row in rows()] == [True, True]
     assert rows()[0].split()[0].endswith("/end.jpg")
     assert rows()[0].startswith("…")
+
+
+@pytest.mark.parametrize("columns", [80, 60, 40])
+def test_predictions_fit_a_terminal(monkeypatch, columns):
+    names = ("bees with a long name", "ants", "wasps and other insects")
+    paths = ("d" * 200 + "/end.jpg", "b.jpg")
+    items = [replace(item, unlike=True) for item in predictions(paths, 3)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = list(prediction_tables.lines(items, names, paths))
+    assert all(len(line) <= columns for line in lines)
+    assert sum("? unlike the training images" in line for line in lines) == 2
+    text = "\n".join(lines)
+    assert "end.jpg" in text
+    for name, share in (("wasps", "44.4%"), ("ants", "33.3%"), ("bees", "22.2%")):
+        assert text.count(name) == text.count(share) == 2
 
 
 @pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)], ids=["table", "json", "csv"])
@@ -175,7 +197,7 @@ def test_streams_that_are_closed_full_or_left(arguments, shell, code, line):
 def test_a_file_does_not_get_the_descriptor_of_a_closed_stream(tmp_path):
     program = """
 import sys
-from advisor import screen
+from advisor.system import screen
 with screen.ours():
     with open(sys.argv[1], "w") as file:
         assert file.fileno() > 2, file.fileno()
@@ -190,7 +212,7 @@ with screen.ours():
 def test_nothing_but_ours_reaches_the_screen():
     program = """
 import logging, os, subprocess, sys, warnings
-from advisor import screen
+from advisor.system import screen
 with screen.ours():
     os.write(2, b"native code\\n")
     subprocess.run([sys.executable, "-c", "import sys; print('worker', file=sys.stderr)"])
@@ -213,16 +235,19 @@ def test_tensorflow_is_imported_without_a_line_of_its_own():
 
 PRINT_ADVICE = """
 import json, sys
-from advisor import report, screen
+from advisor.advice.recommendation import Recommendation
+from advisor.report import terminal
+from advisor.system import screen
+told = json.load(open(sys.argv[1], encoding="utf-8"))
 with screen.ours():
-    report.print_recommendation(json.load(open(sys.argv[1], encoding="utf-8")))
+    terminal.print_recommendation(Recommendation.from_json(told))
     screen.say("日本, ± 1")
 """
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-def test_the_advice_is_printed_in_every_encoding(finished_run, tmp_path, encoding):
-    told = json.loads((finished_run / "recommendation.json").read_text(encoding="utf-8"))
+def test_the_advice_is_printed_in_every_encoding(tmp_path, encoding):
+    told = json.loads(json.dumps(made_up.recommendation().to_json()))
     told["dataset"]["source"] = "grün 日本 \udcff"
     told["rationale"][0]["measured"] = "(± 0.7%)"
     (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")

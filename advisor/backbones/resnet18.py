@@ -5,25 +5,64 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from advisor.backbones.torch_weights import read_state_dict
-from advisor.errors import InputError
+from advisor.backbones.backbone import Backbone, fingerprint, source_of_weights
+from advisor.backbones.imagenet_pixels import standardising_layer
+from advisor.backbones.row import Row
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
+ROW = Row(
+    name="resnet18",
+    image_size=224,
+    minimum_size=32,
+    parameters=11.7,
+    top1=69.8,
+    source="https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.resnet18.html",
+    licence="BSD-3-Clause",
+    ready=False,
+    weights="file",
+)
 FILTERS = (64, 128, 256, 512)
 TAPS = (
     "conv1_relu",
     *(f"conv{stage}_block{block}_out" for stage in (2, 3, 4, 5) for block in (1, 2)),
 )
-IMAGE_SIZE = 224
-MINIMUM_SIZE = 32
 
-# Per channel, of pixels in 0..1, as torchvision normalises.
-_MEAN = np.array([0.485, 0.456, 0.406])
-_DEVIATION = np.array([0.229, 0.224, 0.225])
+
+def load(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
+    """Get the network ready, with weights of torchvision's or Keras' format; see `catalogue.Network`.
+
+    Raises:
+        InputError: There is no file of weights, it does not fit, or the images are too small.
+    """
+    from advisor.backbones import torch_weights
+    from advisor.backbones.weights_file import read_weights
+
+    if weights is None and not random:
+        raise InputError(
+            "resnet18 needs its weights as --weights FILE, as in torchvision's resnet18-f37072fd.pth; "
+            "or use the bundled --backbone efficientnet_lite0"
+        )
+    model = ResNet18()
+    classifier = None
+    if weights is not None and weights.suffix in torch_weights.SUFFIXES:
+        classifier = read_torchvision(model, weights)
+    elif weights is not None:
+        read_weights(model, weights)
+    return Backbone(
+        name=ROW.name,
+        build=lambda: model,
+        taps=TAPS,
+        image_size=ROW.checked_size(image_size),
+        fixed_size=False,
+        source=source_of_weights("none", weights, random),
+        fingerprint=fingerprint(model),
+        build_classifier=lambda: classifier,
+        index_shift=1,
+    )
 
 
 def ResNet18() -> keras.Model:
@@ -46,8 +85,7 @@ def ResNet18() -> keras.Model:
     from keras import layers
 
     image = keras.Input((None, None, 3), name="image")
-    scale, offset = 1 / (255 * _DEVIATION), -_MEAN / _DEVIATION
-    x = layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="rescaling")(image)
+    x = standardising_layer("rescaling")(image)
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = layers.Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(x)
     x = _batch_norm(x, "conv1_bn")
@@ -61,7 +99,14 @@ def ResNet18() -> keras.Model:
 
 
 def _block(x, filters: int, stride: int, name: str):
-    """Basic residual block: two 3x3 convolutions, and the input added to the result."""
+    """Add a basic residual block: two 3x3 convolutions, and the input added to their result.
+
+    Args:
+        x: a feature map [n, height, width, channels].
+        filters: channels of the result.
+        stride: of the first convolution; with 2 the result has half the height and width.
+        name: what the names of its layers begin with.
+    """
     from keras import layers
 
     shortcut = x
@@ -79,7 +124,7 @@ def _block(x, filters: int, stride: int, name: str):
 
 
 def _batch_norm(x, name: str):
-    """With PyTorch's constants: its momentum of 0.1 is the share of the new batch."""
+    """Add batch normalisation with PyTorch's constants; its momentum of 0.1 is the share of the new batch."""
     from keras import layers
 
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
@@ -89,18 +134,24 @@ def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.nda
     """Fill `model` from a state dict of torchvision's ResNet18, such as resnet18-f37072fd.pth.
 
     Returns:
-        The classifier, kernel [512, classes] and bias [classes]; None if the file has none.
+        The kernel [512, classes] and the bias [classes] of its classifier; None if the file has none.
 
     Raises:
-        InputError: not a plain state dict, or one of another network.
+        InputError: The file is no plain state dict, or one of another network.
     """
+    import numpy as np
+
+    from advisor.backbones.torch_weights import read_state_dict
+
     tensors = read_state_dict(path)
     try:
         for layer in model.layers:
             if layer.weights:
                 layer.set_weights(_layer_weights(layer.name, tensors))
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a state dict of torchvision's ResNet18 ({error})") from error
+        raise InputError(
+            f"{path} is not a state dict of torchvision's ResNet18 ({one_line(error)}); use another file"
+        ) from error
     if "fc.weight" not in tensors:
         return None
     kernel = tensors["fc.weight"].T
@@ -108,6 +159,7 @@ def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.nda
 
 
 def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Take the weights of one Keras layer, in its own order and layout, from the PyTorch tensors."""
     name = _torchvision_name(layer)
     if layer.endswith("_bn"):
         return [tensors[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
@@ -115,7 +167,11 @@ def _layer_weights(layer: str, tensors: dict[str, np.ndarray]) -> list[np.ndarra
 
 
 def _torchvision_name(layer: str) -> str:
-    """As in `conv3_block1_0_bn` to `layer2.0.downsample.1`."""
+    """Say what torchvision calls the layer that has this name here.
+
+    >>> _torchvision_name("conv3_block1_0_bn")
+    'layer2.0.downsample.1'
+    """
     parts = layer.split("_")
     if len(parts) == 2:
         return {"conv": "conv1", "bn": "bn1"}[parts[1]]

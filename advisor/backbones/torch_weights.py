@@ -28,8 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from advisor.backbones.weights_file import one_line
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
+
+SUFFIXES = (".pth", ".pt")  # the endings by which files of PyTorch's go
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
@@ -62,6 +63,8 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _Tensor:
+    """A part of a storage; offset and strides count numbers, not bytes."""
+
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
@@ -69,10 +72,13 @@ class _Tensor:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple, stride: tuple, *_: Any) -> _Tensor:
+    """Stand in for the function of PyTorch's that makes a tensor out of a storage."""
     return _Tensor(storage, offset, tuple(shape), tuple(stride))
 
 
 class _StateDictUnpickler(pickle.Unpickler):
+    """Resolves the few names that a plain state dict needs, and no other."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
@@ -100,7 +106,7 @@ def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarr
         Name to array, in the shapes that PyTorch uses (convolutions are [out, in, height, width]).
 
     Raises:
-        InputError: the file is missing, has another checksum, or holds anything but tensors.
+        InputError: The file is missing, has another checksum, or holds anything but tensors.
     """
     try:
         if path.exists() and not path.is_file():
@@ -125,7 +131,7 @@ def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarr
 
 
 def _read_legacy(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
-    """Tensors by name and storages by key."""
+    """Read the format before 1.6: tensors by their names, and storages [elements] by their keys."""
     stream = io.BytesIO(content)
     magic, protocol, _system, tensors, keys = (_unpickled(stream) for _ in range(5))
     if magic != _MAGIC_NUMBER or protocol != _PROTOCOL_VERSION:
@@ -142,7 +148,7 @@ def _read_legacy(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarr
 
 
 def _read_zip(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
-    """Tensors by name and storages by key."""
+    """Read the format since 1.6: tensors by their names, and storages [elements] by their keys."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {info.filename: info for info in archive.infolist()}
         # PyTorch stores without compression, so all members together are no larger than the file.
@@ -165,7 +171,7 @@ def _read_zip(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]
 
 
 def _unpickled(stream: io.BytesIO) -> Any:
-    """The next pickle in the stream, after a look at its opcodes."""
+    """Load the next pickle in the stream, after a look at its opcodes."""
     start = stream.tell()
     ahead = io.BytesIO(stream.getbuffer()[start : start + MOST_DESCRIPTION])
     for count, (opcode, argument, _) in enumerate(pickletools.genops(ahead), 1):
@@ -179,6 +185,7 @@ def _unpickled(stream: io.BytesIO) -> Any:
 
 
 def _storage_types(tensors: dict[str, _Tensor]) -> dict[str, np.dtype]:
+    """Check that there are tensors under names and nothing else, and give the types of their storages."""
     if not isinstance(tensors, dict):
         raise pickle.UnpicklingError("not a dictionary of tensors")
     for name, tensor in tensors.items():
@@ -188,7 +195,10 @@ def _storage_types(tensors: dict[str, _Tensor]) -> dict[str, np.dtype]:
 
 
 def _arrays(tensors: dict[str, _Tensor], storages: dict[str, np.ndarray], most: int) -> dict[str, np.ndarray]:
-    """Copies of the tensors, of finite numbers, together no larger than twice the file of `most` bytes."""
+    """Copy the tensors out of their storages.
+
+    All numbers must be finite, and all arrays together no larger than twice the file, which has `most` bytes.
+    """
     arrays = {}
     taken = 0
     for name, tensor in tensors.items():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import h5py
@@ -33,11 +33,16 @@ MOST_TEXT = 2**31  # bytes; 1,000 names of layers in a file with 1 MB of text co
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 
 
+def refused(path: Path, what: str) -> InputError:
+    """The error that says what is wrong with a file that may be meant to do harm."""
+    return InputError(f"refused {path}: {what}; use another file")
+
+
 def read_weights(model: keras.Model, path: Path) -> None:
     """Fill `model` from a .weights.h5, a legacy .h5 or .hdf5, or the weights of a .keras file.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, or of another architecture.
+        InputError: The file is missing, damaged, of another kind, or of another architecture.
     """
     check_weights_file(path)
     try:
@@ -46,14 +51,16 @@ def read_weights(model: keras.Model, path: Path) -> None:
             model.load_weights(path)
     except Exception as error:  # Keras and HDF5 raise many kinds for names, counts and shapes
         reason = one_line(error)
-        raise InputError(f"{path} does not hold the weights of {model.name} ({reason})") from error
+        raise InputError(
+            f"{path} does not hold the weights of {model.name} ({reason}); use another file"
+        ) from error
 
 
 def check_weights_file(path: Path) -> None:
     """Refuse what is no file of Keras weights, or not the kind that its name says.
 
     Raises:
-        InputError: in one line, what the file is instead, or what is wrong inside.
+        InputError: The message says in one line what the file is instead, or what is wrong inside.
     """
     wanted = _suffix_for(path)
     named = next((end for end in (".weights.h5", ".h5", ".hdf5", ".keras") if path.name.endswith(end)), "")
@@ -65,7 +72,7 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     """Look at a .keras file: its members, how they are stored, and the weights inside.
 
     Raises:
-        InputError: not as Keras writes it.
+        InputError: The file is not as Keras writes it.
     """
     import h5py
 
@@ -73,7 +80,7 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     names = [member.filename for member in members]
     for name in names:
         if name not in _MEMBERS or names.count(name) > 1:
-            raise InputError(f"refused {path}: it holds {name!r}, which is no part of a network for images")
+            raise refused(path, f"it holds {name!r}, which is no part of a network for images")
     for name in ("config.json", "model.weights.h5"):
         if name not in names:
             raise InputError(f"{path} is damaged or not a Keras model: {name} is missing; save it again")
@@ -82,7 +89,7 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
         if member.flag_bits & 1:
             raise InputError(f"refused {path}: {member.filename} is encrypted; save it without a password")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"refused {path}: {member.filename} is compressed in an unusual way")
+            raise refused(path, f"{member.filename} is compressed in an unusual way")
         most = MOST_GROWTH * size + ALWAYS_ALLOWED
         most = most if member.filename == "model.weights.h5" else MOST_DESCRIPTION
         if member.file_size > most:
@@ -98,11 +105,11 @@ def check_weights(file: h5py.File, path: Path) -> None:
     """Look at all groups and data sets: numbers that lie in this very file, and not more than it can hold.
 
     Args:
-        file: opened for reading.
+        file: the HDF5 file, opened for reading.
         path: the file on disk that it is, or lies in.
 
     Raises:
-        InputError: it points elsewhere, or would grow too much.
+        InputError: The file points elsewhere, holds anything but numbers, or would grow too much.
     """
     import h5py
 
@@ -121,22 +128,22 @@ def check_weights(file: h5py.File, path: Path) -> None:
                 names = max(names, count)
         if isinstance(here, h5py.Dataset):
             if here.external or here.is_virtual:
-                raise InputError(f"refused {path}: its weights {here.name!r} lie in another file")
+                raise refused(path, f"its weights {here.name!r} lie in another file")
             if here.dtype.kind not in "fiub":
-                raise InputError(f"refused {path}: {here.name!r} does not hold numbers")
+                raise refused(path, f"{here.name!r} does not hold numbers")
             numbers += int(np.prod(here.shape or (), dtype=float) * here.dtype.itemsize)
             stored += here.id.get_storage_size()
         elif isinstance(here, h5py.Group):
             for name in here:
                 link = here.get(name, getlink=True)
                 if not isinstance(link, h5py.HardLink):
-                    raise InputError(f"refused {path}: {name!r} is a link to somewhere else")
+                    raise refused(path, f"{name!r} is a link to somewhere else")
                 inner = here[name]
                 if h5py.h5o.get_info(inner.id).rc != 1:  # else one weight could be many, or a loop
-                    raise InputError(f"refused {path}: {inner.name!r} stands in it more than once")
+                    raise refused(path, f"{inner.name!r} stands in it more than once")
                 waiting.append(inner)
         else:
-            raise InputError(f"refused {path}: {here.name!r} is no weight of a network")
+            raise refused(path, f"{here.name!r} is no weight of a network")
         if objects + len(waiting) > MOST_OBJECTS:
             raise InputError(f"refused {path}: more than {MOST_OBJECTS:,} weights; no network has so many")
         if numbers > most or attributes > size + ALWAYS_ALLOWED:
@@ -146,17 +153,19 @@ def check_weights(file: h5py.File, path: Path) -> None:
             )
     # A list of texts is read at once, and each of them may be the longest text in the file again.
     if names * (size - stored) > MOST_TEXT:
-        raise InputError(
-            f"refused {path}: a list of {names:,} names in it could take more than {MOST_TEXT:,} bytes"
-        )
+        raise refused(path, f"a list of {names:,} names in it could take more than {MOST_TEXT:,} bytes")
 
 
 def _suffix_for(path: Path) -> str:
-    """The ending by which Keras recognises what is in the file."""
+    """Find the ending by which Keras recognises what is in the file: .keras, .h5 or .weights.h5.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or it holds no Keras weights.
+    """
     import h5py
 
     if not path.is_file():
-        raise InputError(f"no weights file {path}")
+        raise InputError(f"no weights file {path}; give one with --weights")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -170,15 +179,9 @@ def _suffix_for(path: Path) -> str:
                     return ".h5"
                 if "layers" in file or "_layer_checkpoint_dependencies" in file:
                     return ".weights.h5"
-            raise InputError(f"{path} is an HDF5 file without Keras weights")
+            raise InputError(f"{path} is an HDF5 file without Keras weights; use another file")
     except InputError:
         raise
     except Exception as error:  # zipfile and HDF5 raise many kinds
         raise InputError(f"{path} is damaged or truncated ({one_line(error)}); get it again") from error
     raise InputError(f"{path} is not a weights file; wanted: .weights.h5, .h5 or .keras as Keras writes them")
-
-
-def one_line(error: BaseException, limit: int = 160) -> str:
-    """An exception's message, short enough to stand inside one of ours."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 4].rsplit(maxsplit=1)[0] + " ..."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,8 @@ from advisor.data.dataset import Dataset
 
 def content(path: str) -> str:
     """What a file is known by, under whatever name in whatever folder: SHA-256, hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find(data: Dataset) -> list[np.ndarray]:

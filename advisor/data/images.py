@@ -333,6 +333,7 @@ def stream(
     size: int,
     batch_size: int,
     unreadable: Callable[[int, str], None],
+    load: Callable[[str, int], np.ndarray] = load_square,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Decode images in order, in threads, a few batches ahead of the caller; memory stays flat.
 
@@ -341,6 +342,7 @@ def stream(
         size: pixels of the sides, see `load_square`.
         batch_size: images in each batch but the last.
         unreadable: called with position in `paths` and reason for each file that cannot be decoded.
+        load: called in the threads with a path and `size`; raises what `load_square` raises.
 
     Yields:
         Positions in `paths` [b] and pixels uint8 [b, size, size, 3].
@@ -354,7 +356,7 @@ def stream(
         try:
             for position in range(len(paths)):
                 while submitted < len(paths) and len(ahead) < 2 * batch_size + threads:
-                    ahead.append(pool.submit(load_square, paths[submitted], size))
+                    ahead.append(pool.submit(load, paths[submitted], size))
                     submitted += 1
                 try:
                     pixels.append(ahead.popleft().result())

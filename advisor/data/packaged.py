@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
+from advisor.system import cache
 from advisor.system.storage import cache_folder, remove
 
 LISTING = ".listing"  # in the folder of each data set: a digest of the names and sizes of its files
@@ -56,8 +57,7 @@ def write_tfds(name: str) -> Path:
     try:
         builder.download_and_prepare()
     except Exception as error:  # its errors are of many kinds, most of them of the network
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"cannot get tfds:{name} ({reason[:200]}); check the network") from None
+        raise InputError(f"cannot get tfds:{name} ({one_line(error)}); check the network") from None
 
     def examples() -> Iterable[tuple[str, np.ndarray]]:
         splits = [split for split in builder.info.splits if split in ("train", "validation", "test")]
@@ -73,6 +73,7 @@ def write_tfds(name: str) -> Path:
 def _write_once(name: str, examples: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> Path:
     """Write (folder, pixels) pairs below the cache, unless an earlier call did so and all is still there."""
     folder = cache_folder() / "data" / name
+    cache.use(folder)
     if _is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,7 @@ def _write_once(name: str, examples: Callable[[], Iterable[tuple[str, np.ndarray
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+    cache.trim()
     return folder
 
 

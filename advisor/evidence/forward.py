@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from advisor.system import devices
+from advisor.system import cache, devices
 from advisor.system.storage import cache_folder, replacing
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def _flat_buffer(build: Callable[[], keras.Model], key: str, image_size: int) ->
 
     name = "\0".join((key, str(image_size), str(BATCH), tf.__version__))
     file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.checked"
+    cache.use(file)
     kept = _read_checked(file)
     if kept is not None:
         return kept
@@ -67,6 +68,7 @@ def _flat_buffer(build: Callable[[], keras.Model], key: str, image_size: int) ->
     except Exception:  # the converter's errors are of many kinds; TensorFlow itself runs every network
         return None
     _write_checked(file, content)
+    cache.trim()
     return content
 
 

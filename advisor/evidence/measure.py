@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -202,12 +202,7 @@ def _similarity(
 def _without_test_images(embedded: Embedded, data: Dataset) -> Embedded:
     """What chooses the model must not have seen the test split."""
     rows = np.flatnonzero(data.splits[embedded.positions] != SPLITS.index("test"))
-    return replace(
-        embedded,
-        positions=embedded.positions[rows],
-        features=embedded.features.take(rows),
-        thumbnails=embedded.thumbnails[rows],
-    )
+    return embedded.take(rows)
 
 
 def _mirror_loss(judging: Embedded, data: Dataset, yardstick: Backbone, seed: int, display: Display) -> float:

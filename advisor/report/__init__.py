@@ -1,1 +1,1 @@
-"""What a person sees: terminal, page, charts, tables, model card."""
+"""What a person sees: the terminal, the pages, the plots, the tables and the model card."""

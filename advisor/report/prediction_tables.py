@@ -9,17 +9,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from advisor.results import Prediction
 from advisor.system.spreadsheet import safe_cell
 from advisor.system.storage import replacing
-from advisor.system.text import fitting, legible
-
-if TYPE_CHECKING:
-    from recipes.runs.prediction import FinishedRun, Prediction
+from advisor.system.text import fitting, legible, shortened, shortened_in_front
 
 TOP = 3
-PATH_WIDTH, NAME_WIDTH = 12, 16  # on a terminal: of a path at least, of a name at most
+PATH_WIDTH = 12  # columns of a path on a terminal, at least
+NAME_WIDTH, LEAST_NAME_WIDTH = 16, 8  # columns of the name of a class on a terminal, at most and at least
+SHARE_WIDTH = 8  # columns of a probability and of the gaps beside it
+UNLIKE = "? unlike the training images"
 COLUMNS = ("path", *(f"{what}_{n}" for n in range(1, TOP + 1) for what in ("label", "probability")))
 
 
@@ -28,7 +29,8 @@ def lines(
 ) -> Iterator[str]:
     """A line for each image with its most probable classes, under a heading.
 
-    On a terminal, long paths and names are cut so that a line fits; elsewhere they are whole.
+    On a terminal, long paths and names are cut so that a line fits, and where that is too narrow the classes
+    stand under the image; elsewhere lines are whole.
 
     Args:
         predictions: in order.
@@ -37,17 +39,39 @@ def lines(
     """
     top = min(TOP, len(class_names))
     width = max(len("image"), *(len(fitting(path)) for path in paths))
-    names = max(len(fitting(name)) for name in class_names)
-    if sys.stdout.isatty():
-        names = min(NAME_WIDTH, names)
-        width = min(width, max(PATH_WIDTH, shutil.get_terminal_size().columns - top * (names + 8)))
+    names = longest = max(len(fitting(name)) for name in class_names)
+    screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if screen:
+        names = min(longest, NAME_WIDTH, (screen - PATH_WIDTH) // top - SHARE_WIDTH)
+        if names < min(longest, LEAST_NAME_WIDTH):
+            yield from _blocks(predictions, class_names, screen)
+            return
+        width = min(width, max(PATH_WIDTH, screen - top * (names + SHARE_WIDTH)))
     heads = ("most probable", "second", "third")[:top]
     yield "  ".join([f"{'image':{width}}", *(f"{head:{names + 6}}" for head in heads)]).rstrip()
     for item in predictions:
-        cells = [_start_cut(fitting(item.path), width)]
+        cells = [f"{shortened_in_front(fitting(item.path), width):{width}}"]
         for label, probability in item.best(TOP):
-            cells.append(f"{_end_cut(fitting(class_names[label]), names)} {_share(probability):>5}")
-        yield "  ".join([*cells, *(["? unlike the training images"] if item.unlike else [])])
+            cells.append(f"{shortened(fitting(class_names[label]), names):{names}} {_share(probability):>5}")
+        line = "  ".join(cells)
+        if not item.unlike:
+            yield line
+        elif screen and len(line) + len(UNLIKE) + 2 > screen:
+            yield from (line, f"  {UNLIKE}")
+        else:
+            yield f"{line}  {UNLIKE}"
+
+
+def _blocks(predictions: Iterable[Prediction], class_names: tuple[str, ...], screen: int) -> Iterator[str]:
+    """The same for a narrow screen: the most probable classes of each image under its path."""
+    for item in predictions:
+        yield shortened_in_front(fitting(item.path), screen)
+        names = [fitting(class_names[label]) for label, _ in item.best(TOP)]
+        width = min(max(map(len, names)), screen - SHARE_WIDTH)
+        for name, (_, probability) in zip(names, item.best(TOP), strict=True):
+            yield f"  {shortened(name, width):{width}} {_share(probability):>5}"
+        if item.unlike:
+            yield f"  {UNLIKE}"
 
 
 def _share(probability: float) -> str:
@@ -55,18 +79,11 @@ def _share(probability: float) -> str:
     return "100%" if probability == 1 else f"{min(probability, 0.999):.1%}"
 
 
-def _start_cut(text: str, width: int) -> str:
-    """The end of a path says more than its beginning."""
-    return f"{text:{width}}" if len(text) <= width else "…" + text[len(text) - width + 1 :]
-
-
-def _end_cut(text: str, width: int) -> str:
-    return f"{text:{width}}" if len(text) <= width else text[: width - 1] + "…"
-
-
 def write_json(
     stream: IO[str],
-    run: FinishedRun,
+    run_folder: Path,
+    class_names: tuple[str, ...],
+    threshold: float,
     predictions: Iterable[Prediction],
     skipped: list[tuple[str, str]],
 ) -> None:
@@ -74,18 +91,19 @@ def write_json(
 
     Args:
         stream: to write to.
-        run: that predicts.
+        run_folder: of the run that predicts.
+        class_names: of the run.
+        threshold: the distance from which on an image is unlike the training images.
         predictions: in order.
         skipped: path and reason; may grow until the last prediction has come.
     """
-    threshold = run.neighbours.threshold if run.neighbours else None
-    head = {"schema": 1, "run": str(run.folder), "classes": run.class_names, "threshold": threshold}
+    head = {"schema": 1, "run": str(run_folder), "classes": class_names, "threshold": threshold}
     stream.write(json.dumps(head)[:-1] + ', "predictions": [')
     for number, item in enumerate(predictions):
         row = {
             "path": item.path,
             "top": [
-                {"label": run.class_names[label], "probability": round(probability, 6)}
+                {"label": class_names[label], "probability": round(probability, 6)}
                 for label, probability in item.best(TOP)
             ],
             "distance": item.distance,
@@ -139,6 +157,4 @@ def write_csv(
         for label, probability in item.best(TOP):
             row += [safe_cell(spelled(class_names[label])), round(probability, 6)]
         row += [""] * (len(COLUMNS) - len(row))
-        row += ["" if item.distance is None else round(item.distance, 6)]
-        row += ["" if item.unlike is None else int(item.unlike)]
-        writer.writerow(row)
+        writer.writerow([*row, round(item.distance, 6), int(item.unlike)])

@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from advisor.errors import one_line
 from advisor.system.storage import open_plain
 
 LONGEST_READ = 1_000_000  # bytes; the list of members of the largest network has a tenth of that
@@ -47,7 +48,7 @@ def read_arrays(path: Path, most_bytes: int) -> dict[str, np.ndarray]:
         except (OSError, MemoryError):
             raise
         except Exception as error:  # zipfile, zlib and NumPy raise nearly anything for damaged files
-            raise ValueError(f"cannot be read ({' '.join(str(error).split())[:100]})") from None
+            raise ValueError(f"cannot be read ({one_line(error)})") from None
     return arrays
 
 

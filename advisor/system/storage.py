@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
+
 from advisor.errors import InputError
 
 OTHERS_MAY_WRITE = 0o022
@@ -88,17 +90,17 @@ def open_plain(path: Path) -> io.FileIO:
 
 
 def cache_folder() -> Path:
-    """Where measurements and embedded data sets are kept: $ADVISOR_CACHE, else the user's cache.
+    """Where features, converted networks and data sets that come with packages are kept.
 
-    Falls back to a folder for temporary files where the user's cache cannot be written. What lies in the
-    cache is believed, so a folder that another user owns or may write to is not used.
+    That is $ADVISOR_CACHE, else where the operating system wants the caches of a user. Falls back to a folder
+    for temporary files where the user's cache cannot be written. What lies in the cache is believed, so a
+    folder that another user owns or may write to is not used.
 
     Raises:
         InputError: there is no folder that is the user's own.
     """
     chosen = os.environ.get("ADVISOR_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(chosen) if chosen else Path(base) / "transfer-advisor"
+    folder = Path(chosen or platformdirs.user_cache_dir("transfer-advisor", appauthor=False))
     reason = _why_unfit(folder)
     if reason and not chosen:
         user = os.geteuid() if hasattr(os, "geteuid") else 0

@@ -17,16 +17,23 @@ _UNREAD = re.compile("[\udc80-\udcff]+")  # bytes that the locale could not read
 _STAND_INS = {"±": "~", "…": "~", "–": "-", "—": "-", "\N{REPLACEMENT CHARACTER}": "?"}
 
 
-def legible(text: object) -> str:
+def legible(text: object, mark: str | None = None) -> str:
     """Text with line breaks, control and invisible characters and bytes that are no UTF-8 as escapes.
 
     Bytes of a file's name that the locale could not read are taken for UTF-8 if they are it.
+
+    Args:
+        text: whatever has a text.
+        mark: what stands for each such character in the place of its escape.
+
+    >>> legible("two\\nlines"), legible("two\\nlines", "?")
+    ('two\\\\nlines', 'two?lines')
     """
     known = _UNREAD.sub(
         lambda found: found[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"),
         str(text),
     )
-    return _ILLEGIBLE.sub(lambda found: ascii(found[0])[1:-1], known)
+    return _ILLEGIBLE.sub(lambda found: ascii(found[0])[1:-1] if mark is None else mark, known)
 
 
 def fitting(text: object) -> str:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 from advisor.results import Export
 from advisor.system import devices
 from advisor.system.storage import replacing
 from recipes.runs.classifier import load_model
-from recipes.runs.prediction import FinishedRun
+from recipes.runs.prediction import FinishedRun, ready
 
 if TYPE_CHECKING:
     import keras
@@ -42,8 +42,8 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
         overwrite: replace what is there.
 
     Raises:
-        InputError: something is there already, onnx is not installed, or the converter does not take
-            the model.
+        InputError: something is there already, onnx is not installed, the converter does not take the
+            model, or the run folder is damaged.
     """
     path = path or run.folder / NAMES[format]
     if path.exists() and not overwrite:
@@ -52,6 +52,7 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
         raise InputError(f"{path.parent} does not exist; make it, or choose another --output")
     if format == "onnx":
         _check_onnx()
+    ready(run)
     model = load_model(run.folder)
     pixels = example_images(run.image_size)
     original = model.predict(pixels, verbose=0)
@@ -64,8 +65,9 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
         except OSError:
             raise
         except Exception as error:  # the converters' errors are of many kinds
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"this model cannot be written as {format}: {reason}") from error
+            raise InputError(
+                f"this model cannot be written as {format} ({one_line(error)}); choose another --format"
+            ) from error
         difference = float(np.abs(original - predict(path, pixels)).max())
     made = Export(path, difference, is_same=difference <= TOLERANCE)
     if not made.is_same:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 from advisor.evidence.outliers import Neighbours
 from advisor.results import Prediction
 from recipes.runs import classifier, neighbours_file, run_files
@@ -95,8 +95,7 @@ def predict(
     Raises:
         InputError: the run folder is damaged; before any image is decoded.
     """
-    model = classifier.load(run.folder, run.image_size)
-    _try(run, model)
+    model = ready(run)
 
     def name(position: int, reason: str) -> None:
         unreadable(paths[position], reason)
@@ -109,20 +108,20 @@ def predict(
             yield Prediction(paths[position], probabilities[row], distance, unlike)
 
 
-def _try(run: FinishedRun, model: Classifier) -> None:
-    """Whether the model fits what else the run folder says, tried on a black image.
+def ready(run: FinishedRun) -> Classifier:
+    """The model of a run, tried on a black image: whether it fits what else the run folder says.
 
     Raises:
         InputError: it does not.
     """
+    model = classifier.load(run.folder, run.image_size)
     black = np.zeros((1, run.image_size, run.image_size, 3), np.uint8)
     try:
         features, probabilities = model.call(black)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # of as many kinds as there are layers
-        reason = " ".join(str(error).split())[:100]
-        raise run_files.damaged(run.folder, f"its model cannot be run ({reason})") from error
+        raise run_files.damaged(run.folder, f"its model cannot be run ({one_line(error)})") from error
     classes, kept = probabilities.shape[1], run.neighbours.features.shape[1]
     if classes != len(run.class_names):
         what = f"its model has {classes} classes, and labels.json names {len(run.class_names)}"
@@ -132,3 +131,4 @@ def _try(run: FinishedRun, model: Classifier) -> None:
     if kept != features.shape[1]:
         what = f"{neighbours_file.FILE} is of {kept} features, and its model of {features.shape[1]}"
         raise run_files.damaged(run.folder, what)
+    return model

@@ -40,6 +40,7 @@ FILES = (
     "checkpoints",
     ".checkpoints",
 )
+FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 STARTED = "checkpoints/started.json"
 # Which network is loaded is never taken from a file.
 NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size")
@@ -118,7 +119,7 @@ class RunFolder:
         Raises:
             InputError: the folder holds a run or a comparison, finished or not.
         """
-        if any((self.path / name).exists() for name in ("metrics.json", "compare.json", "checkpoints")):
+        if any((self.path / name).exists() for name in (*FINISHED, "checkpoints")):
             raise InputError(f"{self.path} holds a run, whose report is kept; choose another --output")
 
     def start(

@@ -1,18 +1,15 @@
-"""Depth inside a network: which layers to probe, and which layer a user means."""
+"""Which layers of a network to probe: its taps."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from advisor.errors import InputError
-
 if TYPE_CHECKING:
     import keras
 
-TAPS = 8
+USUAL_COUNT = 8
 
 # They merge what several layers found ...
 _MERGES = {"Add", "Concatenate", "CustomScaleLayer"}  # the last is the residual sum of InceptionResNetV2
@@ -34,8 +31,8 @@ _NOTHING_NEW = {
 }
 
 
-def choose_taps(model: keras.Model, count: int = TAPS) -> tuple[str, ...]:
-    """Names of about `count` layers whose outputs describe an image at rising depth.
+def choose_taps(model: keras.Model, count: int = USUAL_COUNT) -> tuple[str, ...]:
+    """Choose about `count` layers whose outputs describe an image at rising depth, and give their names.
 
     A good tap is a bottleneck: a layer through which all information passes, so that the network
     below it is a network of its own. Of these, the outputs of residual sums and concatenations come
@@ -45,9 +42,11 @@ def choose_taps(model: keras.Model, count: int = TAPS) -> tuple[str, ...]:
     Args:
         model: a functional model from images to features with known sizes; its output comes from
             a layer that is used once, which becomes the last tap.
-        count: how many, unless there are fewer candidates.
+        count: how many layers, unless there are fewer candidates.
     """
-    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in _nodes(model, depth)]
+    nodes = [
+        node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]
+    ]
     last = len(nodes) - 1
     candidates = _best_of_each_size(nodes, _bottlenecks(nodes))
     merges = [i for i, node in enumerate(nodes) if _kind(node) in _MERGES]
@@ -64,12 +63,8 @@ def choose_taps(model: keras.Model, count: int = TAPS) -> tuple[str, ...]:
     return tuple(nodes[i].operation.name for i in (*sorted(chosen), last))
 
 
-def _nodes(model: keras.Model, depth: int) -> list[Any]:
-    return list(model._nodes_by_depth[depth])
-
-
 def _bottlenecks(nodes: list[Any]) -> list[int]:
-    """Indices of layer calls such that nothing later looks at anything earlier."""
+    """Find the calls of layers such that nothing later looks at anything earlier, as indices of `nodes`."""
     from keras import layers
 
     last_use = {id(tensor): i for i, node in enumerate(nodes) for tensor in node.input_tensors}
@@ -83,62 +78,32 @@ def _bottlenecks(nodes: list[Any]) -> list[int]:
 
 
 def _best_of_each_size(nodes: list[Any], bottlenecks: list[int]) -> list[int]:
-    """Of the bottlenecks at each resolution those of the best kind, in order."""
+    """Keep those bottlenecks at each resolution that are of the best kind, in order."""
     ranked: dict[Any, dict[int, list[int]]] = {}
     after_merge = False
     for i, following in zip(bottlenecks, [*bottlenecks[1:], None], strict=True):
         kind = _kind(nodes[i])
         after_merge = kind in _MERGES or (after_merge and kind in _TRAILING)
-        if kind in _NOTHING_NEW or _trails(nodes, following):
+        belongs_below = following is not None and _kind(nodes[following]) in _TRAILING
+        if kind in _NOTHING_NEW or belongs_below:
             continue
-        rank = 2 if after_merge else int(_bends(nodes[i].operation))
+        rank = 2 if after_merge else int(_is_nonlinear(nodes[i].operation))
         ranked.setdefault(_size(nodes[i]), {}).setdefault(rank, []).append(i)
     return sorted(i for by_rank in ranked.values() for i in by_rank[max(by_rank)])
 
 
-def _trails(nodes: list[Any], following: int | None) -> bool:
-    return following is not None and _kind(nodes[following]) in _TRAILING
-
-
 def _kind(node: Any) -> str:
+    """Give the name of the class of a node's layer."""
     return type(node.operation).__name__
 
 
-def _bends(layer: Any) -> bool:
-    """Whether the layer is not linear."""
+def _is_nonlinear(layer: Any) -> bool:
+    """Say whether the layer is an activation or has one that is not linear."""
     activation = getattr(layer, "activation", None)
     linear = getattr(activation, "__name__", "linear") == "linear"
-    return _kind_bends(type(layer).__name__) or not linear
-
-
-def _kind_bends(kind: str) -> bool:
-    return kind.endswith(("ReLU", "ELU"))
+    return type(layer).__name__.endswith(("ReLU", "ELU")) or not linear
 
 
 def _size(node: Any) -> tuple[int, ...]:
-    """Height and width in powers of two, rounded, as convolutions without padding shave off some."""
+    """Give height and width as powers of two, rounded because convolutions without padding shave off some."""
     return tuple(round(math.log2(pixels)) for pixels in node.outputs[0].shape[1:-1])
-
-
-def layer_index(model: keras.Model, layer: str | int, shift: int = 0) -> int:
-    """Where in `model.layers` the layer is that a user means.
-
-    Args:
-        layer: its name, or its index, also as text; a negative index counts from the end.
-        shift: how many layers `model` has at the front that the user does not count.
-
-    Raises:
-        InputError: no such layer; the message names the closest ones.
-    """
-    names = [each.name for each in model.layers]
-    if layer in names:
-        return names.index(str(layer))
-    try:
-        index = int(layer)
-    except ValueError:
-        close = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.5) or [*names[1:3], names[-1]]
-        raise InputError(f"no layer {layer!r}; close or typical names: {', '.join(close)}") from None
-    size = len(names) - shift
-    if not -size <= index < size:
-        raise InputError(f"no layer {index}: the network's layers are 0 ({names[shift]}) to {size - 1}")
-    return index % size + shift

@@ -1,15 +1,19 @@
-"""One network without networks inside it, so that every layer can be named, cut at and frozen."""
+"""One network out of a network with others inside it, so that every layer can be named, cut at and frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from advisor.backbones.layer_names import free_name
 
 if TYPE_CHECKING:
     import keras
 
 
-def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool = True) -> keras.Model:
+def without_nested_models(
+    model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool = True
+) -> keras.Model:
     """Copy `model`, with the layers of models nested in it in their place.
 
     A layer keeps its name unless another one has it already; then the nested model's name goes
@@ -18,10 +22,13 @@ def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool 
 
     Args:
         model: sequential or functional, with one input and one output.
-        image: the input tensor of the copy.
-        pixels: what the first layers get, where that is computed from `image`.
+        image: the input tensor of the copy, [n, height, width, channels].
+        pixels: the tensor that the first layers get, where it is computed from `image`.
         keep_weights: copy the weights too, instead of drawing new ones. What a Normalization layer
             has measured is kept in any case.
+
+    Raises:
+        Exception: Whatever a layer raises that does not take tensors of the size of `pixels`.
     """
     import keras
 
@@ -58,21 +65,8 @@ def flat(model: keras.Model, image: Any, pixels: Any = None, keep_weights: bool 
 
 
 def _between(image: Any, pixels: Any) -> list[Any]:
-    """The layers from the input tensor to what the first layers of the network get."""
+    """List the layers from the input tensor to what the first layers of the network get."""
     import keras
 
     known = keras.Model(image, image if pixels is None else pixels)
     return list(known.operations)
-
-
-def free_name(name: str, taken: Iterable[str], prefix: str = "") -> str:
-    """The name itself, else with the prefix before it or a number behind it, so that it is not taken.
-
-    Layers of a user's network may be called anything, and two layers of one network not alike.
-    """
-    taken = set(taken)
-    choice, number = name, 1
-    while choice in taken:
-        choice = f"{prefix}{name}" if number == 1 and prefix else f"{prefix}{name}_{number}"
-        number += 1
-    return choice

@@ -1,0 +1,143 @@
+"""A network without its task: from images to feature maps at several depths."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.backbones.layer_names import free_name, layer_index
+from advisor.errors import InputError
+from advisor.system import devices
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its task.
+
+    Attributes:
+        name: as in `advisor backbones`, or the name of the user's file.
+        build: makes `model`, when that is first asked for: features that are in the cache need no network.
+        taps: names of the layers whose outputs are probed, from shallow to deep; the last one is
+            what a plain feature extractor uses.
+        image_size: pixels of the square input that fits the weights best.
+        fixed_size: whether `model` takes `image_size` only; `load` may build it for another.
+        source: what the weights were trained on, for people, as in "ImageNet-1k"; "none" for random
+            weights.
+        fingerprint: text that changes with the architecture and the weights.
+        build_classifier: makes `classifier`, when that is first asked for.
+        index_shift: what to add to the index of a layer in the original, as in `keras.applications` or in
+            the user's file, to find the same layer in `model.layers`.
+        notes: what the user should know about the network, one sentence each.
+    """
+
+    name: str
+    build: Callable[[], keras.Model]
+    taps: tuple[str, ...]
+    image_size: int
+    fixed_size: bool
+    source: str
+    fingerprint: str
+    build_classifier: Callable[[], tuple[np.ndarray, np.ndarray] | None] = lambda: None
+    index_shift: int = 0
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The Keras model from [n, height, width, 3] RGB in 0..255 to the last features. The names in `taps`
+        are names of its layers."""
+        devices.load_tensorflow()
+        return self.build()
+
+    @cached_property
+    def classifier(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The kernel [d, classes] and bias [classes] of the network's own classifier on the pooled features
+        of the last tap; None where the weights came without one."""
+        return self.build_classifier()
+
+    def layer_index(self, layer: str | int) -> int:
+        """Find the layer that a user names, or counts as in the original, in `model.layers`.
+
+        Raises:
+            InputError: There is no such layer; the message names the closest ones.
+        """
+        return layer_index(self.model, layer, self.index_shift)
+
+    def features(self, taps: tuple[str, ...]) -> keras.Model:
+        """Build the model from images to a list of pooled features [n, width], one for each of `taps`."""
+        import keras
+
+        taken = {operation.name for operation in self.model.operations}
+        outputs = []
+        for tap in taps:
+            name = free_name(f"{tap}_pooled", taken)
+            taken.add(name)
+            outputs.append(_pooled(self.model.get_layer(tap).output, name))
+        return keras.Model(self.model.inputs[0], outputs, name=self.name)
+
+    def cut(self, layer: str | int) -> Backbone:
+        """Keep the network up to a layer, which is then the last tap.
+
+        Raises:
+            InputError: There is no such layer, or the network uses it several times.
+        """
+        import keras
+
+        index = self.layer_index(layer)
+        name = self.model.layers[index].name
+        if len(self.model.layers[index]._inbound_nodes) > 1:
+            raise InputError(f"{self.name} uses its layer {name!r} several times; cut at another one")
+        below = {earlier.name for earlier in self.model.layers[:index]}
+        shallow = keras.Model(self.model.inputs[0], self.model.layers[index].output, name=self.name)
+        whole = name == self.taps[-1]
+        return replace(
+            self,
+            build=lambda: shallow,
+            taps=(*(tap for tap in self.taps if tap in below), name),
+            build_classifier=self.build_classifier if whole else lambda: None,
+        )
+
+
+def _pooled(output, name: str):
+    """Average a feature map over its positions: [n, h, w, c] or [n, tokens, c] to [n, c]."""
+    from keras import layers
+
+    if len(output.shape) == 4:
+        return layers.GlobalAveragePooling2D(name=name)(output)
+    if len(output.shape) == 3:
+        return layers.GlobalAveragePooling1D(name=name)(output)
+    return output
+
+
+def fingerprint(model: Any) -> str:
+    """Make 16 hexadecimal digits that change with the layers of a Keras model or their weights."""
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        digest.update(f"{layer.name} {type(layer).__name__};".encode())
+        for array in layer.get_weights():
+            digest.update(f"{array.shape} {array.dtype};".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def source_of_weights(published: str, weights: Path | None, random: bool) -> str:
+    """Say for people what the weights of a network were trained on.
+
+    Args:
+        published: what the published weights were trained on, as in "ImageNet-1k".
+        weights: the user's file of weights, if there is one.
+        random: whether the weights are random.
+
+    >>> source_of_weights("ImageNet-1k", Path("mine/birds.weights.h5"), random=False)
+    'the weights in birds.weights.h5'
+    """
+    if random:
+        return "none"
+    return published if weights is None else f"the weights in {weights.name}"

@@ -1,0 +1,156 @@
+"""What several outputs say in the same words: the plan, the result, the leaderboard, near copies."""
+
+from __future__ import annotations
+
+from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Settings
+from advisor.choices import RECIPES
+from advisor.results import Comparison, Metrics, Row, Run, Scores
+
+FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
+LEADERBOARD_HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
+LEADERBOARD_NUMBERS = ("Accuracy", "F1", "Secs", "Trained")  # these columns stand to the right
+
+
+def what_it_does(recipe: str) -> str:
+    """What a recipe does, in half a sentence."""
+    return RECIPES[recipe].what
+
+
+def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
+    """What will be built and how long it takes, as pairs of a name and a value."""
+    settings, plan = advice.settings, advice.plan
+    rows = [
+        ("backbone", f"{settings.backbone} at {settings.image_size} px, {_layers(settings)}"),
+        ("features", _features(settings)),
+        ("head", settings.head + ("" if settings.epochs or settings.head != "linear" else _SOLVED)),
+    ]
+    if plan.parameters_trained is not None:
+        rows.append(("parameters", f"{plan.parameters_trained:,} trained"))
+    if settings.epochs:
+        rows += [
+            ("training", _training(settings)),
+            (
+                "optimizer",
+                f"AdamW, learning rate {settings.learning_rate:g}, "
+                f"weight decay {settings.weight_decay:g}, batch norm {settings.batch_norm}",
+            ),
+            ("augmentation", ", ".join(settings.augmentation) or "none"),
+        ]
+    if settings.class_weights != "none":
+        rows.append(("class weights", settings.class_weights))
+    if plan.seconds_estimated is not None:
+        rows.append(("time", f"about {duration(plan.seconds_estimated)} on {advice.device}"))
+    return rows
+
+
+_SOLVED = ", solved to its optimum"
+
+
+def _layers(settings: Settings) -> str:
+    if settings.train_from is None:
+        layers = "all frozen"
+    elif settings.train_from == "":
+        layers = "all trained" + ("" if settings.init == "pretrained" else ", from random weights")
+    else:
+        layers = f"frozen below {settings.train_from}, trained from there"
+    return layers + (f", cut above {settings.taps[-1]}" if settings.mode == "cut" else "")
+
+
+def _features(settings: Settings) -> str:
+    taps = settings.taps
+    features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
+    return f"square roots of {features}" if settings.roots else features
+
+
+def _training(settings: Settings) -> str:
+    epochs = (
+        f"{settings.epochs} epochs at {settings.training_size} px"
+        if settings.trains_on_images
+        else f"up to {settings.epochs} epochs on features"
+    )
+    is_averaged = settings.init == "pretrained" and settings.head == "linear"
+    kept = "averaged with the start" if is_averaged else "best epoch kept"
+    return f"{epochs}, batches of {settings.batch_size}, {kept}"
+
+
+def duration(seconds: float) -> str:
+    """A time rounded for people.
+
+    >>> duration(42), duration(300), duration(9000)
+    ('40 s', '5 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(10, round(seconds / 10) * 10)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def percent(share: float) -> str:
+    """A share as per cent with one decimal, which is left out where it is zero.
+
+    >>> percent(0.125), percent(0.5)
+    ('12.5%', '50%')
+    """
+    return f"{share:.1%}".replace(".0%", "%")
+
+
+def interval(scores: Scores) -> str:
+    """How far the accuracy can be trusted, for brackets behind it."""
+    low, high = scores.interval
+    return f"95 % interval {low:.1%} to {high:.1%}"
+
+
+def caption(recipe: str, scores: Scores) -> str:
+    """What stands over the plots of a model."""
+    return f"{recipe}: test accuracy {scores.accuracy:.1%}"
+
+
+def near_copies(metrics: Metrics) -> str:
+    """A sentence without full stop about test images that training has nearly seen, where there are any."""
+    copies = metrics.near_copies
+    if copies is None:
+        return ""
+    return (
+        f"{copies.test_images:,} of the test images are nearly the same as images in training; without "
+        f"them the accuracy is {copies.accuracy_without:.1%}"
+    )
+
+
+def training_of(run: Run) -> str:
+    """What the epochs after epoch 0 do, in which the head alone was solved."""
+    return "training of the head" if run.metrics.settings.train_from is None else "fine-tuning"
+
+
+def leaderboard_name(row: Row) -> str:
+    """The name of a recipe; the advised one has a star."""
+    return row.name + (" *" if row.advised else "")
+
+
+def leaderboard_cells(row: Row) -> list[str]:
+    """A row of the leaderboard as text, in the order of `LEADERBOARD_HEADS`."""
+    accuracy = span = macro_f1 = parameters = "-"
+    if row.accuracy is not None and row.interval is not None:
+        accuracy, span = f"{row.accuracy:.1%}", f"{row.interval[0]:.1%}-{row.interval[1]:.1%}"
+        macro_f1, parameters = f"{row.macro_f1:.3f}", f"{row.parameters:,}"
+    status = "trained once" if row.status.startswith("as ") else row.status
+    return [leaderboard_name(row), accuracy, span, macro_f1, f"{row.seconds:.0f}", parameters, status]
+
+
+def leaderboard_verdict(compared: Comparison) -> str:
+    """What the advice cost, and which recipes were one and the same training."""
+    once = "".join(
+        f" On these data {row.name} is the same training {row.status}, done once."
+        for row in compared.rows
+        if row.status.startswith("as ")
+    )
+    return _cost(compared) + once
+
+
+def _cost(compared: Comparison) -> str:
+    advised = compared.advice.recipe
+    if compared.regret is None:
+        return f"* The advised recipe, {advised}, did not come to run: give --resume."
+    if not compared.regret:
+        return f"* The advice, {advised}, was the best: regret 0."
+    points = f"{100 * compared.regret:.1f} points"
+    return f"* The advice, {advised}, loses {points} of test accuracy against {compared.rows[0].name}."

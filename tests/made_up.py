@@ -1,0 +1,200 @@
+"""Made-up advice, runs and what else reports show: small values, and nothing is measured or trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advisor.advice import plan, rationale, rule
+from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Options, choose
+from advisor.data.dataset import Dataset, Summary
+from advisor.data.listing import Skipped
+from advisor.evidence import similarity
+from advisor.evidence.measure import Evidence, Network
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
+from advisor.evidence.similarity import Similarity
+from advisor.results import (
+    Comparison,
+    Epoch,
+    Evaluation,
+    Metrics,
+    NearCopies,
+    Predictions,
+    Row,
+    Run,
+    score,
+    wilson_interval,
+)
+from advisor.system import reproduction
+
+
+def summary(images: int = 398, class_names: tuple[str, ...] = ("ants", "bees"), **changes: Any) -> Summary:
+    """A data set in numbers, with a tenth of it for validation and a fifth for the test."""
+    test, validation = images // 5, images // 10
+    each = images // len(class_names)
+    values = {
+        "source": "shared/data/hymenoptera",
+        "images": images,
+        "class_names": class_names,
+        "smallest_class": each,
+        "median_class": float(each),
+        "largest_class": each,
+        "splits": {"train": images - test - validation, "validation": validation, "test": test},
+        "skipped": (),
+        "fingerprint": "0123456789abcdef",
+    }
+    return Summary(**{**values, **changes})
+
+
+def evidence(data: Summary, taps: tuple[str, ...] = ("shallow", "middle", "deep")) -> Evidence:
+    """Evidence in which frozen features reach 92 % and all depths are better than the last."""
+    accuracy = np.linspace(0.7, 0.9, len(taps))
+    expected = {
+        recipe: Expected(
+            curve=tuple(CurvePoint(size, reached - 0.1 + size / 2000) for size in (25, 50, 100, 200)),
+            accuracy=reached + 0.02,
+            interval=(reached - 0.05, reached + 0.07),
+            gain_at_double=0.012,
+        )
+        for recipe, reached in (("feature_extraction", 0.88), ("shallow_features", 0.9))
+    }
+    return Evidence(
+        data=data,
+        sampled=min(data.images, 1000),
+        similarity=Similarity(0.73, (0.69, 0.77), 0.0741, 0.011, similarity.REFERENCE),
+        network=Network(taps, 224, False),
+        probes=Probes(
+            by_depth=tuple(DepthProbe(tap, float(a)) for tap, a in zip(taps, accuracy, strict=True)),
+            together=DepthProbe("all taps", 0.91),
+            gain_of_all_depths=(0.01, 0.007),
+            expected=expected,
+            widths={tap: 16 * (i + 1) for i, tap in enumerate(taps)},
+        ),
+        mirror_loss=0.0,
+    )
+
+
+def recommendation(
+    data: Summary | None = None, options: Options | None = None, recipe: str | None = None, **changes: Any
+) -> Recommendation:
+    """The advice that the rule gives for made-up evidence.
+
+    Args:
+        data: the data set in numbers; as many images as of ants and bees if left out.
+        options: what the user asked for.
+        recipe: that the user asked for; the advised one if left out.
+        **changes: fields of `Recommendation` to be other than the rule says.
+    """
+    known = changes.pop("evidence", None) or evidence(data or summary())
+    place = rule.place(known.data.images, known.similarity)
+    decision = rule.decide(place, known.probes, known.data.splits["validation"])
+    settings = choose(recipe or decision.recipe, options or Options(), known)
+    record = reproduction.Record(
+        reproduction.command("recommend", known.data.source, seed=0),
+        0,
+        known.data.fingerprint,
+        {"python": "3.11.2", "numpy": "2.1.0"},
+    )
+    advice = Recommendation(
+        evidence=known,
+        quadrant=place,
+        recipe=decision.recipe,
+        frozen_recipe=decision.frozen_recipe,
+        settings=settings,
+        plan=plan.make(settings, known, on_gpu=False),
+        rationale=rationale.rows(known, place, decision),
+        alternatives=rationale.alternatives(place, decision.recipe),
+        warnings=("the test split has 79 images: its accuracy is known to ±9% at best",),
+        device="2 cores of a made-up processor",
+        seconds=12.34,
+        reproduction=record,
+    )
+    return replace(advice, **changes)
+
+
+def predictions(paths: tuple[str, ...], class_names: tuple[str, ...], root: Path) -> Predictions:
+    """Predictions on images: each sure of the truth, but every fifth taken for the next class."""
+    classes = len(class_names)
+    labels = np.arange(len(paths)) % classes
+    probabilities = np.full((len(paths), classes), 0.1 / max(1, classes - 1), np.float32)
+    probabilities[np.arange(len(paths)), labels] = 0.9
+    probabilities[::5] = np.roll(probabilities[::5], 1, axis=1)
+    shown = tuple(str(Path(path).relative_to(root)) for path in paths)
+    return Predictions(class_names, paths, shown, labels, probabilities)
+
+
+def run(advice: Recommendation, data: Dataset, folder: Path, classes: int = 2, epochs: int = 1) -> Run:
+    """A finished run of one epoch, which solved the head, or of several; all images are tested.
+
+    Args:
+        advice: whose settings the run has, but that it trains the network if it has several epochs.
+        data: the images.
+        folder: of the run.
+        classes: of the data set if two, else made-up ones.
+        epochs: rows of the history.
+    """
+    names = data.class_names if classes == 2 else tuple(f"kind {i}" for i in range(classes))
+    tested = predictions(data.paths, names, data.root)
+    settings = replace(advice.settings, train_from=None if epochs == 1 else "", augmentation=())
+    first = 0 if epochs > 1 else 1
+    history = tuple(
+        Epoch(first + n, "", 1 / (n + 1), 0.8, 1.1 / (n + 1), 0.75, 0.1, 1e-3, 1) for n in range(epochs)
+    )
+    metrics = Metrics(
+        recipe=settings.recipe,
+        settings=settings,
+        test=tested.scores(),
+        validation=replace(score(tested.labels, tested.probabilities, names), accuracy=0.75),
+        images={"train": 20, "validation": 2, "test": len(data)},
+        parameters={"total": 100, "trained": 10},
+        complete=True,
+        seed=0,
+        seconds={"embed": 4.0, "train": 8.0, "total": 12.0},
+        device="a machine",
+        precision="float32",
+        versions={"python": "3"},
+        near_copies=NearCopies(3, 0.5),
+    )
+    return Run(folder, history, tested, metrics)
+
+
+def comparison(advice: Recommendation) -> Comparison:
+    """A leaderboard on which the advised recipe is the second, and one did not come to run."""
+
+    def row(name: str, status: str, accuracy: float | None, seconds: float, parameters: int | None) -> Row:
+        interval = None if accuracy is None else wilson_interval(accuracy, advice.data.splits["test"])
+        return Row(
+            name, status, accuracy, interval, accuracy, seconds, parameters, advised=name == advice.recipe
+        )
+
+    return Comparison(
+        advice,
+        (
+            row("fine_tuning", "finished", 0.962, 341.0, 3_371_000),
+            row("shallow_features", "finished", 0.937, 12.3, 5_762),
+            row("feature_extraction", "as shallow_features", 0.937, 12.3, 5_762),
+            row("simple_cnn", "out of time", 0.711, 512.0, 422_000),
+            row("full_training", "not run", None, 0.0, None),
+        ),
+        regret=0.025,
+    )
+
+
+def evaluation(tested: Predictions, folder: Path) -> Evaluation:
+    """An evaluation of the run in a folder, on images two of which are unlike its own."""
+    unlike = np.zeros(len(tested), bool)
+    unlike[:2] = True
+    return Evaluation(
+        run=folder,
+        recipe="fine_tuning",
+        predictions=tested,
+        source="shared/data/hymenoptera",
+        used="the run's own test split",
+        unlike=unlike,
+        skipped=(Skipped("ants/broken.png", "not an image"),),
+        warnings=("the test split has no images of wasps",),
+    )
