@@ -279,13 +279,13 @@ def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
     from recipes.runs import prediction
     from recipes.runs.run import run
     from recipes.runs.run_folder import RunFolder
-    from recipes.training.assembly import assemble, freeze, head_layers, set_head
+    from recipes.training.assembly import assemble, freeze, head_layers, set_dense
 
     def train(job: Job) -> Trained:
         freeze(job.backbone, None, "frozen")
         shares = job.data.counts() / len(job.data)
         head = head_layers("linear", job.classes)
-        set_head(head, np.zeros((job.head_features().shape[1], job.classes)), np.log(shares))
+        set_dense(head[0], np.zeros((job.head_features().shape[1], job.classes)), np.log(shares))
         model = assemble(job.backbone, job.settings, head, job.settings.image_size)
         return Trained(model, (), np.tile(shares, (len(job.data.indices("validation")), 1)))
 

@@ -65,7 +65,7 @@ class Classifier:
             progress(int(positions[-1]) + 1, len(paths))
 
 
-def load(folder: Path, image_size: int) -> Classifier:
+def load(folder: Path, image_size: int, model: keras.Model | None = None) -> Classifier:
     """The classifier of a run folder, which holds model.keras.
 
     The model itself is read only where the cache does not have it in the form that runs fastest.
@@ -73,6 +73,7 @@ def load(folder: Path, image_size: int) -> Classifier:
     Args:
         folder: of the run.
         image_size: pixels of the square input.
+        model: what was saved in the folder, where it is in memory already; that saves loading it.
 
     Raises:
         InputError: the model cannot be loaded, takes other images, or gives no probabilities.
@@ -81,14 +82,14 @@ def load(folder: Path, image_size: int) -> Classifier:
     def build() -> keras.Model:
         import keras
 
-        model = load_model(folder)
-        images_in = [tuple(tensor.shape) for tensor in model.inputs]
-        ranks = [len(tensor.shape) for tensor in (*model.outputs, *_last_features(model))]
+        whole = load_model(folder) if model is None else model
+        outputs = [*_last_features(whole), *whole.outputs]
+        images_in = [tuple(tensor.shape) for tensor in whole.inputs]
         if images_in != [(None, image_size, image_size, 3)]:
             raise run_files.damaged(folder, f"its model does not take images of {image_size} pixels")
-        if ranks != [2, 2]:
+        if [len(tensor.shape) for tensor in outputs] != [2, 2]:
             raise run_files.damaged(folder, "its model does not end in one layer of probabilities")
-        return keras.Model(model.inputs[0], [*_last_features(model), model.outputs[0]])
+        return keras.Model(whole.inputs[0], outputs)
 
     with run_files.reading(folder, "model.keras"), open_plain(folder / "model.keras") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,7 +79,7 @@ def run(
     trained = trainer(settings.recipe)(job)
     trained_at = time.monotonic()
     _write_model(job, trained)
-    saved = classifier.load(folder.path, settings.image_size)
+    saved = classifier.load(folder.path, settings.image_size, trained.model)
     neighbours_file.write(_neighbours(job, saved), folder.path)
     test = _test(job, saved)
     _refuse_what_is_no_number(job, trained, test)

@@ -99,12 +99,11 @@ def freeze(backbone: Backbone, train_from: str | None, batch_norm: str) -> None:
         layer.trainable = index >= first and not kept
 
 
-def set_head(head: list[keras.layers.Layer], kernel: np.ndarray, bias: np.ndarray) -> None:
-    """Give a linear head its weights: kernel [features, classes], bias [classes]."""
-    (dense,) = head
-    if not dense.built:
-        dense.build((None, len(kernel)))
-    dense.set_weights([kernel, bias])
+def set_dense(layer: keras.layers.Layer, kernel: np.ndarray, bias: np.ndarray) -> None:
+    """Give a dense layer, as a linear head is one, its weights: kernel [inputs, outputs], bias [outputs]."""
+    if not layer.built:
+        layer.build((None, len(kernel)))
+    layer.set_weights([kernel, bias])
 
 
 def metrics() -> list[keras.metrics.Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from advisor.evidence import linear_head
 from advisor.evidence.linear_head import LinearHead
 from advisor.results import Epoch
 from recipes.job import Job, Trained
-from recipes.training.assembly import assemble, freeze, head_layers, metrics, set_head
+from recipes.training.assembly import assemble, freeze, head_layers, metrics, set_dense
 
 if TYPE_CHECKING:
     import keras
@@ -22,16 +22,16 @@ MLP_PATIENCE = 10  # epochs without a better one, after which training stops
 def train(job: Job) -> Trained:
     """Fit the head to features that are known, then put it on the frozen backbone."""
     freeze(job.backbone, None, "frozen")
-    features = job.head_features()
-    head = head_layers(job.settings.head, job.classes)
     fit = _linear if job.settings.head == "linear" else _mlp
-    history, validation = fit(job, features, head)
+    head, history, validation = fit(job, job.head_features())
     return Trained(assemble(job.backbone, job.settings, head, job.settings.image_size), history, validation)
 
 
-def _linear(
-    job: Job, features: np.ndarray, head: list[keras.layers.Layer]
-) -> tuple[tuple[Epoch, ...], np.ndarray]:
+# The layers of a head, its history, and its probabilities float32 [n, classes] on the validation split.
+Fit: TypeAlias = tuple[list["keras.layers.Layer"], tuple[Epoch, ...], np.ndarray]
+
+
+def _linear(job: Job, features: np.ndarray) -> Fit:
     """The convex head. Validation is measured without the validation images, then they are used, too."""
     began = time.monotonic()
     bar = job.display.steps("Solving the head")
@@ -40,9 +40,10 @@ def _linear(
     bar(1, 2)
     used = with_validation_images(job, features)
     bar(2, 2)
-    set_head(head, used.kernel, used.bias)
+    head = head_layers(job.settings.head, job.classes)
+    set_dense(head[0], used.kernel, used.bias)
     validation = tested.probabilities(features[job.data.indices("validation")])
-    return (head_alone(job, tested, features, began),), validation
+    return head, (head_alone(job, tested, features, began),), validation
 
 
 def solve(job: Job, features: np.ndarray, at: np.ndarray) -> LinearHead:
@@ -96,9 +97,7 @@ def head_alone(job: Job, head: LinearHead, features: np.ndarray, began: float) -
     )
 
 
-def _mlp(
-    job: Job, features: np.ndarray, head: list[keras.layers.Layer]
-) -> tuple[tuple[Epoch, ...], np.ndarray]:
+def _mlp(job: Job, features: np.ndarray) -> Fit:
     """A head with a hidden layer, by gradient steps on standardised features; the best epoch is kept.
 
     The standardisation is folded into the hidden layer afterwards.
@@ -110,7 +109,8 @@ def _mlp(
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
     mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
     standard = ((features - mean) / scale).astype(np.float32)
-    model = keras.Sequential([keras.Input((features.shape[1],)), *head])
+    trained = head_layers(settings.head, job.classes)
+    model = keras.Sequential([keras.Input((features.shape[1],)), *trained])
     optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
     model.compile(optimizer, "categorical_crossentropy", metrics=metrics())
     bar = job.display.steps("Training the head")
@@ -128,11 +128,13 @@ def _mlp(
         ],
     ).history
     validation = model.predict(standard[validate_at], verbose=0)
-    kernel, bias = head[0].get_weights()
-    head[0].set_weights([kernel / scale[:, None], bias - (mean / scale) @ kernel])
+    kernel, bias = trained[0].get_weights()
+    head = head_layers(settings.head, job.classes)  # new: layers in two models have two inputs
+    set_dense(head[0], kernel / scale[:, None], bias - (mean / scale) @ kernel)
+    set_dense(head[-1], *trained[-1].get_weights())
     columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
     history = tuple(
         Epoch(number, "head", *row, settings.learning_rate, 0.0)  # type: ignore[call-arg]
         for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
     )
-    return history, validation
+    return head, history, validation

@@ -14,7 +14,7 @@ from advisor.results import Epoch
 from advisor.system import devices
 from recipes.job import Job, Trained
 from recipes.training import pixels
-from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_head
+from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_dense
 from recipes.training.averaging import use_best_average
 from recipes.training.base_head import from_base_labels
 from recipes.training.checkpoints import Checkpoints
@@ -79,7 +79,7 @@ def _solve_head(job: Job, head: list[keras.layers.Layer]) -> list[Epoch]:
     features = job.head_features()
     base = job.settings.base_labels
     solved = from_base_labels(job) if base else solve(job, features, job.data.indices("train"))
-    set_head(head, solved.kernel, solved.bias)
+    set_dense(head[0], solved.kernel, solved.bias)
     return [head_alone(job, solved, features, began)]
 
 
@@ -224,5 +224,5 @@ def _finish(
     validation = model.predict(seen.validation_batches(), verbose=0)
     if is_frozen_head and not job.settings.base_labels:
         used = with_validation_images(job, job.head_features())
-        set_head(head, used.kernel, used.bias)
+        set_dense(head[0], used.kernel, used.bias)
     return model, validation
