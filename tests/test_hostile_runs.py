@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from advisor.errors import InputError
-from recipes import prediction, run_folder
+from recipes.runs import prediction, splits_file
 
 # Gives each folder to one command; prints those that were not refused, or took more than 500 MB more memory.
 MEASURE = """
@@ -123,7 +123,7 @@ def test_any_run_folder_is_read_or_refused(name, finished_run, tmp_path):
         hostile_runs.put(run / name, content)
         try:
             found = prediction.load(run)
-            run_folder.read_splits(run)
+            splits_file.read(run)
         except InputError:
             return
         assert len(found.class_names) >= 2

@@ -262,7 +262,7 @@ def test_large_jpeg2000_is_decoded_at_a_fraction(width, tile, tmp_path, monkeypa
 DECODE_ALL = """
 import json, resource, sys, time
 from pathlib import Path
-from advisor import images
+from advisor.data import images
 unit = 1e6 if sys.platform == "darwin" else 1e3
 taken = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 found = {}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import made_up
 import numpy as np
 import pytest
 
@@ -17,7 +18,6 @@ from advisor.cli import main
 from advisor.errors import InputError
 from benchmarks import ci
 from recipes.training import base_head
-from tests import made
 
 CONTRACT = {
     "model.keras", "labels.json", "recommendation.json", "metrics.json", "history.csv", "curves.png",
@@ -92,8 +92,8 @@ def test_the_statistics_of_batch_norm_move_only_where_they_may(batch_norm, moves
     from recipes.training.assembly import assemble, freeze, head_layers
 
     backbone = backbones.load(backbones.BUNDLED)
-    found = made.probes(dict.fromkeys(backbone.taps, 1), gain=-0.1)
-    chosen = choose("fine_tuning", Options(), made.evidence(found, train=100, image_size=32))
+    known = made_up.evidence(made_up.summary(100), backbone.taps, gain=-0.1, image_size=32)
+    chosen = choose("fine_tuning", Options(), known)
     freeze(backbone, "", batch_norm)
     model = assemble(backbone, replace(chosen, batch_norm=batch_norm), head_layers("linear", 2), 32)
     model.compile("sgd", "categorical_crossentropy")
@@ -121,8 +121,8 @@ def test_training_starts_from_the_better_frozen_head(recipe, extra, help_, taps)
     from advisor.advice.settings import Options, choose
 
     options = Options(**extra)
-    found = made.probes({"low": 1, "high": 1}, gain=0.1 if help_ else -0.1)
-    chosen = choose(recipe, options, made.evidence(found, train=100))
+    known = made_up.evidence(made_up.summary(100), ("low", "high"), gain=0.1 if help_ else -0.1)
+    chosen = choose(recipe, options, known)
     assert chosen.taps == taps
 
 
