@@ -373,9 +373,9 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
             threshold = finished.neighbours.threshold
             prediction_tables.write_json(sys.stdout, finished.folder, names, threshold, predictions, skipped)
         elif csv_file == "-":
-            prediction_tables.write_csv_to_output(names, predictions)
+            prediction_tables.write_csv_to_output(predictions)
         elif csv_file:
-            prediction_tables.write_csv_file(Path(csv_file), names, predictions)
+            prediction_tables.write_csv_file(Path(csv_file), predictions)
         else:
             for line in prediction_tables.lines(predictions, names, paths):
                 screen.say(line)

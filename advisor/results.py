@@ -241,20 +241,22 @@ class Prediction:
 
     Attributes:
         path: as it was given.
-        probabilities: float32 [classes].
+        class_names: in the order of the model's outputs.
+        probabilities: float32 [classes], in the same order.
         distance: to the training images, see `advisor.evidence.outliers`.
         unlike: whether that is more than a new image of the same kind has.
     """
 
     path: str
+    class_names: tuple[str, ...]
     probabilities: np.ndarray
     distance: float
     unlike: bool
 
-    def best(self, count: int) -> list[tuple[int, float]]:
-        """The most probable classes with their probabilities, the best one first."""
+    def best(self, count: int) -> list[tuple[str, float]]:
+        """The names of the most probable classes with their probabilities, the best one first."""
         order = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(int(i), float(self.probabilities[i])) for i in order]
+        return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,10 @@ def python(program: str, *arguments: str | Path, **environment: str) -> subproce
     return subprocess.run(command, capture_output=True, env={**BUFFERED, **environment})
 
 
-def predictions(paths: tuple[str, ...], classes: int) -> list[Prediction]:
+def predictions(paths: tuple[str, ...], names: tuple[str, ...]) -> list[Prediction]:
+    classes = len(names)
     probabilities = np.linspace(1, 2, classes, dtype=np.float32) / np.linspace(1, 2, classes).sum()
-    return [Prediction(path, probabilities, 0.25, False) for path in paths]
+    return [Prediction(path, names, probabilities, 0.25, False) for path in paths]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -82,7 +83,7 @@ def test_a_table_of_predictions_has_no_formulas_and_numbers_stay_numbers():
     names = ("-2+3", "cat", "=1")
     paths = (*FORMULAS, "semi;=cmd.jpg", "return\r=cmd.jpg", 'quote".jpg')
     written = io.StringIO()
-    prediction_tables.write_csv(written, names, predictions(paths, 3))
+    prediction_tables.write_csv(written, predictions(paths, names))
     for separator in ",;":  # a spreadsheet takes the one of its country
         for row in csv.reader(io.StringIO(written.getvalue(), newline=""), delimiter=separator):
             assert not any(cell.startswith(tuple("=+-@\t\r\n＝")) for cell in row)
@@ -122,11 +123,13 @@ def test_a_hostile_name_in_an_error_stays_on_its_line(refused):
 
 
 def test_predictions_show_no_name_that_acts(monkeypatch):
-    shown = "\n".join(prediction_tables.lines(predictions((ACTING,), 2), ("x", ACTING), (ACTING,)))
+    shown = "\n".join(
+        prediction_tables.lines(predictions((ACTING,), ("x", ACTING)), ("x", ACTING), (ACTING,))
+    )
     written = io.StringIO()
     monkeypatch.setattr(written, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdout", written)
-    prediction_tables.write_csv_to_output(("x", ACTING), predictions((ACTING,), 2))
+    prediction_tables.write_csv_to_output(predictions((ACTING,), ("x", ACTING)))
     for text in (shown, written.getvalue()):
         assert r"\u202e" in text
         assert not set(text) & set("\x1b\u202e\u200b\x9b\u2066")
@@ -136,7 +139,8 @@ def test_paths_are_whole_in_a_pipe_and_fit_a_terminal(monkeypatch):
     paths = ("d" * 200 + "/end.jpg", "b.jpg")
 
     def rows() -> list[str]:
-        return list(prediction_tables.lines(predictions(paths, 3), ("one", "two", "three"), paths))[1:]
+        names = ("one", "two", "three")
+        return list(prediction_tables.lines(predictions(paths, names), names, paths))[1:]
 
     assert [row.split()[0] for row in rows()] == list(paths)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
@@ -150,7 +154,7 @@ def test_paths_are_whole_in_a_pipe_and_fit_a_terminal(monkeypatch):
 def test_predictions_fit_a_terminal(monkeypatch, columns):
     names = ("bees with a long name", "ants", "wasps and other insects")
     paths = ("d" * 200 + "/end.jpg", "b.jpg")
-    items = [replace(item, unlike=True) for item in predictions(paths, 3)]
+    items = [replace(item, unlike=True) for item in predictions(paths, names)]
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = list(prediction_tables.lines(items, names, paths))

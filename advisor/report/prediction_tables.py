@@ -44,7 +44,7 @@ def lines(
     if screen:
         names = min(longest, NAME_WIDTH, (screen - PATH_WIDTH) // top - SHARE_WIDTH)
         if names < min(longest, LEAST_NAME_WIDTH):
-            yield from _blocks(predictions, class_names, screen)
+            yield from _blocks(predictions, screen)
             return
         width = min(width, max(PATH_WIDTH, screen - top * (names + SHARE_WIDTH)))
     heads = ("most probable", "second", "third")[:top]
@@ -52,7 +52,7 @@ def lines(
     for item in predictions:
         cells = [f"{shortened_in_front(fitting(item.path), width):{width}}"]
         for label, probability in item.best(TOP):
-            cells.append(f"{shortened(fitting(class_names[label]), names):{names}} {_share(probability):>5}")
+            cells.append(f"{shortened(fitting(label), names):{names}} {_share(probability):>5}")
         line = "  ".join(cells)
         if not item.unlike:
             yield line
@@ -62,11 +62,11 @@ def lines(
             yield f"{line}  {UNLIKE}"
 
 
-def _blocks(predictions: Iterable[Prediction], class_names: tuple[str, ...], screen: int) -> Iterator[str]:
+def _blocks(predictions: Iterable[Prediction], screen: int) -> Iterator[str]:
     """The same for a narrow screen: the most probable classes of each image under its path."""
     for item in predictions:
         yield shortened_in_front(fitting(item.path), screen)
-        names = [fitting(class_names[label]) for label, _ in item.best(TOP)]
+        names = [fitting(label) for label, _ in item.best(TOP)]
         width = min(max(map(len, names)), screen - SHARE_WIDTH)
         for name, (_, probability) in zip(names, item.best(TOP), strict=True):
             yield f"  {shortened(name, width):{width}} {_share(probability):>5}"
@@ -103,7 +103,7 @@ def write_json(
         row = {
             "path": item.path,
             "top": [
-                {"label": class_names[label], "probability": round(probability, 6)}
+                {"label": label, "probability": round(probability, 6)}
                 for label, probability in item.best(TOP)
             ],
             "distance": item.distance,
@@ -114,30 +114,27 @@ def write_json(
     stream.write("\n]" + f', "skipped": {json.dumps(left_out)}' + "}\n")
 
 
-def write_csv_file(file: Path, class_names: tuple[str, ...], predictions: Iterable[Prediction]) -> None:
+def write_csv_file(file: Path, predictions: Iterable[Prediction]) -> None:
     """As `write_csv`, into a file; bytes of a path that are no UTF-8 are kept as they are."""
     with (
         replacing(file) as unfinished,
         unfinished.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
     ):
-        write_csv(stream, class_names, predictions)
+        write_csv(stream, predictions)
 
 
-def write_csv_to_output(class_names: tuple[str, ...], predictions: Iterable[Prediction]) -> None:
+def write_csv_to_output(predictions: Iterable[Prediction]) -> None:
     """As `write_csv`, to standard output: the same bytes as in a file, but legible names on a terminal."""
     if sys.stdout.isatty():
-        write_csv(sys.stdout, class_names, predictions, legible)
+        write_csv(sys.stdout, predictions, legible)
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    write_csv(sys.stdout, class_names, predictions)
+    write_csv(sys.stdout, predictions)
 
 
 def write_csv(
-    stream: IO[str],
-    class_names: tuple[str, ...],
-    predictions: Iterable[Prediction],
-    spelled: Callable[[str], str] = str,
+    stream: IO[str], predictions: Iterable[Prediction], spelled: Callable[[str], str] = str
 ) -> None:
     """A row for each image: path, labels and probabilities, distance, unlike (0 or 1).
 
@@ -146,7 +143,6 @@ def write_csv(
 
     Args:
         stream: to write to.
-        class_names: of the run.
         predictions: in order.
         spelled: how paths and labels are written.
     """
@@ -155,6 +151,6 @@ def write_csv(
     for item in predictions:
         row: list[Any] = [safe_cell(spelled(item.path))]
         for label, probability in item.best(TOP):
-            row += [safe_cell(spelled(class_names[label])), round(probability, 6)]
+            row += [safe_cell(spelled(label)), round(probability, 6)]
         row += [""] * (len(COLUMNS) - len(row))
         writer.writerow([*row, round(item.distance, 6), int(item.unlike)])

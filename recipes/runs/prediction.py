@@ -105,7 +105,7 @@ def predict(
         for row, position in enumerate(positions):
             distance = float(distances[row])
             unlike = distance > run.neighbours.threshold
-            yield Prediction(paths[position], probabilities[row], distance, unlike)
+            yield Prediction(paths[position], run.class_names, probabilities[row], distance, unlike)
 
 
 def ready(run: FinishedRun) -> Classifier:
