@@ -69,7 +69,10 @@ def _check_classes(run: FinishedRun, data: Dataset) -> None:
             ", ".join(names[:most]) + (" ..." if len(names) > most else "")
             for names, most in zip((unknown, run.class_names), NAMED, strict=True)
         )
-        raise InputError(f"{data.source} has classes that the run does not know: {first}; it knows {some}")
+        raise InputError(
+            f"{data.source} has classes that the run does not know: {first}; leave them out, or call them as "
+            f"the run does: {some}"
+        )
 
 
 def _choose(known: tuple[Known, ...], data: Dataset) -> tuple[Dataset, str, tuple[str, ...]]:
