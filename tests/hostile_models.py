@@ -592,6 +592,12 @@ torch_legacy(
     "storage_without_end", HEAD, tensor((1,), (1,)), pickle.dumps(["0"], 2), struct.pack("<q", 2**60)
 )
 torch_zip("one_number_six_hundred_million_times", tensor((600_000_000,), (0,)))
+torch_zip(
+    "tensor_whose_stride_is_a_text",
+    tensor((600_000_000,), (0x7E7E7E7E,)).replace(b"J~~~~", b"X\x06\x00\x00\x00stride"),
+)
+NESTED = b"".join(b"h%ch%c\x86q%c0" % (place, place, place + 1) for place in range(60))
+torch_zip("tuple_that_never_ends", b"\x80\x02}K\x01\x85q\x000" + NESTED + b"h\x3cNs.")
 torch_zip("tensor_outside_its_storage", tensor((200,), (1,)))
 torch_zip("tensor_before_its_storage", tensor((10,), (1,), offset=-5))
 torch_zip("tensor_that_goes_backwards", tensor((10,), (-1,), offset=20))

@@ -111,3 +111,10 @@ def test_any_bytes_of_a_model_file_are_read_or_refused(ending, shared):
 def load_or_refuse(file: Path) -> None:
     with suppress(InputError):
         backbones.load(str(file))
+
+
+def test_a_text_is_never_multiplied(tmp_path):
+    """It would be gone again before its memory could be measured."""
+    file = KINDS["tensor_whose_stride_is_a_text"](tmp_path)
+    with pytest.raises(InputError, match="no shape of whole numbers"):
+        backbones.load("resnet18", str(file))

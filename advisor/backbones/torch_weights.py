@@ -50,6 +50,8 @@ _OPCODES = re.compile(
     "|NONE|NEWTRUE|NEWFALSE|BININT[12]?|LONG1|BINFLOAT|(SHORT_)?BIN(UNICODE|STRING)|(EMPTY_)?TUPLE|TUPLE[123]"
     "|EMPTY_LIST|APPENDS?|EMPTY_DICT|SETITEMS?"
 )
+# What makes the things in it that it may use again. No tuples: nested, each used twice, they never end.
+_USED_AGAIN = re.compile("GLOBAL|STACK_GLOBAL|(SHORT_)?BIN(UNICODE|STRING)|REDUCE|EMPTY_DICT|EMPTY_LIST")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class _StateDictUnpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, elements, *_view = pid
         if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise pickle.UnpicklingError(f"unknown persistent object {kind!r}")
-        return _Storage(str(key), dtype, int(elements))
+            raise pickle.UnpicklingError("an unknown persistent object")
+        return _Storage(key, dtype, elements)
 
 
 def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarray]:
@@ -174,6 +176,8 @@ def _unpickled(stream: io.BytesIO) -> Any:
     """Load the next pickle in the stream, after a look at its opcodes."""
     start = stream.tell()
     ahead = io.BytesIO(stream.getbuffer()[start : start + MOST_DESCRIPTION])
+    made = ""
+    remembered: dict[Any, str] = {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(ahead), 1):
         if not _OPCODES.fullmatch(opcode.name):
             raise pickle.UnpicklingError(f"{opcode.name} is not part of a plain state dict")
@@ -181,6 +185,12 @@ def _unpickled(stream: io.BytesIO) -> Any:
             opcode.name.endswith("BINPUT") and int(argument or 0) > count
         ):  # memory is taken for all below, too
             raise pickle.UnpicklingError("it remembers more than it holds")
+        if opcode.name.endswith("BINPUT") or opcode.name == "MEMOIZE":
+            remembered[len(remembered) if opcode.name == "MEMOIZE" else argument] = made
+        elif opcode.name.endswith("BINGET") and not _USED_AGAIN.fullmatch(remembered.get(argument, "")):
+            raise pickle.UnpicklingError("it uses again what is no name")
+        else:
+            made = opcode.name
     return _StateDictUnpickler(stream).load()
 
 
@@ -190,7 +200,12 @@ def _storage_types(tensors: dict[str, _Tensor]) -> dict[str, np.dtype]:
         raise pickle.UnpicklingError("not a dictionary of tensors")
     for name, tensor in tensors.items():
         if not (isinstance(name, str) and isinstance(tensor, _Tensor)):
-            raise pickle.UnpicklingError(f"{name!r} is not a tensor")
+            raise pickle.UnpicklingError("it holds something that is not a tensor")
+        storage, numbers = tensor.storage, (tensor.offset, *tensor.shape, *tensor.stride)
+        if not (isinstance(storage, _Storage) and isinstance(storage.key, str)):
+            raise pickle.UnpicklingError(f"{name} has no storage")
+        if not all(type(number) is int for number in numbers):  # a text can be multiplied, too
+            raise pickle.UnpicklingError(f"{name} has no shape of whole numbers")
     return {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
 
 
