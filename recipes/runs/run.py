@@ -133,19 +133,17 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
     if settings.init == "random":
         reasons = images.find_unreadable(data.paths, display.steps("Checking images"))
         data = leave_out(data, [Skipped(data.paths[i], reason) for i, reason in reasons.items()])
-        return _Known(data, _contents(data), None, np.empty(0, np.int64), 0.0)
+        contents = tuple(bytes.fromhex(copies.content(path)) for path in data.paths)
+        return _Known(data, contents, None, np.empty(0, np.int64), 0.0)
     bar = display.steps("Embedding images")
     embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")
     across = pairs[is_test[pairs].sum(axis=1) == 1]
-    copied, seconds = np.unique(across[is_test[across]]), time.monotonic() - began
-    return _Known(data, _contents(data), embedded.features, copied, seconds)
-
-
-def _contents(data: Dataset) -> tuple[bytes, ...]:
-    return tuple(bytes.fromhex(copies.content(path)) for path in data.paths)
+    copied = np.unique(across[is_test[across]])
+    contents = tuple(content.tobytes() for content in embedded.contents)
+    return _Known(data, contents, embedded.features, copied, time.monotonic() - began)
 
 
 def _before_training(job: Job) -> Scores:
