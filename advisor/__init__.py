@@ -1,10 +1,10 @@
 """Transfer Advisor: measures your labelled images and says which way of transfer learning fits them.
 
 >>> import advisor
->>> advice = advisor.recommend("sklearn:digits")
+>>> advice = advisor.recommend("sklearn:digits", sample=100)
 >>> advice.quadrant.similarity
 'low'
->>> finished = advisor.run("sklearn:digits", recipe="feature_extraction", output="runs/digits")
+>>> finished = advisor.run("sklearn:digits", recipe="feature_extraction", image_size=64, output="runs/digits")
 >>> finished.metrics.test.accuracy > 0.9
 True
 """

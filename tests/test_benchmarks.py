@@ -176,12 +176,13 @@ def test_lines_are_kept_while_others_are_measured_or_advised_anew(
     monkeypatch.setattr(regret, "judge", judge)
     told = {"advice": "shallow_features", "frozen_advice": prefers}
     starts = {"fine_tuning": prefers, "full_training": "shallow_features"}
-    advice = SimpleNamespace(
-        settings_for=lambda name: SimpleNamespace(
-            start=starts[name], trains_as=lambda other: starts[name] == other.start
-        )
-    )
-    monkeypatch.setattr(regret, "advise", lambda *_: (told, advice))
+
+    def with_recipe(name):
+        start = starts[name]
+        trains_as = lambda other: start == other.start  # noqa: E731
+        return SimpleNamespace(settings=SimpleNamespace(start=start, trains_as=trains_as))
+
+    monkeypatch.setattr(regret, "advise", lambda *_: (told, SimpleNamespace(with_recipe=with_recipe)))
     monkeypatch.setattr("sys.argv", ["regret", "x", "--sizes", "200", "--output", str(file)])
     regret.main()
     anew = ["regret", "x", "--sizes", "50", "200", "--output", str(file), "--advise-anew"]
