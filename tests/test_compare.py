@@ -309,7 +309,7 @@ def test_recipes_that_are_one_training_are_told_as_such(capsys, advice, status, 
 @pytest.mark.parametrize(
     ("paired", "regret", "expected"),
     [
-        (Paired("frozen", 40, 1, 1), 0.0, "40 test images cannot tell the advice, fine_tuning, from frozen"),
+        (Paired("frozen", 40, 1, 1), 0.0, "the advice, fine_tuning, and frozen cannot be told apart"),
         (Paired("frozen", 10, 0, 0), 0.0, "both get equally many of them right"),
         (Paired("frozen", 40, 1, 2), 0.025, "frozen is 2.5 points better, but"),
         (Paired("frozen", 40, 2, 1), 0.0, "fine_tuning is 2.5 points better, but"),

@@ -316,12 +316,6 @@ def leaderboard(compared: Comparison) -> tuple[Ranked, ...]:
     )
 
 
-def leaderboard_axis(rows: tuple[Ranked, ...]) -> str:
-    """What stands under a leaderboard."""
-    same = "; grey: the same training as another" if any(row.tone == "quiet" for row in rows) else ""
-    return f"test accuracy, with its 95 % interval{same}"
-
-
 def reliability(evaluation: Evaluation) -> Reliability:
     """How often a model is right against how sure it is."""
     seen = evaluation.predictions

@@ -52,8 +52,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 def write_leaderboard(compared: Comparison, folder: Path) -> None:
     """Draw leaderboard.png into a folder."""
-    ranked = charts.leaderboard(compared)
-    rows = ranked[::-1]  # matplotlib begins at the bottom
+    rows = charts.leaderboard(compared)[::-1]  # matplotlib begins at the bottom
     figure = _figure(8, 1.2 + 0.5 * len(rows))
     axes = figure.subplots()
     for y, row in enumerate(rows):
@@ -65,7 +64,8 @@ def write_leaderboard(compared: Comparison, folder: Path) -> None:
         )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.2)
-    axes.set_xlabel(charts.leaderboard_axis(ranked))
+    grey = "; grey: the same training as another" if any(row.tone == "quiet" for row in rows) else ""
+    axes.set_xlabel(f"test accuracy, with its 95 % interval{grey}")
     axes.grid(axis="x", alpha=0.3)
     _save(figure, folder / "leaderboard.png")
 

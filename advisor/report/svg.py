@@ -13,16 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from advisor.report.charts import (
-    COLORS,
-    BarChart,
-    ConfusionMatrix,
-    Corner,
-    LineChart,
-    QuadrantMap,
-    Ranked,
-    leaderboard_axis,
-)
+from advisor.report.charts import COLORS, BarChart, ConfusionMatrix, Corner, LineChart, QuadrantMap, Ranked
 from advisor.report.rendering import safe
 from advisor.report.words import percent
 from advisor.system.text import shortened
@@ -188,7 +179,7 @@ def leaderboard(rows: tuple[Ranked, ...]) -> Markup:
     x = Scale(max(0.0, min(ends) - margin), min(1.0, max(ends) + margin), left, WIDTH - 24)
     drawing = _Drawing(WIDTH, bottom + BOTTOM, "Test accuracy of each recipe with its 95 % interval")
     y = Scale(0.0, 1.0, bottom, top - 8)
-    drawing.x_axis(x, y, leaderboard_axis(rows), percent)
+    drawing.x_axis(x, y, "test accuracy, with its 95 % interval", percent)
     for i, row in enumerate(rows):
         middle, color = top + (i + 0.5) * height, COLORS[row.tone]
         drawing.text(left - 10, middle + 4, row.name, "end")

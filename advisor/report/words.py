@@ -152,13 +152,12 @@ def verdict(compared: Comparison) -> str:
         if regret:
             return f"The advice, {advised}, loses {100 * regret:.1f} points against {other}: {alone}."
         return f"The advice, {advised}, was the best, {apart} before {other}: {alone}."
-    seen = f"{paired.images:,} test images cannot tell the advice, {advised}, from {other}"
+    seen = f"On {paired.images:,} test images the advice, {advised}, and {other} cannot be told apart"
     if not compared.lead:
         return f"{seen}: both get equally many of them right."
-    leader = other if regret else advised
     return (
-        f"{seen}: {leader} is {apart} better, but the two differ on too few images "
-        f"({paired.only_advised:,} right by the advice alone, {paired.only_other:,} by {other} alone)."
+        f"{seen}: {other if regret else advised} is {apart} better, but they differ on too few images "
+        f"(only the advice is right on {paired.only_advised:,}, only {other} on {paired.only_other:,})."
     )
 
 

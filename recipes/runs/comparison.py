@@ -96,7 +96,8 @@ def _train(
         inner = RunFolder(folder.path / name)
         inner.path.mkdir(exist_ok=True)
         job = inner.start(data, seed, jobs[name], {}, resume)
-        steps = share - after_steps(settings, splits) - budget.late
+        devices.load_tensorflow()  # which takes seconds, too
+        steps = ends - budget.spent() - after_steps(settings, splits) - budget.late
         finished = _run(data, job.settings, inner, seed, Headed(name, display), resume, steps)
         if document:
             document(finished, job)
