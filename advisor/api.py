@@ -192,7 +192,8 @@ def compare(
     Args:
         data: see `recommend`, as all that does not stand here.
         output: the folder; made if it does not exist.
-        minutes: for all recipes together; each may use an equal share of what is left.
+        minutes: for all recipes together, from the advice to the page of the last run; each may use an equal
+            share of what is left. A training that could not even finish an epoch in it is not begun.
         baseline: add a plain convolutional network from random weights.
         resume: go on with what is not finished in `output`.
         overwrite: replace the comparison in `output`.
@@ -226,9 +227,29 @@ def compare(
         if overwrite and not resume:
             comparison.clear(folder)
         asked = {**asdict(options), "sample": sample, "source": source}
-        compared = comparison.compare(advised, folder, minutes, baseline, seed, display, asked, resume)
+        command = reproduction.command(
+            "compare",
+            advised.advice.data.source,
+            budget=f"{minutes:g}",
+            baseline=baseline,
+            backbone=backbone,
+            weights=weights,
+            image_size=image_size,
+            epochs=epochs,
+            batch_size=batch_size,
+            sample=sample,
+            source=source,
+            seed=seed,
+        )
+
+        def document(finished: Run, advice: Recommendation) -> None:
+            _document(finished, advice, advised.data, command)
+
+        compared = comparison.compare(
+            advised, folder, minutes, baseline, seed, display, asked, resume, document
+        )
         plots.write_leaderboard(compared, folder.path)
-        page.write_comparison(compared, folder.path)
+        page.write_comparison(compared, advised.data, folder.path, command)
     return compared
 
 

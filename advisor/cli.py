@@ -253,7 +253,7 @@ def run(
     default=60.0,
     show_default=True,
     metavar="MINUTES",
-    help="For all recipes together.",
+    help="For all recipes, from the advice on.",
 )
 @click.option("--baseline", is_flag=True, help="Add a plain network from random weights.")
 @_options(*_OF_TRAINING)
@@ -270,9 +270,10 @@ def compare(
 ) -> None:
     """Run all recipes on one split of DATA; print the leaderboard and the regret.
 
-    Each recipe may use an equal share of the budget. One that runs out of time is
-    judged at its best epoch so far, and marked. --resume goes on with those that
-    are not finished, with a new budget.
+    Each recipe may use an equal share of the budget, which measuring DATA is not in.
+    One that runs out of time is judged at its best epoch so far, and marked; one
+    that could not finish an epoch is not begun. --resume goes on with those that are
+    not finished, with a new budget.
 
     \b
     Example: advisor compare ./flowers --budget 30

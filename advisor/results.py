@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from advisor.data.listing import Skipped
 
 BINS = 15
 WORST = 20  # mistakes that are shown
+CHANCE = 0.05  # what chance alone does less often than this is taken for a difference
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class Predictions:
     def predicted(self) -> np.ndarray:
         """The most probable class of each image, int64 [n]."""
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which images are taken for what they are, bool [n]."""
+        return self.predicted == self.labels
 
     def scores(self) -> Scores:
         """Accuracy, F1 and log-loss."""
@@ -324,15 +331,16 @@ class Row:
 
     Attributes:
         name: of the recipe, or of the plain network that is the baseline.
-        status: "finished", "out of time" (the best epoch so far is judged), "not run", or "as" with the name
-            of the recipe that trains the very same network on these data: it was trained once, and both rows
-            show it.
+        status: "finished", "out of time" (the best epoch so far is judged) or "not run".
         accuracy: on the test split, 0..1.
         interval: 95 % Wilson interval of it.
         macro_f1: 0..1.
         seconds: that it took, before an interruption, too.
         parameters: how many were trained.
         advised: whether it is the advised one.
+        same_as: the name of the recipe that trains the very same network on these data: it is trained once,
+            and both rows show it; None where there is none.
+        needs: seconds that it needs at least, where the budget left less than that; else None.
     """
 
     name: str
@@ -343,6 +351,39 @@ class Row:
     seconds: float
     parameters: int | None
     advised: bool
+    same_as: str | None = None
+    needs: float | None = None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The advised recipe and the best other one, on the test images that both judged.
+
+    Attributes:
+        name: of the other recipe.
+        images: that both judged.
+        only_advised: how many of them only the advised recipe got right.
+        only_other: how many only the other one got right.
+    """
+
+    name: str
+    images: int
+    only_advised: int
+    only_other: int
+
+    @property
+    def chance(self) -> float:
+        """See `sign_test`."""
+        return sign_test(self.only_advised, self.only_other)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether these images tell which of the two is better."""
+        return self.chance < CHANCE
+
+    def to_json(self) -> dict[str, Any]:
+        """As in compare.json."""
+        return {**asdict(self), "chance": self.chance, "is_clear": self.is_clear}
 
 
 @dataclass(frozen=True)
@@ -353,14 +394,28 @@ class Comparison:
         advice: what was advised.
         rows: best first.
         regret: accuracy that the advised recipe loses against the best one, 0..1; None if it did not run.
+        paired: the advised recipe beside the best other one; None if not both did run.
+        tested: what each recipe that came to run says of the test images, by its name.
+        seconds: that training took this time, everything between the advice and the last model included.
+        budget: seconds that it had.
     """
 
     advice: Recommendation
     rows: tuple[Row, ...]
     regret: float | None
+    paired: Paired | None
+    tested: Mapping[str, Predictions]
+    seconds: float
+    budget: float
+
+    @property
+    def lead(self) -> float:
+        """Accuracy by which the better of the two in `paired` is ahead on the images of both, 0..1."""
+        both = self.paired
+        return abs(both.only_advised - both.only_other) / both.images if both and both.images else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The object in compare.json."""
+        """The object in compare.json: the same again where nothing was left to train."""
         return {
             "schema": 1,
             "dataset": self.advice.data.to_json(),
@@ -368,6 +423,7 @@ class Comparison:
             "advised": self.advice.recipe,
             "leaderboard": [asdict(row) for row in self.rows],
             "regret": self.regret,
+            "paired": self.paired and self.paired.to_json(),
         }
 
 
@@ -424,6 +480,45 @@ def wilson_interval(accuracy: float, images: int, z: float = 1.96) -> tuple[floa
     center = (accuracy + z * z / (2 * images)) / (1 + z * z / images)
     half = z / (1 + z * z / images) * np.sqrt(accuracy * (1 - accuracy) / images + z * z / (4 * images**2))
     return float(max(0.0, center - half)), float(min(1.0, center + half))
+
+
+def pair(name: str, advised: Predictions, other: Predictions) -> Paired:
+    """Put two models side by side on the images that both judged.
+
+    Args:
+        name: of the other one.
+        advised: what the advised recipe says.
+        other: what the other one says.
+    """
+    known = dict(zip(other.paths, other.right.tolist(), strict=True))
+    both = [
+        (own, known[path])
+        for path, own in zip(advised.paths, advised.right.tolist(), strict=True)
+        if path in known
+    ]
+    return Paired(name, len(both), both.count((True, False)), both.count((False, True)))
+
+
+def sign_test(first: int, second: int) -> float:
+    """How often chance alone would divide the images that two models disagree on so unevenly, 0..1.
+
+    This is McNemar's test in its exact form (Psychometrika 1947): images that both get right or both get
+    wrong tell nothing about which of them is better.
+
+    Args:
+        first: images that only the first model got right.
+        second: images that only the second one got right.
+
+    >>> sign_test(1, 2), sign_test(0, 6)
+    (1.0, 0.03125)
+    """
+    differing = first + second
+    ways = (
+        math.lgamma(differing + 1) - math.lgamma(k + 1) - math.lgamma(differing - k + 1)
+        for k in range(min(first, second) + 1)
+    )
+    tail = sum(math.exp(way - differing * math.log(2)) for way in ways)
+    return min(1.0, round(2 * tail, 9))
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

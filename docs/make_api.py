@@ -22,6 +22,8 @@ TYPES = (
     "Prediction",
     "Evaluation",
     "Comparison",
+    "Row",
+    "Paired",
     "Export",
 )
 HEAD = """# Python

@@ -41,7 +41,7 @@ class Job:
         folder: the run folder; a recipe writes to `checkpoints/` and `logs/` in it.
         seed: of everything random.
         resume: go on from `checkpoints/`.
-        seconds: for gradient steps, at most; None for no limit.
+        deadline: after which no gradient step begins, as `time.monotonic` tells it; None for no limit.
         display: where progress is shown.
         observe: who wants to know how training compares with what it started from, if anybody does.
     """
@@ -53,7 +53,7 @@ class Job:
     folder: Path
     seed: int
     resume: bool = False
-    seconds: float | None = None
+    deadline: float | None = None
     display: Display = field(default_factory=Silent)
     observe: Observe | None = None
 

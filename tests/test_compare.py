@@ -22,10 +22,11 @@ from advisor.cli import main
 from advisor.data import sources
 from advisor.evidence.probe import Probes
 from advisor.report import terminal
-from advisor.results import ClassScores, Comparison, Metrics, Predictions, Row, Run, Scores
+from advisor.results import Comparison, Epoch, Metrics, Paired, Predictions, Row, Run
+from advisor.system.json_file import write_json
 from advisor.system.progress import Silent
 from benchmarks import ci
-from recipes.runs import comparison
+from recipes.runs import budget, comparison, splits_file, test_file
 from recipes.runs.run import run
 from recipes.runs.run_folder import RunFolder
 
@@ -66,14 +67,18 @@ class Trainer:
         self.trained[name] = settings, resume
         if name == self.interrupted:
             raise KeyboardInterrupt
-        right = 0.5 + 0.1 * len(self.trained)
-        scores = Scores(right, right - 0.01, 0.5, {"any": ClassScores(right, right, right, 10)})
+        at = data.indices("test")
+        paths = tuple(data.shown(data.paths[i]) for i in at)
+        probabilities = np.eye(len(data.class_names), dtype=np.float32)[data.labels[at]]
+        wrong = slice(len(self.trained), None)  # the first recipe gets one image right, the next one two
+        probabilities[wrong] = np.roll(probabilities[wrong], 1, axis=1)
+        test = Predictions(data.class_names, paths, paths, data.labels[at], probabilities)
         metrics = Metrics(
             recipe=settings.recipe,
             settings=settings,
-            test=scores,
-            validation=scores,
-            images={"train": 80, "validation": 10, "test": 10},
+            test=test.scores(),
+            validation=test.scores(),
+            images={"train": 80, "validation": 10, "test": len(at)},
             parameters={"total": 1000, "trained": 100 + len(self.trained)},
             complete=self.complete,
             seed=seed,
@@ -82,9 +87,11 @@ class Trainer:
             precision="float32",
             versions={},
         )
-        (folder.path / "metrics.json").write_text(json.dumps(metrics.to_json()))
-        nothing = Predictions(("any",), (), (), np.empty(0, np.int64), np.empty((0, 1), np.float32))
-        return Run(folder.path, (), nothing, metrics)
+        write_json(folder.path / "labels.json", list(data.class_names))
+        splits_file.write(data, [bytes(32)] * len(data), folder.path)
+        test_file.write(test, folder.path)
+        write_json(folder.path / "metrics.json", metrics.to_json())
+        return Run(folder.path, (Epoch(0, "head", 1.0, 0.5, 1.0, 0.5, 0.5, 0.0, 1.0),), test, metrics)
 
 
 @pytest.fixture
@@ -114,9 +121,9 @@ def test_all_recipes_stand_on_one_leaderboard(capsys, tmp_path):
     }  # fmt: skip
     by_name = {row["name"]: row for row in rows}
     for row in rows:
-        if row["status"] != "finished":  # on unlike data the two trainings are one
-            twin = by_name[row["status"].removeprefix("as ")]
-            assert (twin["status"], twin["accuracy"]) == ("finished", row["accuracy"])
+        assert row["status"] == "finished"
+        if row["same_as"]:  # on unlike data the two trainings are one
+            assert by_name[row["same_as"]]["accuracy"] == row["accuracy"]
     assert [row["accuracy"] for row in rows] == sorted((row["accuracy"] for row in rows), reverse=True)
     advised = next(row for row in rows if row["advised"])
     best = max(row["accuracy"] for row in rows if row["name"] != "simple_cnn")
@@ -125,6 +132,10 @@ def test_all_recipes_stand_on_one_leaderboard(capsys, tmp_path):
     assert written["leaderboard"] == rows
     for name in ("report.html", "leaderboard.png", f"{compared['advised']}/model.keras"):
         assert (tmp_path / "out" / name).stat().st_size > 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    for name in (row["name"] for row in rows if not row["same_as"]):
+        assert f'<a href="{name}/report.html">' in page
+        assert "advisor compare" in (tmp_path / "out" / name / "report.html").read_text()
 
 
 def test_what_did_not_finish_is_shown(capsys, tmp_path):
@@ -152,7 +163,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(capsys, tmp_path, textur
     resumed = compare(capsys, *arguments, "--resume")
     assert list(trainer.trained) == ["simple_cnn"]
     for row in resumed["leaderboard"]:
-        if row["status"] == "finished":
+        if not row["same_as"]:
             metrics = json.loads((out / row["name"] / "metrics.json").read_text())
             assert row["accuracy"] == metrics["test"]["accuracy"]
             assert row["macro_f1"] == metrics["test"]["macro_f1"]
@@ -180,7 +191,7 @@ def test_what_ran_out_of_time_is_gone_on_with(capsys, tmp_path, textures, traine
     trainer.complete = True
     after = compare(capsys, *arguments, "--resume")["leaderboard"]
     assert trainer.trained == {name: (settings, True) for name, (settings, _) in first.items()}
-    assert all(row["status"] == "finished" or row["status"].startswith("as ") for row in after)
+    assert {row["status"] for row in after} == {"finished"}
 
 
 @pytest.mark.parametrize("content", ["", "[" * 100_000, "{}", '{"test": {"accuracy": "high"}}'])
@@ -219,7 +230,9 @@ def test_overwrite_removes_only_what_a_comparison_writes(capsys, tmp_path, textu
     assert leave(capsys, *arguments, "--overwrite")[0] == 130
     kept = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     state = {"recommendation.json", "checkpoints/started.json"}
-    assert kept == {"fine_tuning/notes.txt", *state, *(f"{trainer.interrupted}/{file}" for file in state)}
+    spent = f"{trainer.interrupted}/checkpoints/seconds.json"
+    begun = {f"{trainer.interrupted}/{file}" for file in state}
+    assert kept == {"fine_tuning/notes.txt", *state, *begun, spent}
 
 
 def test_compare_keeps_what_is_no_comparison(tmp_path, refused):
@@ -261,18 +274,117 @@ def test_training_interrupted_in_an_epoch_goes_on_with_the_next(capsys, tmp_path
     seconds = json.loads((interrupted / "metrics.json").read_text())["seconds"]
     in_epochs = sum(float(row["seconds"]) for row in epochs)
     assert in_epochs + 0.05 < seconds["train"] < seconds["total"] < 1600  # more than epochs takes time
-    assert all(row["status"] == "finished" or row["status"].startswith("as ") for row in rows)
+    assert {row["status"] for row in rows} == {"finished"}
     assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == rows
 
 
-def test_recipes_that_are_one_training_are_told_as_such(capsys, finished_run):
+@pytest.fixture
+def advice(finished_run: Path) -> Recommendation:
     advice = Recommendation.from_json(json.loads((finished_run / "recommendation.json").read_text()))
-    row = Row("fine_tuning", "finished", 0.9, (0.8, 0.95), 0.9, 60.0, 3_338_020, advised=True)
-    twin = replace(row, name="full_training", status="as fine_tuning", advised=False)
-    terminal.print_comparison(Comparison(replace(advice, recipe="fine_tuning"), (row, twin), regret=0.0))
-    told = " ".join(capsys.readouterr().out.split())
-    assert "full_training 90.0% 80.0%-95.0% 0.900 60 3,338,020 trained once" in told
-    assert "full_training is the same training as fine_tuning" in told
+    return replace(advice, recipe="fine_tuning")
+
+
+def told(capsys: pytest.CaptureFixture[str], advice: Recommendation, *rows: Row, **more) -> str:
+    """What is printed of a comparison, on one line."""
+    values = {"regret": 0.0, "paired": None, "tested": {}, "seconds": 61.0, "budget": 60.0, **more}
+    terminal.print_comparison(Comparison(advice, rows, **values))
+    return " ".join(capsys.readouterr().out.split())
+
+
+ADVISED = Row("fine_tuning", "finished", 0.9, (0.8, 0.95), 0.9, 60.0, 3_338_020, advised=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [("finished", "finished"), ("out of time", "out of time"), ("not run", "not run")]
+)
+def test_recipes_that_are_one_training_are_told_as_such(capsys, advice, status, shown):
+    own = replace(ADVISED, status=status)
+    twin = replace(own, name="full_training", same_as="fine_tuning", advised=False)
+    out = told(capsys, advice, own, twin)
+    assert f"fine_tuning * 90.0% 80.0%-95.0% 0.900 60 3,338,020 {shown}" in out
+    assert "full_training 90.0% 80.0%-95.0% 0.900 60 3,338,020 as fine_tuning" in out
+    assert "full_training is the same training as fine_tuning on these data: it is done once." in out
+
+
+@pytest.mark.parametrize(
+    ("paired", "regret", "expected"),
+    [
+        (Paired("frozen", 40, 1, 1), 0.0, "the advice, fine_tuning, and frozen cannot be told apart"),
+        (Paired("frozen", 10, 0, 0), 0.0, "both get equally many of them right"),
+        (Paired("frozen", 40, 1, 2), 0.025, "frozen is 2.5 points better, but"),
+        (Paired("frozen", 40, 2, 1), 0.0, "fine_tuning is 2.5 points better, but"),
+        (Paired("frozen", 400, 1, 13), 0.03, "The advice, fine_tuning, loses 3.0 points against frozen"),
+        (Paired("frozen", 400, 13, 1), 0.0, "was the best, 3.0 points before frozen"),
+        (None, 0.0, "there is nothing to compare it with"),
+        (None, None, "fine_tuning, did not come to run"),
+    ],
+)
+def test_the_verdict_says_no_more_than_the_test_images_can_tell(capsys, advice, paired, regret, expected):
+    out = told(capsys, advice, ADVISED, paired=paired, regret=regret)
+    assert expected in out
+    assert ("the best" in out) == (paired is not None and paired.is_clear and not regret)
+
+
+def test_the_two_best_recipes_are_compared_on_the_same_images(capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--output", str(tmp_path / "out"))
+    compared = compare(capsys, *arguments)
+    paired, right = compared["paired"], {row["name"]: row["accuracy"] for row in compared["leaderboard"]}
+    others = [row for row in compared["leaderboard"] if not row["advised"] and not row["same_as"]]
+    assert paired["name"] == others[0]["name"]
+    ahead = paired["only_other"] - paired["only_advised"]
+    assert ahead / paired["images"] == pytest.approx(right[paired["name"]] - right[compared["advised"]])
+    assert not paired["is_clear"]  # of so few test images
+
+
+@pytest.mark.parametrize("content", [b"", b"no arrays"])
+def test_damaged_answers_in_a_comparison_are_named(content, capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--output", str(tmp_path / "out"))
+    compare(capsys, *arguments)
+    run = tmp_path / "out" / "feature_extraction"
+    (run / "test.npz").write_bytes(content)
+    code, printed, said = leave(capsys, *arguments, "--resume")
+    assert (code, printed) == (2, "")
+    assert said.startswith(f"advisor: {run} is damaged: test.npz ")
+
+
+def test_the_seconds_of_earlier_processes_count(capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--output", str(tmp_path / "out"))
+    trainer.interrupted = "shallow_features"
+    assert leave(capsys, *arguments)[0] == 130
+    spent = tmp_path / "out" / "shallow_features" / "checkpoints" / "seconds.json"
+    assert 0 <= json.loads(spent.read_text()) < 60
+    spent.write_text("1000")
+    trainer.interrupted = ""
+    rows = {row["name"]: row for row in compare(capsys, *arguments, "--resume")["leaderboard"]}
+    assert 1000 <= rows["shallow_features"]["seconds"] < 1060
+    assert rows["feature_extraction"]["seconds"] == 9.5
+
+
+def test_what_is_finished_but_for_its_page_gets_it(capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--output", str(tmp_path / "out"))
+    compare(capsys, *arguments)
+    (tmp_path / "out" / "feature_extraction" / "checkpoints").mkdir()  # killed before they were removed
+    trainer.trained.clear()
+    compare(capsys, *arguments, "--resume")
+    assert list(trainer.trained) == ["feature_extraction"]
+
+
+def test_a_training_is_not_begun_that_cannot_come_to_an_end(capsys, tmp_path, textures, trainer):
+    arguments = (str(textures), "--image-size", "32", "--budget", "0.1", "--output", str(tmp_path / "out"))
+    rows = {row["name"]: row for row in compare(capsys, *arguments)["leaderboard"]}
+    assert set(trainer.trained) == {"shallow_features", "feature_extraction"}
+    assert rows["fine_tuning"]["status"] == "not run"
+    assert rows["fine_tuning"]["needs"] > 6
+
+
+def test_what_is_left_is_shared_among_as_many_as_it_is_enough_for():
+    minutes = budget.Budget(1.0)
+    assert minutes.share(0.0, 3) == pytest.approx(15, abs=1)
+    assert minutes.share(25.0, 3) == pytest.approx(30, abs=1)
+    assert minutes.share(40.0, 3) == pytest.approx(60, abs=1)
+    assert minutes.share(70.0, 3) is None
+    minutes.late = 30.0
+    assert minutes.share(40.0, 3) is None
 
 
 def test_a_budget_of_zero_is_refused(capsys, tmp_path):

@@ -340,14 +340,29 @@ def test_the_page_of_a_run(
             assert np.asarray(image.convert("L")).std() > 5  # not an empty sheet
 
 
-def test_the_page_of_a_comparison(advice: Recommendation, tmp_path: Path) -> None:
-    compared = made_up.comparison(advice)
+@pytest.mark.parametrize("classes", [2, 40])
+def test_the_page_of_a_comparison(
+    advice: Recommendation, data: Dataset, tmp_path: Path, classes: int
+) -> None:
+    compared = made_up.comparison(advice, made_up.run(advice, data, tmp_path, classes).test)
+    (tmp_path / "fine_tuning").mkdir()
+    (tmp_path / "fine_tuning" / "report.html").touch()
     plots.write_leaderboard(compared, tmp_path)
-    page.write_comparison(compared, tmp_path)
-    read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page.write_comparison(compared, data, tmp_path, "advisor compare data --seed 7")
+    written = (tmp_path / "report.html").read_text(encoding="utf-8")
+    read = _Page(written)
     for row in compared.rows:
         assert set(words.leaderboard_cells(row)) <= set(read.cells)
-    assert words.leaderboard_verdict(compared) in " ".join(read.text.split())
+    text = " ".join(read.text.split())
+    assert text.index(words.verdict(compared)) < text.index("Leaderboard")
+    for sentence in (*words.about_the_rows(compared), "advisor compare data --seed 7"):
+        assert sentence in text
+    for factor in advice.rationale:
+        assert factor.because in read.cells
+    assert '<a href="fine_tuning/report.html">fine_tuning</a>' in written
+    assert "shallow_features/report.html" not in written  # it has no page
+    assert ("Taken for" in read.text) == (classes == 40)
+    assert sum(source.startswith("data:image/") for source in read.sources) == 12  # six of each class
     with Image.open(tmp_path / "leaderboard.png") as image:
         assert np.asarray(image.convert("L")).std() > 5
 

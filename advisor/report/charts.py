@@ -13,7 +13,7 @@ from advisor.advice import rule
 from advisor.advice.recommendation import Recommendation
 from advisor.evidence import similarity
 from advisor.report import words
-from advisor.results import Comparison, Epoch, Evaluation, Predictions, Run
+from advisor.results import Comparison, Epoch, Evaluation, Predictions, Row, Run
 from advisor.system.text import legible
 
 Tone = Literal["plain", "quiet", "marked"]
@@ -155,7 +155,10 @@ class QuadrantMap:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A line of the leaderboard: accuracy on the test split with its interval, 0..1."""
+    """A line of the leaderboard: accuracy on the test split with its interval, 0..1.
+
+    It is quiet where the recipe is the same training as another one.
+    """
 
     name: str
     accuracy: float
@@ -302,8 +305,12 @@ def confusion(predictions: Predictions) -> ConfusionMatrix:
 
 def leaderboard(compared: Comparison) -> tuple[Ranked, ...]:
     """The recipes that came to run, best first."""
+
+    def tone(row: Row) -> Tone:
+        return "marked" if row.advised else "quiet" if row.same_as else "plain"
+
     return tuple(
-        Ranked(words.leaderboard_name(row), row.accuracy, row.interval, "marked" if row.advised else "plain")
+        Ranked(words.leaderboard_name(row), row.accuracy, row.interval, tone(row))
         for row in compared.rows
         if row.accuracy is not None and row.interval is not None
     )

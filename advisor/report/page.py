@@ -17,14 +17,14 @@ from advisor.data import images
 from advisor.data.dataset import Dataset
 from advisor.report import charts, svg, words
 from advisor.report.rendering import html
-from advisor.results import Comparison, Run
+from advisor.results import Comparison, Predictions, Row, Run
 from advisor.system.json_file import write_json
 from advisor.system.storage import replacing
 
 SAMPLED_CLASSES, SAMPLED_IMAGES = 6, 6
 THUMBNAIL = 128  # pixels; 36 samples and 20 mistakes take about 400 kB
 MOST_ROWS = 30  # of a table
-MOST_CONFUSED = 20  # pairs of classes
+MOST_CONFUSED, FEW_CONFUSED = 20, 5  # pairs of classes, on the page of a run and of a comparison
 
 
 def write_recommendation(advice: Recommendation, data: Dataset, folder: Path) -> None:
@@ -76,20 +76,60 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, command: str) -> 
     )
 
 
-def write_comparison(compared: Comparison, folder: Path) -> None:
-    """Write report.html into the folder of a comparison."""
+def write_comparison(compared: Comparison, data: Dataset, folder: Path, command: str) -> None:
+    """Write report.html into the folder of a comparison, which has the folders of its runs.
+
+    Args:
+        compared: finished.
+        data: what was trained on.
+        folder: exists.
+        command: that does the same again.
+    """
+    advice, record = compared.advice, compared.advice.reproduction
     _write(
         folder / "report.html",
         html(
             "comparison.html",
-            title=f"{compared.advice.data.source}: which recipe is best",
-            verdict=words.leaderboard_verdict(compared),
+            title=f"{advice.data.source}: which recipe is best",
+            verdict=words.verdict(compared),
+            about_the_rows=words.about_the_rows(compared),
             heads=words.LEADERBOARD_HEADS,
             numbers=words.LEADERBOARD_NUMBERS,
-            rows=[words.leaderboard_cells(row) for row in compared.rows],
+            rows=[_linked(row, folder) for row in compared.rows],
             chart=svg.leaderboard(charts.leaderboard(compared)),
+            splits=advice.data.splits,
+            confusion=[
+                (_page_of(name, name, folder), _small_confusion(tested))
+                for name, tested in compared.tested.items()
+            ],
+            **_of_advice(advice),
+            **_of_data(data, advice),
+            command=command,
+            record=_record(advice, record.seed, record.versions),
         ),
     )
+
+
+def _linked(row: Row, folder: Path) -> list[str]:
+    """A row of the leaderboard, whose name leads to the page of the run."""
+    name, *others = words.leaderboard_cells(row)
+    return [_page_of(row.same_as or row.name, name, folder), *others]
+
+
+def _page_of(run: str, name: str, folder: Path) -> str:
+    """A name that leads to the page of a run, where it has one."""
+    address = f"{run}/report.html"
+    if not (folder / address).exists():
+        return name
+    return Markup('<a href="{}">{}</a>').format(address, name)
+
+
+def _small_confusion(tested: Predictions) -> dict[str, Any]:
+    """A confusion matrix, or the pairs that are most confused where it would be too large."""
+    matrix = charts.confusion(tested)
+    if len(matrix.names) <= charts.MOST_CLASSES:
+        return {"drawn": svg.confusion(matrix), "pairs": []}
+    return {"drawn": None, "pairs": matrix.most_confused(FEW_CONFUSED)}
 
 
 def notebook_recommendation(advice: Recommendation) -> str:

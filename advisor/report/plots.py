@@ -64,7 +64,8 @@ def write_leaderboard(compared: Comparison, folder: Path) -> None:
         )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.2)
-    axes.set_xlabel("test accuracy, with its 95 % interval")
+    grey = "; grey: the same training as another" if any(row.tone == "quiet" for row in rows) else ""
+    axes.set_xlabel(f"test accuracy, with its 95 % interval{grey}")
     axes.grid(axis="x", alpha=0.3)
     _save(figure, folder / "leaderboard.png")
 

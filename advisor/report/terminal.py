@@ -127,7 +127,8 @@ def print_comparison(compared: Comparison) -> None:
     """Print the leaderboard, and what the advice cost."""
     out = console()
     out.print(_leaderboard(compared, out.width))
-    out.print(styled(words.leaderboard_verdict(compared)))
+    for sentence in (f"* {words.verdict(compared)}", *words.about_the_rows(compared)):
+        out.print(styled(sentence))
 
 
 def _leaderboard(compared: Comparison, width: int) -> RenderableType:
@@ -139,7 +140,7 @@ def _leaderboard(compared: Comparison, width: int) -> RenderableType:
     table = ruled(width)
     for head in heads:
         right = head in words.LEADERBOARD_NUMBERS
-        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+        table.add_column(head, justify="right" if right else "left", no_wrap=head != heads[-1])
     for cells, row in zip(rows, compared.rows, strict=True):
         table.add_row(*cells, style="bold" if row.advised else "")
     return table

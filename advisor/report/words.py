@@ -132,25 +132,50 @@ def leaderboard_cells(row: Row) -> list[str]:
     if row.accuracy is not None and row.interval is not None:
         accuracy, span = f"{row.accuracy:.1%}", f"{row.interval[0]:.1%}-{row.interval[1]:.1%}"
         macro_f1, parameters = f"{row.macro_f1:.3f}", f"{row.parameters:,}"
-    status = "trained once" if row.status.startswith("as ") else row.status
+    status = f"as {row.same_as}" if row.same_as else row.status
     return [leaderboard_name(row), accuracy, span, macro_f1, f"{row.seconds:.0f}", parameters, status]
 
 
-def leaderboard_verdict(compared: Comparison) -> str:
-    """What the advice cost, and which recipes were one and the same training."""
-    once = "".join(
-        f" On these data {row.name} is the same training {row.status}, done once."
-        for row in compared.rows
-        if row.status.startswith("as ")
+def verdict(compared: Comparison) -> str:
+    """In one sentence, what following the advice costs, as far as the test images can tell."""
+    advised, paired, regret = compared.advice.recipe, compared.paired, compared.regret
+    if regret is None:
+        return f"The advised recipe, {advised}, did not come to run."
+    if paired is None:
+        return (
+            f"The advice, {advised}, is the only one that came to run: there is nothing to compare it with."
+        )
+    other, apart = paired.name, f"{100 * compared.lead:.1f} points"
+    if paired.is_clear:
+        alone = f"where only one of them is right, it is the advice {_times(paired.only_advised)} and "
+        alone += f"{other} {_times(paired.only_other)}"
+        if regret:
+            return f"The advice, {advised}, loses {100 * regret:.1f} points against {other}: {alone}."
+        return f"The advice, {advised}, was the best, {apart} before {other}: {alone}."
+    seen = f"On {paired.images:,} test images the advice, {advised}, and {other} cannot be told apart"
+    if not compared.lead:
+        return f"{seen}: both get equally many of them right."
+    return (
+        f"{seen}: {other if regret else advised} is {apart} better, but they differ on too few images "
+        f"(only the advice is right on {paired.only_advised:,}, only {other} on {paired.only_other:,})."
     )
-    return _cost(compared) + once
 
 
-def _cost(compared: Comparison) -> str:
-    advised = compared.advice.recipe
-    if compared.regret is None:
-        return f"* The advised recipe, {advised}, did not come to run: give --resume."
-    if not compared.regret:
-        return f"* The advice, {advised}, was the best: regret 0."
-    points = f"{100 * compared.regret:.1f} points"
-    return f"* The advice, {advised}, loses {points} of test accuracy against {compared.rows[0].name}."
+def _times(count: int) -> str:
+    return f"{count:,} time{'' if count == 1 else 's'}"
+
+
+def about_the_rows(compared: Comparison) -> list[str]:
+    """Sentences about what the leaderboard alone does not tell: trainings that are one, and want of time."""
+    said = [
+        f"{row.name} is the same training as {row.same_as} on these data: it is done once."
+        for row in compared.rows
+        if row.same_as
+    ]
+    said += [
+        f"{row.name} was not begun: it takes at least about {duration(row.needs)}, more than was left."
+        for row in compared.rows
+        if row.needs is not None and not row.same_as
+    ]
+    spent = f"From the advice to the last model it took {compared.seconds:.0f} s"
+    return [*said, f"{spent}; --budget gave {compared.budget:.0f} s."]

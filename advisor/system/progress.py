@@ -28,6 +28,19 @@ class Silent:
         pass
 
 
+class Headed:
+    """Shows each stage on another display, with a few words before it."""
+
+    def __init__(self, head: str, display: Display) -> None:
+        self.head, self.display = head, display
+
+    def steps(self, what: str) -> Callable[[int, int], None]:
+        return self.display.steps(f"{self.head}: {what}")
+
+    def note(self, text: str) -> None:
+        self.display.note(text)
+
+
 class Bars:
     """One rich bar at a time; where stderr is no terminal, a plain line now and then."""
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from advisor import backbones
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import RANDOM_INIT_LEARNING_RATE, Settings, epochs_for
 from advisor.choices import RECIPES
+from advisor.data.dataset import Dataset
 from advisor.errors import InputError
-from advisor.results import Comparison, Row
+from advisor.results import Comparison, Row, Run, pair
 from advisor.system import devices
-from advisor.system.json_file import write_json
-from advisor.system.progress import Display
-from recipes.runs import run_files
+from advisor.system.json_file import read_json, write_json
+from advisor.system.json_shape import conform
+from advisor.system.progress import Display, Headed
+from recipes.runs import run_files, test_file
+from recipes.runs.budget import Budget, after_steps, needed
 from recipes.runs.run import run
 from recipes.runs.run_folder import RunFolder
 
 BASELINE = "simple_cnn"
+SPENT = "checkpoints/seconds.json"  # that a run has taken so far, in all of its processes
+MOST_SECONDS = 1e9  # that are believed: thirty years
+
+Document: TypeAlias = Callable[[Run, Recommendation], None]
 
 
 def compare(
@@ -33,6 +41,7 @@ def compare(
     display: Display,
     asked: dict[str, Any],
     resume: bool = False,
+    document: Document | None = None,
 ) -> Comparison:
     """Train all recipes, each into its own run folder below `folder`, and write compare.json.
 
@@ -45,36 +54,57 @@ def compare(
         display: where progress is shown.
         asked: what else the user asked for, in JSON; a resumed comparison must be asked for the same.
         resume: go on with what is not finished in `folder`; what is finished is read back.
+        document: called with each run that has come to its end or out of time, and with its settings.
 
     Raises:
         InputError: the comparison to resume is of other images, another seed, or was asked for otherwise.
         KeyboardInterrupt: after Ctrl-C; what was done is in `folder`, for `resume`.
     """
-    advice = advised.advice
+    advice, budget = advised.advice, Budget(minutes)
     folder.start(advised.data, seed, advice, {**asked, "baseline": baseline}, resume)
     jobs = _jobs(advised, baseline)
-    order = list(jobs)
     trained_as = {
-        name: next(other for other in order if jobs[other].settings.trains_as(jobs[name].settings))
-        for name in order
+        name: next(other for other in jobs if jobs[other].settings.trains_as(jobs[name].settings))
+        for name in jobs
     }
-    rows = {name: _row(folder.path / name, advice.recipe) for name in order if trained_as[name] == name}
-    deadline = time.monotonic() + 60 * minutes
-    unfinished = [name for name in rows if rows[name].status != "finished"]
-    for number, name in enumerate(unfinished):
-        share = (deadline - time.monotonic()) / (len(unfinished) - number)
-        if share > 0:
-            display.note(name)
-            inner = RunFolder(folder.path / name)
-            inner.path.mkdir(exist_ok=True)
-            job = inner.start(advised.data, seed, jobs[name], {}, resume)
-            finished = run(advised.data, job.settings, inner, seed, display, resume, share)
-            if finished.metrics.complete:
-                inner.finish()  # else it keeps its checkpoints, to be gone on with
-            rows[name] = _row(inner.path, advice.recipe)
-    compared = _compared(advice, [_named(name, rows[trained_as[name]]) for name in order])
+    own = {name: jobs[name] for name in jobs if trained_as[name] == name}
+    _train(own, advised.data, folder, budget, seed, display, resume, document)
+    rows = {name: _row(folder.path / name, job, advice.recipe) for name, job in own.items()}
+    compared = _compared(advice, [_named(name, rows[trained_as[name]]) for name in jobs], folder.path, budget)
     write_json(folder.path / "compare.json", compared.to_json())
     return compared
+
+
+def _train(
+    jobs: dict[str, Recommendation],
+    data: Dataset,
+    folder: RunFolder,
+    budget: Budget,
+    seed: int,
+    display: Display,
+    resume: bool,
+    document: Document | None,
+) -> None:
+    """Train what is not finished yet, one after the other, as far as the budget goes; see `compare`."""
+    unfinished = [name for name in jobs if not _is_finished(folder.path / name)]
+    for number, name in enumerate(unfinished):
+        settings, splits = jobs[name].settings, jobs[name].data.splits
+        share = budget.share(needed(settings, splits), len(unfinished) - number - 1)
+        if share is None:
+            continue
+        ends = budget.spent() + share
+        inner = RunFolder(folder.path / name)
+        inner.path.mkdir(exist_ok=True)
+        job = inner.start(data, seed, jobs[name], {}, resume)
+        devices.load_tensorflow()  # which takes seconds, too
+        steps = ends - budget.spent() - after_steps(settings, splits) - budget.late
+        finished = _run(data, job.settings, inner, seed, Headed(name, display), resume, steps)
+        if document:
+            document(finished, job)
+        if finished.metrics.complete:
+            inner.finish()  # else it keeps its checkpoints, to be gone on with
+        else:
+            budget.late += budget.spent() - ends
 
 
 def clear(folder: RunFolder) -> None:
@@ -132,11 +162,52 @@ def _plain_network(full: Settings, advised: Advised) -> Settings:
     )
 
 
-def _row(folder: Path, advised: str) -> Row:
+def _is_finished(folder: Path) -> bool:
+    """Whether nothing is left to do for a run, not even its pages: after these its checkpoints go."""
+    is_done = os.path.lexists(folder / "metrics.json") and not (folder / "checkpoints").exists()
+    return is_done and run_files.read_metrics(folder).complete
+
+
+def _run(
+    data: Dataset,
+    settings: Settings,
+    folder: RunFolder,
+    seed: int,
+    display: Display,
+    resume: bool,
+    seconds: float,
+) -> Run:
+    """As `run`, with the seconds of earlier processes in those of metrics.json."""
+    began, earlier = time.monotonic(), _spent(folder.path) if resume else 0.0
+    try:
+        finished = run(data, settings, folder, seed, display, resume, seconds)
+    finally:
+        spent = round(earlier + time.monotonic() - began, 3)
+        write_json(folder.path / SPENT, spent)
+    total = max(
+        finished.metrics.seconds["total"], spent
+    )  # of a process that was killed only its epochs count
+    metrics = replace(finished.metrics, seconds={**finished.metrics.seconds, "total": total})
+    write_json(folder.path / "metrics.json", metrics.to_json())
+    return replace(finished, metrics=metrics)
+
+
+def _spent(folder: Path) -> float:
+    """Seconds that earlier processes have written down; 0 where they have not."""
+    try:
+        spent = read_json(folder / SPENT)
+        conform(spent, (float, 0, MOST_SECONDS))
+    except (OSError, ValueError):
+        return 0.0
+    return float(spent)
+
+
+def _row(folder: Path, job: Recommendation, advised: str) -> Row:
     """What a run folder, named after its recipe, tells: the same today as when it was trained."""
     name = folder.name
     if not os.path.lexists(folder / "metrics.json"):
-        return Row(name, "not run", None, None, None, 0.0, None, name == advised)
+        needs = needed(job.settings, job.data.splits)
+        return Row(name, "not run", None, None, None, 0.0, None, name == advised, needs=needs)
     metrics = run_files.read_metrics(folder)
     return Row(
         name=name,
@@ -151,16 +222,24 @@ def _row(folder: Path, advised: str) -> Row:
 
 
 def _named(name: str, row: Row) -> Row:
-    """The row of a recipe that trains what another one has trained."""
-    if name == row.name:
-        return row
-    status = f"as {row.name}" if row.status == "finished" else row.status
-    return replace(row, name=name, status=status, advised=False)
+    """The row of a recipe, by that of the training which is its own or another one's, too."""
+    return row if name == row.name else replace(row, name=name, advised=False, same_as=row.name)
 
 
-def _compared(advice: Recommendation, rows: list[Row]) -> Comparison:
-    """The rows, best first, and what the advised recipe loses against the best one."""
+def _compared(advice: Recommendation, rows: list[Row], folder: Path, budget: Budget) -> Comparison:
+    """The rows, best first, and the advised recipe beside the best other one."""
     rows = sorted(rows, key=lambda row: -1.0 if row.accuracy is None else row.accuracy, reverse=True)
-    accuracy = {row.name: row.accuracy for row in rows if row.accuracy is not None}
-    own = accuracy.get(advice.recipe)
-    return Comparison(advice, tuple(rows), None if own is None else max(accuracy.values()) - own)
+    accuracy = {row.name: row.accuracy for row in rows if row.accuracy is not None and not row.same_as}
+    tested = {name: test_file.read(folder / name, run_files.read_metrics(folder / name)) for name in accuracy}
+    own, others = accuracy.get(advice.recipe), [name for name in accuracy if name != advice.recipe]
+    return Comparison(
+        advice=advice,
+        rows=tuple(rows),
+        regret=None if own is None else max(accuracy.values()) - own,
+        paired=pair(others[0], tested[advice.recipe], tested[others[0]])
+        if own is not None and others
+        else None,
+        tested=tested,
+        seconds=budget.spent(),
+        budget=budget.seconds,
+    )

@@ -29,7 +29,7 @@ from advisor.system.progress import Display
 from advisor.system.storage import replacing
 from recipes import trainer
 from recipes.job import Job, Observe, Trained
-from recipes.runs import classifier, neighbours_file, run_files, splits_file
+from recipes.runs import classifier, neighbours_file, run_files, splits_file, test_file
 from recipes.runs.classifier import Classifier
 from recipes.runs.run_folder import RunFolder
 from recipes.training.base_head import from_base_labels
@@ -45,8 +45,8 @@ def run(
     seconds: float | None = None,
     observe: Observe | None = None,
 ) -> Run:
-    """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, neighbours.npz and
-    metrics.json, in this order.
+    """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, neighbours.npz,
+    test.npz and metrics.json, in this order.
 
     Args:
         data: may still hold unreadable files; they are left out before anything trains.
@@ -55,7 +55,7 @@ def run(
         seed: of everything random.
         display: where progress is shown.
         resume: go on from `checkpoints/`.
-        seconds: for gradient steps, at most; None for no limit.
+        seconds: from now, after which no gradient step begins; None for no limit.
         observe: see `recipes.job.Job`.
 
     Raises:
@@ -71,8 +71,9 @@ def run(
     backbone = _load_backbone(settings, folder)
     known = _look(backbone, data, settings, display)
     splits_file.write(known.data, known.contents, folder.path)
+    deadline = None if seconds is None else began + seconds
     job = Job(
-        known.data, backbone, known.features, settings, folder.path, seed, resume, seconds, display, observe
+        known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observe
     )
     started = time.monotonic()
     before = _before_training(job) if settings.base_labels else None
@@ -83,6 +84,7 @@ def run(
     neighbours_file.write(_neighbours(job, saved), folder.path)
     test = _test(job, saved)
     _refuse_what_is_no_number(job, trained, test)
+    test_file.write(test, folder.path)
     took = {
         "embed": known.seconds,
         "train": trained.earlier_seconds + trained_at - started,

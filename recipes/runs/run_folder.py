@@ -33,6 +33,7 @@ FILES = (
     "report.html",
     "README.md",
     "neighbours.npz",
+    "test.npz",
     "saved_model",
     "model.tflite",
     "model.onnx",

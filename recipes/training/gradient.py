@@ -144,7 +144,6 @@ def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
     import keras
 
     images, epochs = len(job.data.indices("train")), job.settings.epochs
-    deadline = time.monotonic() + (job.seconds or 0.0)
     bar = job.display.steps("Training")
 
     class Watch(keras.callbacks.Callback):
@@ -152,7 +151,7 @@ def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
             self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if job.seconds is not None and time.monotonic() > deadline:
+            if job.deadline is not None and time.monotonic() > job.deadline:
                 checkpoints.out_of_time = True
                 self.model.stop_training = True
             self.seen = min(self.seen + job.settings.batch_size, images)

@@ -1,0 +1,87 @@
+"""How the minutes of a comparison are shared, so that all of it ends when they are over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from advisor.advice import plan
+from advisor.advice.settings import Settings
+from advisor.evidence.outliers import MOST
+
+# Seconds of a training beside those that its images take, as `advisor compare` on 398 images of 96 pixels
+# spends them on 2 cores: loading and decoding; turning the gradient step into a graph; the averages, saving
+# the model, turning it into its fastest form, and its page.
+BEFORE_STEPS, TRACE, AFTER_STEPS = 4.0, 7.0, 17.0
+VALIDATIONS = (
+    8  # passes through the validation images after the last step: of its epoch, six averages, the end
+)
+
+
+class Budget:
+    """What is left of the minutes for all recipes together.
+
+    Attributes:
+        seconds: that there were.
+        began: when, as `time.monotonic` tells it.
+        late: seconds by which the last training that ran out of time ended after its share, beyond what was
+            expected of it; the next one stops so much earlier.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds, self.began, self.late = 60 * minutes, time.monotonic(), 0.0
+
+    def spent(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.began
+
+    def share(self, needs: float, others: int) -> float | None:
+        """Seconds that the next recipe may take; None where too little is left for it.
+
+        Args:
+            needs: that it takes at least.
+            others: recipes that wait behind it. What is left is shared equally among as many as it is enough
+                for, the first ones first.
+        """
+        left, needs = self.seconds - self.spent(), needs and needs + self.late
+        if left <= needs:
+            return None
+        return left / (min(others + 1, int(left / needs)) if needs else others + 1)
+
+
+def needed(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds that a training takes at least: one epoch and all that belongs to it.
+
+    Nothing for a recipe without gradient steps on images: it is always begun.
+
+    Args:
+        settings: of the recipe.
+        images: of each split.
+    """
+    if not settings.trains_on_images:
+        return 0.0
+    step = plan.STEP_SECONDS if settings.trains_backbone else plan.FORWARD_SECONDS
+    epoch = images["train"] * step * _slowness(settings.training_size)
+    return BEFORE_STEPS + _solving(settings, images) + TRACE + epoch + after_steps(settings, images)
+
+
+def after_steps(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds from the last gradient step of a training to the page of its run; arguments as for `needed`."""
+    if not settings.trains_on_images:
+        return 0.0
+    forward = VALIDATIONS * images["validation"] * plan.FORWARD_SECONDS
+    embedded = min(MOST, images["train"]) + min(MOST, images["validation"]) + images["test"]
+    looking = (forward + embedded * plan.EMBED_SECONDS) * _slowness(settings.image_size)
+    return AFTER_STEPS + looking + _solving(settings, images)
+
+
+def _solving(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds that a head on frozen features takes; it is solved again where training brought no gain."""
+    if settings.init == "random" or settings.head != "linear":
+        return 0.0
+    return images["train"] * SOLVE * plan.REFERENCE_GFLOPS / plan.matrix_gflops()
+
+
+def _slowness(pixels: int) -> float:
+    """How much longer an image of this size takes here than one of 224 pixels on the machine of `plan`."""
+    return (pixels / 224) ** 2 * plan.REFERENCE_GFLOPS / plan.matrix_gflops()
