@@ -187,7 +187,7 @@ def _hashing(contents: dict[str, bytes]) -> Callable[[str, int], np.ndarray]:
 
 
 def runner(backbone: Backbone, image_size: int) -> forward.Forward:
-    """The frozen network as a fast function: uint8 [b, size, size, 3], b up to `BATCH`, to [b, width] per tap.
+    """The frozen network as a fast function: uint8 [b, size, size, 3], b up to `BATCH`, to [b, width] a tap.
 
     Args:
         backbone: run in inference mode.
