@@ -116,7 +116,7 @@ def embedding_speed(data: Dataset, count: int = 640) -> dict[str, float]:
     """Images a second over the first `count` images, each way the better of two passes in turn."""
     paths = list(data.paths[:count])
     backbone = backbones.load(backbones.BUNDLED)
-    model, run = backbone.features(backbone.taps), embedding._runner(backbone, 224)
+    model, run = backbone.features(backbone.taps), embedding.runner(backbone, 224)
 
     def ours() -> None:
         for _, pixels in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):

@@ -161,7 +161,7 @@ def test_the_best_average_of_the_weights_is_found(before, after, share):
     assert average.is_clear == (share > 0)
     assert average.share == share or not share
     assert seen[-1] == (6, 6)
-    expected = before + share * (after - before) if share else before
+    expected = before + average.share * (after - before) if average.share else before
     np.testing.assert_allclose(border.get_weights()[1], np.array([20.0, -20.0]) * expected, rtol=1e-6)
 
 
@@ -175,7 +175,7 @@ def test_a_few_validation_images_show_no_gain():
 def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_best(
     capsys, tmp_path, monkeypatch
 ):
-    from recipes.training import averaging, gradient
+    from recipes.training import averaging, keeping
     from recipes.training.checkpoints import Checkpoints
 
     data = ci.textures(tmp_path / "textures", images_of_each=15)
@@ -185,9 +185,9 @@ def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_bes
         seen.extend([model.get_weights(), after])
         return averaging.use_best_average(model, before, after, *others)
 
-    monkeypatch.setattr(gradient, "use_best_average", watched)
+    monkeypatch.setattr(keeping, "use_best_average", watched)
     monkeypatch.setattr(Checkpoints, "best_epoch", lambda checkpoints: min(1, checkpoints.epochs_done()))
-    arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2")
+    arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2", "--keep", "single")
     run(capsys, str(data), *arguments, "--output", str(tmp_path / "out"))
     last, after = seen
     for expected, found in zip(last, after, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 from advisor.advice import rule
 from advisor.audit.warnings import UNBALANCED
-from advisor.choices import LARGEST_IMAGE, RECIPES, Mode
+from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.system.devices import free_memory
@@ -46,6 +46,7 @@ class Settings:
         roots: whether the head sees signed square roots of its features, see
             `advisor.evidence.signed_root`. Not where the weights are random or the head is the backbone's
             own.
+        keep: what is kept after training, one of `KEEP`.
     """
 
     recipe: str
@@ -69,6 +70,7 @@ class Settings:
     cut_layer: str | None
     base_labels: str | None
     roots: bool
+    keep: str
 
     @property
     def trains_backbone(self) -> bool:
@@ -108,6 +110,7 @@ class Options:
     epochs: int | None = None
     batch_size: int | None = None
     base_labels: str | None = None
+    keep: str = "better"
 
     def check(self, recipe: str | None) -> None:
         """Refuse options that are wrong whatever the data are.
@@ -118,6 +121,8 @@ class Options:
         if recipe is not None and recipe not in RECIPES:
             raise InputError(f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
         hidden_units(self.head)
+        if self.keep not in KEEP:
+            raise InputError(f"unknown --keep {self.keep!r}; choose one of {', '.join(KEEP)}")
         if self.base_labels and not os.path.isfile(self.base_labels):
             raise InputError(f"--base-labels {self.base_labels} does not exist; give a JSON list of names")
         for option, value, least in (
@@ -219,6 +224,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
         roots=not random and not options.base_labels,
+        keep=options.keep,
     )
     if not mode.on_images and options.head != "linear":
         epochs = options.epochs or MLP_EPOCHS

@@ -141,7 +141,7 @@ def _fill(
     """
     missing = np.flatnonzero(~rows.known)
     paths = [data.paths[i] for i in rows.positions[missing]]
-    run = _runner(backbone, image_size)
+    run = runner(backbone, image_size)
     contents: dict[str, bytes] = {}
     reasons: dict[int, str] = {}
     unsaved: list[int] = []
@@ -186,7 +186,7 @@ def _hashing(contents: dict[str, bytes]) -> Callable[[str, int], np.ndarray]:
     return load
 
 
-def _runner(backbone: Backbone, image_size: int) -> forward.Forward:
-    """From uint8 [b, size, size, 3] to features at each tap."""
+def runner(backbone: Backbone, image_size: int) -> forward.Forward:
+    """From uint8 [b, size, size, 3], b up to `forward.BATCH`, to features at each tap."""
     key = "\0".join((backbone.fingerprint, *backbone.taps))
     return forward.runner(lambda: backbone.features(backbone.taps), key, image_size)

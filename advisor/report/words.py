@@ -69,9 +69,18 @@ def _training(settings: Settings) -> str:
         if settings.trains_on_images
         else f"up to {settings.epochs} epochs on features"
     )
-    is_averaged = settings.init == "pretrained" and settings.head == "linear"
-    kept = "averaged with the start" if is_averaged else "best epoch kept"
-    return f"{epochs}, batches of {settings.batch_size}, {kept}"
+    return f"{epochs}, batches of {settings.batch_size}, {_kept_after(settings)}"
+
+
+def _kept_after(settings: Settings) -> str:
+    """What will be kept after training, as far as it is known before."""
+    starts_solved = settings.trains_on_images and settings.init == "pretrained" and settings.head == "linear"
+    if settings.keep == "trained" and settings.trains_on_images:
+        return "last epoch kept"
+    if not starts_solved:
+        return "best epoch kept"
+    is_pooled = settings.keep == "better" and not settings.base_labels
+    return "pooled with the frozen network" if is_pooled else "averaged with the start"
 
 
 def duration(seconds: float) -> str:
@@ -113,6 +122,33 @@ def near_copies(metrics: Metrics) -> str:
     return (
         f"{copies.test_images:,} of the test images are nearly the same as images in training; without "
         f"them the accuracy is {copies.accuracy_without:.1%}"
+    )
+
+
+def kept(metrics: Metrics) -> str:
+    """Sentences about what was kept after training, where there was something to choose from."""
+    choice = metrics.kept
+    if choice is None:
+        return ""
+    frozen, trained = (
+        f"the {name} network (test accuracy {one.test:.1%}, validation {one.validation:.1%})"
+        for name, one in (("frozen", choice.frozen), ("trained", choice.trained))
+    )
+    if choice.rule == "trained":
+        return f"Kept, as asked: {trained}. Without training: {frozen}."
+    judges = f"{metrics.images['validation']:,} validation images"
+    if choice.weight == 0:
+        return f"Kept: {frozen}. Training brought no clear gain on the {judges}: {trained}."
+    if choice.weight == 1:
+        share = metrics.trained_share
+        averaged = "" if share is None else f", averaged with its start (share {share:.1f})"
+        return f"Kept, by the {judges}: {trained}{averaged}. Without training: {frozen}."
+    pooled = f"Kept: the pool of {frozen} and {trained}, which weighs {choice.weight:.2f} by the {judges}."
+    if choice.second is None:
+        return pooled
+    return (
+        f"{pooled} The second network costs {choice.second.megabytes:.1f} MB and "
+        f"{choice.second.milliseconds:.1f} ms an image; --keep single keeps one."
     )
 
 

@@ -33,6 +33,7 @@ FILES = (
     "report.html",
     "README.md",
     "neighbours.npz",
+    "validation.npz",
     "saved_model",
     "model.tflite",
     "model.onnx",
