@@ -23,15 +23,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from advisor.advice import recommendation
-from advisor.advice.settings import FEWEST_EPOCHS, Options
+from advisor.advice.settings import Options
 from advisor.system.progress import Silent
 from advisor.system.storage import replacing
 from benchmarks import results
+from benchmarks.regret import epochs_of
 from benchmarks.tasks import Task, cut, train_and_look
 from recipes.training import pool
 from recipes.training.averaging import Average
-
-MOST_EPOCHS = 100  # more than the product has, so that few images are seen as often as many
 
 Logits: TypeAlias = Mapping[str, np.ndarray]
 
@@ -70,7 +69,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs")
+    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
     arguments = parser.parse_args()
@@ -93,13 +92,12 @@ def measure(arguments: argparse.Namespace) -> None:
             np.savez_compressed(unfinished, **said)  # type: ignore[arg-type]
         lines.append(line)
         results.write(arguments.output, lines)
-        print(table([(line, said)]).splitlines()[-1], flush=True)
+        print(table([(line, said)]).splitlines()[2], flush=True)
 
 
 def judge(task: Task, image_size: int, images_seen: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train the whole network, and look at both networks before one of them or both are kept."""
-    training = len(task.held.indices("train"))
-    epochs = int(np.clip(round(images_seen / training), FEWEST_EPOCHS, MOST_EPOCHS))
+    epochs = epochs_of(task, images_seen)
     options = Options(image_size=image_size, epochs=epochs)
     advised = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
     trained, said = train_and_look(task, advised.with_recipe("full_training").settings)

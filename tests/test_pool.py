@@ -273,3 +273,34 @@ def test_what_was_kept_is_a_sentence(kept, share, starts, says):
         assert "test accuracy 80.0%, validation 75.0%" in sentence
         assert "test accuracy 90.0%, validation 85.0%" in sentence
         assert Kept.from_json(kept.to_json()) == kept
+
+
+@pytest.mark.parametrize(
+    ("options", "validation", "says"),
+    [
+        (Options(), 40, "the pool of the frozen and the trained network, weighed by 40 validation images"),
+        (Options(keep="single"), 40, "the average with the start, where 40 validation images show a gain"),
+        (
+            Options(keep="single"),
+            10,
+            "the start, whatever training gives: 10 validation images cannot judge it",
+        ),
+        (Options(keep="trained"), 10, "the last epoch, whatever the validation images say"),
+        (Options(head="mlp:8"), 40, "the best epoch"),
+        (Options(init="random"), 40, "the best epoch"),
+        (Options(init="random", keep="trained"), 40, "the last epoch"),
+    ],
+)
+def test_what_is_certain_is_said_before_training(options, validation, says):
+    data = made_up.summary(10 * validation)
+    advice = made_up.recommendation(data, options, "full_training")
+    assert dict(words.plan_rows(advice))["kept"].startswith(says)
+
+
+def test_a_backbones_own_classifier_is_not_pooled():
+    known = made_up.evidence(made_up.summary(400))
+    assert choose("fine_tuning", Options(), known).pools
+    chosen = replace(choose("fine_tuning", Options(), known), base_labels="names.json")
+    assert not chosen.pools
+    assert words.will_be_kept(chosen, 40).startswith("the average with the start")
+    assert not choose("shallow_features", Options(), known).pools

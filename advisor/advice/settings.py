@@ -81,6 +81,19 @@ class Settings:
         """Whether gradient steps see images, changed at random, and not features that were computed once."""
         return bool(self.augmentation)
 
+    @property
+    def starts_from_solved_head(self) -> bool:
+        """Whether gradient steps on images begin from a head on frozen features, which may be kept."""
+        return self.trains_on_images and self.init == "pretrained" and self.head == "linear"
+
+    @property
+    def pools(self) -> bool:
+        """Whether the frozen network and the trained one may both be kept.
+
+        A backbone's own classifier is no solved head: it is not pooled with what training made of it.
+        """
+        return self.starts_from_solved_head and self.keep == "better" and not self.base_labels
+
     def trains_as(self, other: Settings) -> bool:
         """Whether both train the same network in the same way, whatever their recipes are called."""
         return replace(self, recipe=other.recipe) == other

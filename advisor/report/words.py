@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advisor.advice.recommendation import Recommendation
+from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from advisor.advice.settings import Settings
 from advisor.choices import RECIPES
 from advisor.results import Comparison, Metrics, Row, Run, Scores
@@ -30,6 +31,7 @@ def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     if settings.epochs:
         rows += [
             ("training", _training(settings)),
+            ("kept", will_be_kept(settings, advice.data.splits["validation"])),
             (
                 "optimizer",
                 f"AdamW, learning rate {settings.learning_rate:g}, "
@@ -69,18 +71,21 @@ def _training(settings: Settings) -> str:
         if settings.trains_on_images
         else f"up to {settings.epochs} epochs on features"
     )
-    return f"{epochs}, batches of {settings.batch_size}, {_kept_after(settings)}"
+    return f"{epochs}, batches of {settings.batch_size}"
 
 
-def _kept_after(settings: Settings) -> str:
-    """What will be kept after training, as far as it is known before."""
-    starts_solved = settings.trains_on_images and settings.init == "pretrained" and settings.head == "linear"
-    if settings.keep == "trained" and settings.trains_on_images:
-        return "last epoch kept"
-    if not starts_solved:
-        return "best epoch kept"
-    is_pooled = settings.keep == "better" and not settings.base_labels
-    return "pooled with the frozen network" if is_pooled else "averaged with the start"
+def will_be_kept(settings: Settings, validation_images: int) -> str:
+    """What will be kept after training, as far as it is certain before it begins."""
+    if settings.trains_on_images and settings.keep == "trained":
+        return "the last epoch, whatever the validation images say"
+    if not settings.starts_from_solved_head:
+        return "the best epoch"
+    judges = f"{validation_images:,} validation images"
+    if settings.pools:
+        return f"the pool of the frozen and the trained network, weighed by {judges}"
+    if validation_images < FEWEST_VALIDATION_IMAGES:
+        return f"the start, whatever training gives: {judges} cannot judge it; --keep trained keeps its end"
+    return f"the average with the start, where {judges} show a gain; else the start"
 
 
 def duration(seconds: float) -> str:

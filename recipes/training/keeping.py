@@ -54,10 +54,14 @@ def keep(
     model.set_weights(end)
     if solved is None:
         return model, model.predict(seen.validation_batches(), verbose=0), None
+    bar = job.display.steps("Choosing what to keep")
+    bar(0, 2)
     networks = _networks(job, seen, solved, model, checkpoints.start)
+    bar(1, 2)
     if job.observe:
         job.observe(networks, seen.validation_batches())
     choice = _choose(job, seen, networks)
+    bar(2, 2)
     probabilities = pool.probabilities(
         choice.networks.frozen_logits, choice.networks.trained_logits, choice.weight
     )
@@ -91,14 +95,11 @@ def _head(model: keras.Model) -> LinearHead:
 
 
 def _choose(job: Job, seen: Pixels, networks: Networks) -> Choice:
-    """What is kept of both networks.
-
-    A backbone's own classifier is no solved head: it is not pooled with what training made of it.
-    """
+    """What is kept of both networks."""
     keep, labels = job.settings.keep, job.data.labels[job.data.indices("validation")]
     if keep == "trained":
         return Choice(networks, keep, 1.0)
-    if keep == "better" and not job.settings.base_labels:
+    if job.settings.pools:
         weight = pool.best_weight(networks.frozen_logits, networks.trained_logits, labels)
         return Choice(networks, keep, rule.pool_weight(weight))
     model, bar = networks.trained, job.display.steps("Averaging with the start")
