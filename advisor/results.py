@@ -160,12 +160,12 @@ class Second:
     """What a second network in the model costs.
 
     Attributes:
-        megabytes: of weights in single precision, 1,000,000 bytes each.
+        megabytes: of weights in single precision, 1,000,000 bytes each; 0 where there is none.
         milliseconds: for each image, without decoding it, on the device that trained.
     """
 
-    megabytes: float
-    milliseconds: float
+    megabytes: float = 0.0
+    milliseconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -178,25 +178,26 @@ class Kept:
             trained one alone.
         frozen: the network before training.
         trained: the network after training.
-        second: what holding both costs; None where one is kept.
+        second: what it costs to hold both.
     """
 
     rule: str
     weight: float
     frozen: Alone
     trained: Alone
-    second: Second | None = None
+    second: Second = Second()
 
     def to_json(self) -> dict[str, Any]:
         """As in metrics.json."""
-        values = asdict(self)
-        return values if self.second else {name: values[name] for name in values if name != "second"}
+        return asdict(self)
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Kept:
         """What `to_json` gave."""
-        frozen, trained = Alone(**values["frozen"]), Alone(**values["trained"])
-        second = Second(**values["second"]) if "second" in values else None
+        frozen, trained = (
+            Alone(one["test"], one["validation"]) for one in (values["frozen"], values["trained"])
+        )
+        second = Second(values["second"]["megabytes"], values["second"]["milliseconds"])
         return Kept(values["rule"], values["weight"], frozen, trained, second)
 
 

@@ -17,6 +17,7 @@ from advisor.advice import settings
 from advisor.cli import main
 from advisor.errors import InputError
 from benchmarks import ci
+from recipes.runs import run_files
 from recipes.training import base_head
 
 CONTRACT = {
@@ -310,6 +311,30 @@ def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
     opened = prediction.load(folder.path)
     (said,) = prediction.predict(opened, finished.test.paths[:1], lambda path, reason: None)
     np.testing.assert_allclose(said.probabilities, [10 / 40, 15 / 40, 15 / 40], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"weight": 2},
+        {"frozen": {"test": 0.9}},
+        {"trained": None},
+        {"second": {"megabytes": "many", "milliseconds": 0}},
+        {"second": None},
+    ],
+)
+def test_what_was_kept_is_refused_where_it_is_damaged(damage, finished_run, tmp_path):
+    alone = {"test": 0.9, "validation": 0.8}
+    kept = {"rule": "better", "weight": 0.5, "frozen": alone, "trained": alone}
+    kept["second"] = {"megabytes": 13.6, "milliseconds": 3.5, "of another version": 1}
+    metrics = json.loads((finished_run / "metrics.json").read_text(encoding="utf-8"))
+    for folder, told in ((tmp_path / "sound", kept), (tmp_path / "damaged", kept | damage)):
+        folder.mkdir()
+        (folder / "metrics.json").write_text(json.dumps({**metrics, "kept": told}), encoding="utf-8")
+    found = run_files.read_metrics(tmp_path / "sound").kept
+    assert (found.weight, found.trained.validation, found.second.megabytes) == (0.5, 0.8, 13.6)
+    with pytest.raises(InputError, match=r"is damaged: metrics\.json holds"):
+        run_files.read_metrics(tmp_path / "damaged")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[[], {}]", "[1, 2]", "7"])

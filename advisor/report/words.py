@@ -149,7 +149,7 @@ def kept(metrics: Metrics) -> str:
         averaged = "" if share is None else f", averaged with its start (share {share:.1f})"
         return f"Kept, by the {judges}: {trained}{averaged}. Without training: {frozen}."
     pooled = f"Kept: the pool of {frozen} and {trained}, which weighs {choice.weight:.2f} by the {judges}."
-    if choice.second is None:
+    if not choice.second.megabytes:
         return pooled
     return (
         f"{pooled} The second network costs {choice.second.megabytes:.1f} MB and "

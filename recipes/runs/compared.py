@@ -66,7 +66,7 @@ def kept(job: Job, trained: Trained, test: Predictions, saved: Classifier) -> Ke
         weight=choice.weight,
         frozen=alone(frozen, networks.frozen_logits),
         trained=alone(own, networks.trained_logits),
-        second=_second(job, trained, saved) if 0 < choice.weight < 1 else None,
+        second=_second(job, trained, saved),
     )
 
 
@@ -89,15 +89,15 @@ def _probabilities(job: Job, networks: Networks) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _second(job: Job, trained: Trained, saved: Classifier) -> Second | None:
-    """What the pool costs more than the frozen network alone, which embeds images the same way.
+def _second(job: Job, trained: Trained, saved: Classifier) -> Second:
+    """What the model costs more than the frozen network alone, which embeds images the same way.
 
-    None where the pool is one network, because nothing but its head was trained.
+    Nothing where it is one network: where one was kept, or nothing but the head was trained.
     """
     assert trained.choice is not None
     weights = trained.model.count_params() - trained.choice.networks.trained.count_params()
-    if not weights:
-        return None
+    if weights <= 0:
+        return Second()
     size = job.settings.image_size
     black = np.zeros((forward.BATCH, size, size, 3), np.uint8)
 

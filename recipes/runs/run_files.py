@@ -69,7 +69,13 @@ METRICS = {
 }
 ALONE = {"test": SHARE, "validation": SHARE}
 METRICS_THAT_MAY_LACK = {
-    "kept": {"rule": str, "weight": SHARE, "frozen": ALONE, "trained": ALONE},
+    "kept": {
+        "rule": str,
+        "weight": SHARE,
+        "frozen": ALONE,
+        "trained": ALONE,
+        "second": {"megabytes": float, "milliseconds": float},
+    },
     "trained_share": SHARE,
     "near_copies": {"test_images": COUNT, "accuracy_without": SHARE},
     "before_training": {"validation": SCORES},

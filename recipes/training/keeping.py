@@ -41,7 +41,8 @@ def keep(
 
     Returns:
         The model to save, its probabilities float32 [n, classes] on the validation split, by a head that did
-        not learn from that, and how it was chosen; None where there was no choice.
+        not learn from that, and how it was chosen; None where there was no choice. Where time was over before
+        the first epoch was, that is the frozen network.
     """
     is_done = checkpoints.epochs_done() == job.settings.epochs
     wants_end = solved is not None or job.settings.keep == "trained"
@@ -60,7 +61,9 @@ def keep(
     bar(1, 2)
     if job.observe:
         job.observe(networks, seen.validation_batches())
-    choice = _choose(job, seen, networks)
+    choice = (
+        _choose(job, seen, networks) if checkpoints.best_epoch() else Choice(networks, job.settings.keep, 0.0)
+    )
     bar(2, 2)
     probabilities = pool.probabilities(
         choice.networks.frozen_logits, choice.networks.trained_logits, choice.weight
