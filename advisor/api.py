@@ -46,6 +46,7 @@ def recommend(
     epochs: int | None = None,
     batch_size: int | None = None,
     base_labels: str | None = None,
+    keep: str = "better",
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -70,6 +71,7 @@ def recommend(
         epochs: passes over the training images, at most.
         batch_size: images for each gradient step.
         base_labels: a JSON file with the class names of the backbone's own classifier.
+        keep: what is kept after training: "better", "single" or "trained"; see docs/recipes.md.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         seed: of everything random.
@@ -111,6 +113,7 @@ def run(
     epochs: int | None = None,
     batch_size: int | None = None,
     base_labels: str | None = None,
+    keep: str = "better",
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -137,6 +140,7 @@ def run(
         epochs: see `recommend`.
         batch_size: see `recommend`.
         base_labels: see `recommend`.
+        keep: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.
@@ -181,6 +185,7 @@ def compare(
     image_size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    keep: str = "better",
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -202,6 +207,7 @@ def compare(
         image_size: see `recommend`.
         epochs: see `recommend`.
         batch_size: see `recommend`.
+        keep: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.
@@ -216,7 +222,12 @@ def compare(
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
     """
     options = Options(
-        backbone=backbone, weights=weights, image_size=image_size, epochs=epochs, batch_size=batch_size
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        keep=keep,
     )
     display = display or Silent()
     comparison.check_minutes(minutes)

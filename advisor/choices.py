@@ -69,5 +69,10 @@ RECIPES = {
     ),
 }
 
+KEEP = {  # after training; the first is the default
+    "better": "the pool of the frozen network and the trained one, or one of them alone if it is as good",
+    "single": "one network: the best average of its weights before and after training, or the frozen one",
+    "trained": "what training ends with, whatever the validation images say",
+}
 DEFAULT_SAMPLE = 1000  # images that the advice is measured on, at most
 LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square

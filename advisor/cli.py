@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advisor.choices import DEFAULT_SAMPLE, RECIPES
+from advisor.choices import DEFAULT_SAMPLE, KEEP, RECIPES
 from advisor.errors import InputError
 from advisor.system import screen
 
@@ -68,6 +68,7 @@ _OF_TRAINING = (
     "image_size",
     "epochs",
     "batch_size",
+    "keep",
     "sample",
     "source",
     "seed",
@@ -109,6 +110,13 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         ),
         "epochs": click.option("--epochs", type=int, metavar="N", help="Most passes over the images."),
         "batch_size": click.option("--batch-size", type=int, metavar="N", help="Images for each step."),
+        "keep": click.option(
+            "--keep",
+            type=click.Choice(list(KEEP)),
+            default=next(iter(KEEP)),
+            show_default=True,
+            help="After training: the frozen and the trained network pooled; one alone; the trained one.",
+        ),
         "output": click.option("--output", metavar="DIR", help="Folder to write to."),
         "resume": click.option("--resume", is_flag=True, help="Go on with what is unfinished in --output."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an older run in --output."),

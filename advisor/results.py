@@ -150,6 +150,65 @@ class NearCopies:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """How accurate one of two networks is alone, 0..1.
+
+    Attributes:
+        test: on the test split, as it would be kept.
+        validation: on the validation split, by a head that did not learn from it.
+    """
+
+    test: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class Second:
+    """What a second network in the model costs.
+
+    Attributes:
+        megabytes: of weights in single precision, 1,000,000 bytes each; 0 where there is none.
+        milliseconds: for each image, without decoding it, on the device that trained.
+    """
+
+    megabytes: float = 0.0
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was kept after training that began from a solved head.
+
+    Attributes:
+        rule: that chose, one of `advisor.choices.KEEP`.
+        weight: of the trained network's logits in the model's, 0..1; 0 is the frozen network alone, 1 the
+            trained one alone.
+        frozen: the network before training.
+        trained: the network after training.
+        second: what it costs to hold both.
+    """
+
+    rule: str
+    weight: float
+    frozen: Alone
+    trained: Alone
+    second: Second = Second()
+
+    def to_json(self) -> dict[str, Any]:
+        """As in metrics.json."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Kept:
+        """What `to_json` gave."""
+        frozen, trained = (
+            Alone(one["test"], one["validation"]) for one in (values["frozen"], values["trained"])
+        )
+        second = Second(values["second"]["megabytes"], values["second"]["milliseconds"])
+        return Kept(values["rule"], values["weight"], frozen, trained, second)
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What stands in metrics.json.
 
@@ -166,7 +225,9 @@ class Metrics:
         device: that trained.
         precision: Keras' dtype policy while training.
         versions: of Python and of the packages.
-        trained_share: of the trained weights in the model's, 0..1; None where only a head was fitted.
+        kept: how the model was chosen; None where no solved head was trained on.
+        trained_share: of the weights after training in the trained network's, 0..1, the rest being those
+            before it; None where they were not averaged.
         near_copies: None where no test image is nearly the same as one in training.
         before_training: scores of the backbone's own classifier on the validation split, where it was asked.
     """
@@ -183,6 +244,7 @@ class Metrics:
     device: str
     precision: str
     versions: Mapping[str, str]
+    kept: Kept | None = None
     trained_share: float | None = None
     near_copies: NearCopies | None = None
     before_training: Scores | None = None
@@ -194,6 +256,7 @@ class Metrics:
             "settings": self.settings.to_json(),
             "test": self.test.to_json(),
             "validation": self.validation.to_json(),
+            "kept": self.kept and self.kept.to_json(),
             "near_copies": self.near_copies and asdict(self.near_copies),
             "before_training": self.before_training and {"validation": self.before_training.to_json()},
         }
@@ -209,6 +272,7 @@ class Metrics:
                 "settings": Settings.from_json(values["settings"]),
                 "test": Scores.from_json(values["test"]),
                 "validation": Scores.from_json(values["validation"]),
+                "kept": Kept.from_json(values["kept"]) if "kept" in values else None,
                 "near_copies": NearCopies(**copies) if copies else None,
                 "before_training": Scores.from_json(before["validation"]) if before else None,
             }

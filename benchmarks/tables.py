@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, regret
+from benchmarks import averaging, calibration, frozen, kept, regret
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -199,6 +199,11 @@ def kept_after_training() -> str:
     return averaging.table(trained).split("\n\n")[-1]
 
 
+def kept_by_rule() -> str:
+    """Points over the frozen network by what is kept, for each task and on average."""
+    return kept.table(kept.read(RESULTS / "kept.jsonl"))
+
+
 def speed() -> str:
     """All that `benchmarks.speed` measured, with the unit that ends each name."""
     rows = []
@@ -252,6 +257,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "choosing-the-depth": choosing_the_depth,
     "expected-and-reached": expected_and_reached,
     "kept-after-training": kept_after_training,
+    "kept-by-rule": kept_by_rule,
     "speed": speed,
     "speed-in-short": speed_in_short,
 }

@@ -17,10 +17,10 @@ from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.data.splits import split as draw_splits
 from advisor.system.progress import Silent
-from recipes.job import Weights
+from recipes.job import Networks
 from recipes.runs.run import run
 from recipes.runs.run_folder import RunFolder
-from recipes.training.averaging import Average, mix
+from recipes.training.averaging import use_best_average
 
 MOST_TEST_IMAGES = 500
 BATCH = 32  # test images at once
@@ -75,6 +75,18 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
         test accuracy of the trained weights and of their best average with the start, its share of the
         former, and by how much it lowered the squared error on each validation image.
     """
+    return train_and_look(task, settings)[0]
+
+
+def train_and_look(task: Task, settings: Settings) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """As `train`, and what the networks say between which the finished model was chosen.
+
+    Returns:
+        What `train` does; and by the names "frozen test", "trained test" and "averaged test" the logits
+        float32 [n, classes] of the frozen network, of the trained one and of the best average of its weights
+        with those before, and the same with "validation", by heads that have not seen these images; labels
+        int64 [n] under "labels test" and "labels validation". Nothing where there was no choice.
+    """
     import keras
 
     keras.backend.clear_session()  # else the graphs of all earlier trainings stay in memory
@@ -85,47 +97,71 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
             task.judged, settings, RunFolder(Path(folder)), task.seed, Silent(), observe=judge.observe
         )
     correct = finished.test.predicted == finished.test.labels
-    return {
+    result = {
         "test": finished.metrics.test.accuracy,
         "correct": np.packbits(correct).tobytes().hex(),
         "validation": finished.metrics.validation.accuracy,
         "seconds": time.monotonic() - began - judge.seconds,
         **judge.seen,
     }
+    return result, judge.logits
 
 
 class _Judge:
-    """Tests what training ended with, which the finished model is an average of.
+    """Looks at both networks on the test images before one of them or both are kept.
 
     Attributes:
-        seen: "averaging" of `train`; nothing where there is no such thing.
+        seen: "averaging" of `train`; nothing where there was no choice.
+        logits: as `train_and_look` gives them.
         seconds: that it took.
     """
 
     def __init__(self, task: Task, image_size: int) -> None:
         self.data, self.image_size = task.judged, image_size
         self.seen: dict[str, Any] = {}
+        self.logits: dict[str, np.ndarray] = {}
         self.seconds = 0.0
 
-    def observe(self, model: Any, before: Weights, after: Weights, average: Average) -> None:
+    def observe(self, networks: Networks, validation: Any) -> None:
         """As `recipes.job.Observe`."""
-        began, kept, accuracy = time.monotonic(), model.get_weights(), {}
-        for share in {1.0, average.share}:
-            model.set_weights(mix(before, after, share))
-            accuracy[share] = self._accuracy(model)
-        model.set_weights(kept)
+        began, model = time.monotonic(), networks.trained
+        ended, labels = model.get_weights(), self._labels("validation")
+        tested, said = self._pixels(), self.logits
+        said |= {"labels validation": labels, "labels test": self._labels("test")}
+        said["frozen validation"] = networks.frozen_logits.astype(np.float32)
+        said["trained validation"] = networks.trained_logits.astype(np.float32)
+        said["trained test"] = _logits(model, tested)
+        average = use_best_average(model, networks.start, ended, validation, labels, lambda *_: None)
+        said |= {"averaged validation": _logits(model, validation), "averaged test": _logits(model, tested)}
+        model.set_weights([*networks.start[:-2], networks.frozen.kernel, networks.frozen.bias])
+        said["frozen test"] = _logits(model, tested)
+        model.set_weights(ended)
         self.seen["averaging"] = {
-            "trained": accuracy[1.0],
-            "best average": accuracy[average.share],
+            "trained": self._accuracy("trained test"),
+            "best average": self._accuracy("averaged test"),
             "share": average.share,
             "gains": [round(float(gain), 4) for gain in average.gains],
         }
         self.seconds = time.monotonic() - began
 
-    def _accuracy(self, model: Any) -> float:
-        """On the test images, 0..1."""
-        at = self.data.indices("test")
-        paths = [self.data.paths[i] for i in at]
+    def _labels(self, split: str) -> np.ndarray:
+        return self.data.labels[self.data.indices(split)]
+
+    def _pixels(self) -> np.ndarray:
+        """The test images, uint8 [n, size, size, 3]."""
+        paths = [self.data.paths[i] for i in self.data.indices("test")]
         batches = images.stream(paths, self.image_size, BATCH, lambda *_: None)
-        said = [model.predict_on_batch(pixels.astype(np.float32)).argmax(axis=1) for _, pixels in batches]
-        return float((np.concatenate(said) == self.data.labels[at]).mean())
+        return np.concatenate([pixels for _, pixels in batches])
+
+    def _accuracy(self, name: str) -> float:
+        """Of logits on the test images, 0..1."""
+        return float((self.logits[name].argmax(axis=1) == self.logits["labels test"]).mean())
+
+
+def _logits(model: Any, pixels: Any) -> np.ndarray:
+    """What a model says before its softmax, float32 [n, classes], of pixels or of batches of them."""
+    import keras
+
+    kernel, bias = model.layers[-1].get_weights()
+    below = keras.Model(model.inputs[0], model.layers[-1].input)
+    return below.predict(pixels, batch_size=BATCH, verbose=0) @ kernel + bias

@@ -13,6 +13,7 @@ from griffe2md import ConfigDict, render_package_docs
 
 PAGE = Path(__file__).parent / "api.md"
 PARTS = ("api", "advice.recommendation.Recommendation", "advice.settings.Settings")
+LONGEST_LINE = 80
 TYPES = (
     "Run",
     "Metrics",
@@ -42,6 +43,15 @@ for prediction in advisor.predict("runs/flowers", ["tulip.jpg"]):
 """
 
 
+def _signature(found: re.Match[str]) -> str:
+    """A signature with a line for each parameter where it is long, whatever formatter is installed."""
+    parameters = [each.strip().replace("'", '"') for each in found[2].split(",") if each.strip()]
+    inside = ", ".join(parameters)
+    if len(inside) > LONGEST_LINE:
+        inside = "\n    " + ",\n    ".join(parameters) + ",\n"
+    return f"```python\n{found[1]}({inside})\n```"
+
+
 def text() -> str:
     """The page in Markdown."""
     config = ConfigDict(
@@ -60,6 +70,7 @@ def text() -> str:
     )
     page = re.sub(r"^(#+) `api`$", r"\1 Functions", page, flags=re.MULTILINE)
     page = re.sub(r"^(#+) `advisor\.(?:[a-z_]+\.)*(\S+)`$", r"\1 `\2`", page, flags=re.MULTILINE)
+    page = re.sub(r"^```python\n(\w+)\(([^`]*)\)\n```$", _signature, page, flags=re.MULTILINE)
     # Names of types link to places that a single page does not have.
     return re.sub(r"\[([^\[\]]+)\]\(#[^()]*\)", r"\1", page) + "\n"
 

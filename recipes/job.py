@@ -13,19 +13,19 @@ from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Features
+from advisor.evidence.linear_head import LinearHead
 from advisor.evidence.signed_root import signed_root
 from advisor.results import Epoch
 from advisor.system.progress import Display, Silent
 
 if TYPE_CHECKING:
     import keras
-
-    from recipes.training.averaging import Average
+    import tensorflow as tf
 
 Weights: TypeAlias = list[np.ndarray]
-# Called with the model as it is kept, its weights before and after training, and their best average; it has
-# to leave the model as it was.
-Observe: TypeAlias = Callable[["keras.Model", Weights, Weights, "Average"], None]
+# Called when training has ended, with both networks, and batches of the validation images with their one-hot
+# labels; it has to leave the networks as they were.
+Observe: TypeAlias = Callable[["Networks", "tf.data.Dataset"], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
         resume: go on from `checkpoints/`.
         deadline: after which no gradient step begins, as `time.monotonic` tells it; None for no limit.
         display: where progress is shown.
-        observe: who wants to know how training compares with what it started from, if anybody does.
+        observe: who wants to see the frozen network and the trained one, if anybody does.
     """
 
     data: Dataset
@@ -89,6 +89,45 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """The frozen network and the trained one, of which one or both are kept.
+
+    Attributes:
+        frozen: the head on `Job.head_features`; it has learnt from the validation images, too, unless it is
+            the backbone's own.
+        frozen_logits: of a head that has not seen the validation images on these, float64 [n, classes].
+        trained: from images to probabilities, in single precision.
+        trained_logits: of it on the validation images, float64 [n, classes].
+        start: the weights that training began with, in the order of `trained.get_weights()`.
+    """
+
+    frozen: LinearHead
+    frozen_logits: np.ndarray
+    trained: keras.Model
+    trained_logits: np.ndarray
+    start: Weights
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was kept after training that began from a solved head.
+
+    Attributes:
+        networks: that there were.
+        rule: it was chosen by, one of `advisor.choices.KEEP`.
+        weight: of the trained network's logits in the model's, 0..1; 0 is the frozen network alone, 1 the
+            trained one alone.
+        share: of the weights after training in the trained network's, 0..1, the rest being those before it;
+            None where nothing was averaged.
+    """
+
+    networks: Networks
+    rule: str
+    weight: float
+    share: float | None = None
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a recipe gives back.
 
@@ -99,8 +138,7 @@ class Trained:
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
         precision: Keras' dtype policy while training.
-        share: of the trained weights in the model's, 0..1, see `recipes.training.averaging`; None where only
-            features were trained on.
+        choice: how the model was chosen; None where no head was solved before training.
         earlier_seconds: of epochs that were trained before an interruption.
     """
 
@@ -109,5 +147,5 @@ class Trained:
     validation: np.ndarray
     complete: bool = True
     precision: str = "float32"
-    share: float | None = None
+    choice: Choice | None = None
     earlier_seconds: float = 0.0

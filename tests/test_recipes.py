@@ -17,6 +17,7 @@ from advisor.advice import settings
 from advisor.cli import main
 from advisor.errors import InputError
 from benchmarks import ci
+from recipes.runs import run_files
 from recipes.training import base_head
 
 CONTRACT = {
@@ -161,7 +162,7 @@ def test_the_best_average_of_the_weights_is_found(before, after, share):
     assert average.is_clear == (share > 0)
     assert average.share == share or not share
     assert seen[-1] == (6, 6)
-    expected = before + share * (after - before) if share else before
+    expected = before + average.share * (after - before) if average.share else before
     np.testing.assert_allclose(border.get_weights()[1], np.array([20.0, -20.0]) * expected, rtol=1e-6)
 
 
@@ -175,7 +176,7 @@ def test_a_few_validation_images_show_no_gain():
 def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_best(
     capsys, tmp_path, monkeypatch
 ):
-    from recipes.training import averaging, gradient
+    from recipes.training import averaging, keeping
     from recipes.training.checkpoints import Checkpoints
 
     data = ci.textures(tmp_path / "textures", images_of_each=15)
@@ -185,9 +186,9 @@ def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_bes
         seen.extend([model.get_weights(), after])
         return averaging.use_best_average(model, before, after, *others)
 
-    monkeypatch.setattr(gradient, "use_best_average", watched)
+    monkeypatch.setattr(keeping, "use_best_average", watched)
     monkeypatch.setattr(Checkpoints, "best_epoch", lambda checkpoints: min(1, checkpoints.epochs_done()))
-    arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2")
+    arguments = ("--recipe", "fine_tuning", "--image-size", "32", "--epochs", "2", "--keep", "single")
     run(capsys, str(data), *arguments, "--output", str(tmp_path / "out"))
     last, after = seen
     for expected, found in zip(last, after, strict=True):
@@ -310,6 +311,30 @@ def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
     opened = prediction.load(folder.path)
     (said,) = prediction.predict(opened, finished.test.paths[:1], lambda path, reason: None)
     np.testing.assert_allclose(said.probabilities, [10 / 40, 15 / 40, 15 / 40], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"weight": 2},
+        {"frozen": {"test": 0.9}},
+        {"trained": None},
+        {"second": {"megabytes": "many", "milliseconds": 0}},
+        {"second": None},
+    ],
+)
+def test_what_was_kept_is_refused_where_it_is_damaged(damage, finished_run, tmp_path):
+    alone = {"test": 0.9, "validation": 0.8}
+    kept = {"rule": "better", "weight": 0.5, "frozen": alone, "trained": alone}
+    kept["second"] = {"megabytes": 13.6, "milliseconds": 3.5, "of another version": 1}
+    metrics = json.loads((finished_run / "metrics.json").read_text(encoding="utf-8"))
+    for folder, told in ((tmp_path / "sound", kept), (tmp_path / "damaged", kept | damage)):
+        folder.mkdir()
+        (folder / "metrics.json").write_text(json.dumps({**metrics, "kept": told}), encoding="utf-8")
+    found = run_files.read_metrics(tmp_path / "sound").kept
+    assert (found.weight, found.trained.validation, found.second.megabytes) == (0.5, 0.8, 13.6)
+    with pytest.raises(InputError, match=r"is damaged: metrics\.json holds"):
+        run_files.read_metrics(tmp_path / "damaged")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[[], {}]", "[1, 2]", "7"])

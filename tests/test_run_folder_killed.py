@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,13 @@ MOMENTS = [
 ]
 
 
-def train(data: Path, run: Path, moment: tuple[str, str, int] | None) -> None:
+FROM_RANDOM_WEIGHTS = {
+    "recipe": "full_training", "init": "random", "backbone": "simple_cnn", "epochs": 3, "batch_size": 8,
+}  # fmt: skip
+TO_A_POOL = {"recipe": "fine_tuning", "train_from": "block_14_expand", "epochs": 2, "batch_size": 8}
+
+
+def train(data: Path, run: Path, options: dict, moment: tuple[str, str, int] | None) -> None:
     """Run in a process of its own, which kills itself at the moment."""
     from advisor import api
     from advisor.system import devices, storage
@@ -80,18 +87,7 @@ def train(data: Path, run: Path, moment: tuple[str, str, int] | None) -> None:
 
     storage.os = WatchedSystem()  # type: ignore[assignment]
     keras.callbacks.TensorBoard = WatchedBoard
-    api.run(
-        str(data),
-        recipe="full_training",
-        init="random",
-        backbone="simple_cnn",
-        image_size=32,
-        epochs=3,
-        batch_size=8,
-        output=run,
-        resume=True,
-        display=Watched(),
-    )
+    api.run(str(data), image_size=32, output=run, resume=True, display=Watched(), **options)
 
 
 @pytest.fixture
@@ -100,8 +96,15 @@ def trained(tmp_path: Path) -> Iterator:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tensorflow", "keras", "advisor.api", "recipes.runs.run"])
 
-    def to(run: Path, moment: tuple[str, str, int] | None = None) -> int | None:
-        process = processes.Process(target=train, args=(tmp_path / "data", run, moment))
+    draw = np.random.default_rng(0)
+    for label, mean in (("dark", 100), ("light", 150)):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.normal(mean, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.png")
+
+    def to(run: Path, options: dict, moment: tuple[str, str, int] | None = None) -> int | None:
+        process = processes.Process(target=train, args=(tmp_path / "data", run, options, moment))
         process.start()
         process.join()
         return process.exitcode
@@ -117,17 +120,11 @@ def weights(run: Path) -> list[np.ndarray]:
 
 @pytest.mark.slow
 def test_a_training_killed_at_each_moment_ends_with_the_same_weights(trained, tmp_path):
-    draw = np.random.default_rng(0)
-    for label, mean in (("dark", 100), ("light", 150)):
-        (tmp_path / "data" / label).mkdir(parents=True)
-        for number in range(20):
-            pixels = draw.normal(mean, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.png")
     alone, run = tmp_path / "alone", tmp_path / "run"
-    assert trained(alone) == 0
+    assert trained(alone, FROM_RANDOM_WEIGHTS) == 0
     for moment in MOMENTS:
-        assert (moment, trained(run, moment)) == (moment, -signal.SIGKILL)
-    assert trained(run, ("batch", "", 0)) == 0  # all epochs are kept: none is trained again
+        assert (moment, trained(run, FROM_RANDOM_WEIGHTS, moment)) == (moment, -signal.SIGKILL)
+    assert trained(run, FROM_RANDOM_WEIGHTS, ("batch", "", 0)) == 0  # all epochs are kept: none anew
     for expected, found in zip(weights(alone), weights(run), strict=True):
         np.testing.assert_array_equal(expected, found)
     assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in alone.iterdir())
@@ -136,3 +133,26 @@ def test_a_training_killed_at_each_moment_ends_with_the_same_weights(trained, tm
     history = [(folder / "history.csv").read_text(encoding="utf-8").splitlines() for folder in (alone, run)]
     for expected, found in zip(*history, strict=True):  # the last column is the time that it took
         assert expected.rpartition(",")[0] == found.rpartition(",")[0]
+
+
+@pytest.mark.slow
+def test_a_training_killed_before_its_pool_ends_with_the_same_pool(trained, tmp_path):
+    """Killed between the last epoch and the pool, and again while the pool is written."""
+    first, run = tmp_path / "first", tmp_path / "run"
+    assert trained(run, TO_A_POOL, ("stage", "Choosing what to keep", 0)) == -signal.SIGKILL
+    shutil.copytree(run, first)
+    assert trained(first, TO_A_POOL, ("batch", "", 0)) == 0  # all epochs are kept: none anew
+    for name in ("model.keras", "validation.npz", "metrics.json"):
+        assert (name, trained(run, TO_A_POOL, ("file", name, 0))) == (name, -signal.SIGKILL)
+    assert trained(run, TO_A_POOL, ("batch", "", 0)) == 0
+    for expected, found in zip(weights(first), weights(run), strict=True):
+        np.testing.assert_array_equal(expected, found)
+    metrics = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (first, run)]
+    for each in metrics:
+        assert 0.1 <= each["kept"]["weight"] <= 0.9
+        del each["kept"]["second"]["milliseconds"]
+    assert metrics[0]["kept"] == metrics[1]["kept"]
+    assert metrics[0]["test"] == metrics[1]["test"]
+    with np.load(first / "validation.npz") as expected, np.load(run / "validation.npz") as found:
+        for name in ("frozen", "trained", "labels"):
+            np.testing.assert_array_equal(expected[name], found[name])

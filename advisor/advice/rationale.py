@@ -120,7 +120,7 @@ def _validation(images: int, decision: Decision) -> Factor:
         f"{images:,} images",
         f"{rule.FEWEST_VALIDATION_IMAGES:,}",
         "can judge" if decision.is_judgeable else "too few",
-        "training is kept only where they show that it helped",
+        "they weigh what training brings",
     )
 
 
@@ -130,5 +130,5 @@ def _overruled(place: Quadrant, decision: Decision) -> Factor:
     elif place.size == "large":
         why = "the probes favour the last layer, and fine_tuning starts from it"
     else:
-        why = "training may gain with so few unlike images, too, and is kept only where it does"
+        why = "training may gain with so few unlike images, too, and counts only as far as it does"
     return Factor("Evidence", f"quadrant says {decision.proposal}", "measured", decision.recipe, why)

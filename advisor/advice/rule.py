@@ -32,6 +32,11 @@ SATURATED_ERROR = 0.05
 FEWEST_VALIDATION_IMAGES = 20
 # Training is kept where it lowered their Brier score by so many standard errors (benchmarks/averaging.py).
 CLEAR_GAIN = 0.5
+# How firmly one half is believed for the weight of the trained network before validation images are seen:
+# so many nats at 0 and at 1, and a quarter of them half way there (benchmarks/kept.py).
+POOL_BELIEF = 10.0
+# A network that weighs less than this in the pool is left out, for it costs as much as the other one.
+LEAST_POOL_WEIGHT = 0.1
 # What is believed of all depths against the last layer before the images are seen, mean and spread of their
 # gain in accuracy: 1.2 +- 2.0 points at 224 px on 42 tasks, more at 128 px (benchmarks/frozen.py).
 ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
@@ -157,6 +162,17 @@ def place(images: int, measured: Similarity) -> Quadrant:
         "large-dissimilar": large * (1 - similar),
     }
     return Quadrant(f"{size}-{'similar' if level == 'high' else 'dissimilar'}", size, level, probabilities)
+
+
+def pool_weight(best: float) -> float:
+    """The weight of the trained network in what is kept, 0..1: 0 is the frozen network alone, 1 the trained.
+
+    Args:
+        best: the weight at which the pool of both is best, 0..1.
+    """
+    if best < LEAST_POOL_WEIGHT:
+        return 0.0
+    return 1.0 if best > 1 - LEAST_POOL_WEIGHT else best
 
 
 def _logistic(x: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from advisor.advice import rule
 from advisor.audit.warnings import UNBALANCED
-from advisor.choices import LARGEST_IMAGE, RECIPES, Mode
+from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.system.devices import free_memory
@@ -46,6 +46,7 @@ class Settings:
         roots: whether the head sees signed square roots of its features, see
             `advisor.evidence.signed_root`. Not where the weights are random or the head is the backbone's
             own.
+        keep: what is kept after training, one of `KEEP`.
     """
 
     recipe: str
@@ -69,6 +70,7 @@ class Settings:
     cut_layer: str | None
     base_labels: str | None
     roots: bool
+    keep: str
 
     @property
     def trains_backbone(self) -> bool:
@@ -78,6 +80,19 @@ class Settings:
     def trains_on_images(self) -> bool:
         """Whether gradient steps see images, changed at random, and not features that were computed once."""
         return bool(self.augmentation)
+
+    @property
+    def starts_from_solved_head(self) -> bool:
+        """Whether gradient steps on images begin from a head on frozen features, which may be kept."""
+        return self.trains_on_images and self.init == "pretrained" and self.head == "linear"
+
+    @property
+    def pools(self) -> bool:
+        """Whether the frozen network and the trained one may both be kept.
+
+        A backbone's own classifier is no solved head: it is not pooled with what training made of it.
+        """
+        return self.starts_from_solved_head and self.keep == "better" and not self.base_labels
 
     def trains_as(self, other: Settings) -> bool:
         """Whether both train the same network in the same way, whatever their recipes are called."""
@@ -108,6 +123,7 @@ class Options:
     epochs: int | None = None
     batch_size: int | None = None
     base_labels: str | None = None
+    keep: str = "better"
 
     def check(self, recipe: str | None) -> None:
         """Refuse options that are wrong whatever the data are.
@@ -118,6 +134,8 @@ class Options:
         if recipe is not None and recipe not in RECIPES:
             raise InputError(f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
         hidden_units(self.head)
+        if self.keep not in KEEP:
+            raise InputError(f"unknown --keep {self.keep!r}; choose one of {', '.join(KEEP)}")
         if self.base_labels and not os.path.isfile(self.base_labels):
             raise InputError(f"--base-labels {self.base_labels} does not exist; give a JSON list of names")
         for option, value, least in (
@@ -219,6 +237,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
         roots=not random and not options.base_labels,
+        keep=options.keep,
     )
     if not mode.on_images and options.head != "linear":
         epochs = options.epochs or MLP_EPOCHS

@@ -27,7 +27,11 @@ class LinearHead:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """float32 [n, classes] from features [n, features]."""
-        return _softmax(features @ self.kernel + self.bias)
+        return softmax(self.logits(features))
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """float32 [n, classes] from features [n, features]; their softmax is the probabilities."""
+        return features @ self.kernel + self.bias
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndar
     kernel[:, present] = factor * (rotation @ (projected / (squares + best)[:, None])) / scale[:, None]
     bias[present] = factor * center - mean @ kernel[:, present]
     held_out = np.zeros((len(labels), classes), np.float32)
-    held_out[:, present] = _softmax(factor * scores)
+    held_out[:, present] = softmax(factor * scores)
     return Fitted(LinearHead(kernel, bias), held_out)
 
 
@@ -127,7 +131,7 @@ def _temperature(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
     aim = (truth * scores).sum(axis=1)
     factor = 1.0
     for _ in range(50):
-        p = _softmax(factor * scores)
+        p = softmax(factor * scores)
         expected = (p * scores).sum(axis=1)
         slope = weights @ (expected - aim)
         curvature = weights @ ((p * scores**2).sum(axis=1) - expected**2)
@@ -138,7 +142,8 @@ def _temperature(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
     return factor
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [n, classes] from logits [n, classes]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 

@@ -107,15 +107,14 @@ def _corner(corner: charts.Corner) -> Text:
 
 def print_run(run: Run) -> None:
     """Print how well a finished run does and where it lies."""
-    test, copies = run.metrics.test, words.near_copies(run.metrics)
+    test, copies, kept = run.metrics.test, words.near_copies(run.metrics), words.kept(run.metrics)
     lines = [
         f"Test accuracy {test.accuracy:.1%} ({words.interval(test)}), "
         f"macro F1 {test.macro_f1:.3f}, {len(run.test)} images",
         *([copies] if copies else []),
     ]
-    if run.metrics.trained_share == 0:
-        judges = f"{run.metrics.images['validation']:,} validation images"
-        lines.append(f"Training brought no clear gain on the {judges}: the frozen model was kept.")
+    if kept:
+        lines.append(kept)
     where = f"model, plots and metrics are in {run.folder}"
     lines.append(f"{run.recipe} took {run.metrics.seconds['total']:.0f} s; {where}")
     out = console()

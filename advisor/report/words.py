@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advisor.advice.recommendation import Recommendation
+from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from advisor.advice.settings import Settings
 from advisor.choices import RECIPES
 from advisor.results import Comparison, Metrics, Row, Run, Scores
@@ -30,6 +31,7 @@ def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     if settings.epochs:
         rows += [
             ("training", _training(settings)),
+            ("kept", will_be_kept(settings, advice.data.splits["validation"])),
             (
                 "optimizer",
                 f"AdamW, learning rate {settings.learning_rate:g}, "
@@ -69,9 +71,21 @@ def _training(settings: Settings) -> str:
         if settings.trains_on_images
         else f"up to {settings.epochs} epochs on features"
     )
-    is_averaged = settings.init == "pretrained" and settings.head == "linear"
-    kept = "averaged with the start" if is_averaged else "best epoch kept"
-    return f"{epochs}, batches of {settings.batch_size}, {kept}"
+    return f"{epochs}, batches of {settings.batch_size}"
+
+
+def will_be_kept(settings: Settings, validation_images: int) -> str:
+    """What will be kept after training, as far as it is certain before it begins."""
+    if settings.trains_on_images and settings.keep == "trained":
+        return "the last epoch, whatever the validation images say"
+    if not settings.starts_from_solved_head:
+        return "the best epoch"
+    judges = f"{validation_images:,} validation images"
+    if settings.pools:
+        return f"the pool of the frozen and the trained network, weighed by {judges}"
+    if validation_images < FEWEST_VALIDATION_IMAGES:
+        return f"the start, whatever training gives: {judges} cannot judge it; --keep trained keeps its end"
+    return f"the average with the start, where {judges} show a gain; else the start"
 
 
 def duration(seconds: float) -> str:
@@ -113,6 +127,33 @@ def near_copies(metrics: Metrics) -> str:
     return (
         f"{copies.test_images:,} of the test images are nearly the same as images in training; without "
         f"them the accuracy is {copies.accuracy_without:.1%}"
+    )
+
+
+def kept(metrics: Metrics) -> str:
+    """Sentences about what was kept after training, where there was something to choose from."""
+    choice = metrics.kept
+    if choice is None:
+        return ""
+    frozen, trained = (
+        f"the {name} network (test accuracy {one.test:.1%}, validation {one.validation:.1%})"
+        for name, one in (("frozen", choice.frozen), ("trained", choice.trained))
+    )
+    if choice.rule == "trained":
+        return f"Kept, as asked: {trained}. Without training: {frozen}."
+    judges = f"{metrics.images['validation']:,} validation images"
+    if choice.weight == 0:
+        return f"Kept: {frozen}. Training brought no clear gain on the {judges}: {trained}."
+    if choice.weight == 1:
+        share = metrics.trained_share
+        averaged = "" if share is None else f", averaged with its start (share {share:.1f})"
+        return f"Kept, by the {judges}: {trained}{averaged}. Without training: {frozen}."
+    pooled = f"Kept: the pool of {frozen} and {trained}, which weighs {choice.weight:.2f} by the {judges}."
+    if not choice.second.megabytes:
+        return pooled
+    return (
+        f"{pooled} The second network costs {choice.second.megabytes:.1f} MB and "
+        f"{choice.second.milliseconds:.1f} ms an image; --keep single keeps one."
     )
 
 

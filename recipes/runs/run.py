@@ -7,6 +7,7 @@ import io
 import time
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,17 +23,20 @@ from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
-from advisor.results import Epoch, Metrics, NearCopies, Predictions, Run, Scores, score
+from advisor.results import Epoch, Kept, Metrics, NearCopies, Predictions, Run, Scores, score
 from advisor.system import devices, reproduction
 from advisor.system.json_file import write_json, write_text
 from advisor.system.progress import Display
 from advisor.system.storage import replacing
 from recipes import trainer
 from recipes.job import Job, Observe, Trained
-from recipes.runs import classifier, neighbours_file, run_files, splits_file, test_file
+from recipes.runs import classifier, compared, neighbours_file, run_files, splits_file, test_file
 from recipes.runs.classifier import Classifier
 from recipes.runs.run_folder import RunFolder
 from recipes.training.base_head import from_base_labels
+
+if TYPE_CHECKING:
+    import keras
 
 
 def run(
@@ -45,8 +49,8 @@ def run(
     seconds: float | None = None,
     observe: Observe | None = None,
 ) -> Run:
-    """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, neighbours.npz,
-    test.npz and metrics.json, in this order.
+    """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, validation.npz (where
+    two networks were compared), neighbours.npz, test.npz and metrics.json, in this order.
 
     Args:
         data: may still hold unreadable files; they are left out before anything trains.
@@ -90,7 +94,8 @@ def run(
         "train": trained.earlier_seconds + trained_at - started,
         "total": trained.earlier_seconds + time.monotonic() - began,
     }
-    metrics = _metrics(job, trained, test, _near_copies(known, test), before, took)
+    kept = compared.kept(job, trained, test, saved) if trained.choice else None
+    metrics = _metrics(job, trained, test, kept, _near_copies(known, test), before, took)
     write_json(folder.path / "metrics.json", metrics.to_json())
     return Run(folder.path, trained.history, test, metrics)
 
@@ -157,11 +162,13 @@ def _before_training(job: Job) -> Scores:
 
 
 def _write_model(job: Job, trained: Trained) -> None:
-    """Write model.keras, labels.json and history.csv."""
+    """Write model.keras, labels.json, history.csv and, where two networks were compared, validation.npz."""
     with replacing(job.folder / "model.keras") as unfinished:
         trained.model.save(unfinished)
     write_json(job.folder / "labels.json", list(job.data.class_names))
     write_history(trained.history, job.folder / "history.csv")
+    if trained.choice:
+        compared.write_validation(job, trained.choice.networks)
 
 
 def write_history(history: tuple[Epoch, ...], file: Path) -> None:
@@ -232,6 +239,7 @@ def _metrics(
     job: Job,
     trained: Trained,
     test: Predictions,
+    kept: Kept | None,
     copied: NearCopies | None,
     before: Scores | None,
     seconds: dict[str, float],
@@ -245,7 +253,7 @@ def _metrics(
         images={split: len(data.indices(split)) for split in SPLITS},
         parameters={
             "total": _count(trained.model.weights),
-            "trained": _count(trained.model.trainable_weights),
+            "trained": _count(_trained_network(trained).trainable_weights),
         },
         complete=trained.complete,
         seed=job.seed,
@@ -253,10 +261,16 @@ def _metrics(
         device=devices.describe(),
         precision=trained.precision,
         versions=reproduction.versions(),
-        trained_share=trained.share,
+        kept=kept,
+        trained_share=trained.choice.share if trained.choice else None,
         near_copies=copied,
         before_training=before,
     )
+
+
+def _trained_network(trained: Trained) -> keras.Model:
+    """The network that gradient steps have changed, whether it was kept or not."""
+    return trained.choice.networks.trained if trained.choice else trained.model
 
 
 def _count(weights: list) -> int:

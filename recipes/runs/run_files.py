@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.advice.settings import Settings, hidden_units
-from advisor.choices import LARGEST_IMAGE, RECIPES
+from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES
 from advisor.errors import InputError
 from advisor.results import Metrics
 from advisor.system.json_file import read_json
@@ -45,6 +45,7 @@ SETTINGS = {
     "cut_layer": str | None,
     "base_labels": str | None,
     "roots": bool,
+    "keep": str,
 }
 SCORES = {
     "accuracy": SHARE,
@@ -66,7 +67,15 @@ METRICS = {
     "precision": str,
     "versions": {str: str},
 }
+ALONE = {"test": SHARE, "validation": SHARE}
 METRICS_THAT_MAY_LACK = {
+    "kept": {
+        "rule": str,
+        "weight": SHARE,
+        "frozen": ALONE,
+        "trained": ALONE,
+        "second": {"megabytes": float, "milliseconds": float},
+    },
     "trained_share": SHARE,
     "near_copies": {"test_images": COUNT, "accuracy_without": SHARE},
     "before_training": {"validation": SCORES},
@@ -178,6 +187,7 @@ def settings_from(values: Any) -> Settings:
         ("init", ("pretrained", "random")),
         ("batch_norm", ("frozen", "adapt")),
         ("class_weights", ("none", "square root")),
+        ("keep", KEEP),
     ):
         if values[name] not in choices:
             raise ValueError(f"holds {short(values[name])} for {name}")

@@ -34,6 +34,7 @@ FILES = (
     "README.md",
     "neighbours.npz",
     "test.npz",
+    "validation.npz",
     "saved_model",
     "model.tflite",
     "model.onnx",

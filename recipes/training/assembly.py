@@ -72,6 +72,9 @@ def clone(backbone: Backbone, precision: str) -> Backbone:
     def build() -> keras.Model:
         model = keras.models.clone_model(backbone.model, clone_function=copy)
         model.set_weights(backbone.model.get_weights())
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it computes with what it made of its weights when it was built
         return model
 
     return replace(backbone, build=build)

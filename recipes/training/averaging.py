@@ -42,11 +42,6 @@ class Average:
         """Whether training has shown to be better than none."""
         return len(self.gains) >= FEWEST_VALIDATION_IMAGES and self.standard_errors > CLEAR_GAIN
 
-    @property
-    def kept_share(self) -> float:
-        """The share of the weights after training that is kept, 0..1: none where the gain is not clear."""
-        return self.share if self.is_clear else 0.0
-
 
 def mix(before: Weights, after: Weights, share: float) -> Weights:
     """Weights with a share of 0..1 of those after training."""
@@ -62,13 +57,13 @@ def use_best_average(
     labels: np.ndarray,
     progress: Callable[[int, int], None],
 ) -> Average:
-    """Give a model the best average of its weights before and after fine-tuning, or those before.
+    """Give a model the best average of its weights before and after fine-tuning.
 
     Both lie in one valley of the loss; between them is often a better model than either (Wortsman et al.,
     Robust fine-tuning of zero-shot models, CVPR 2022). The best has the lowest Brier score on the
-    validation split. Where that is not clearly lower than before training, the weights before training are
-    taken: a validation split of forty images finds a better epoch by chance. Measured with
-    benchmarks/averaging.py, table in benchmarks/README.md.
+    validation split. Whether that is clearly lower than before training, the average knows: a validation
+    split of forty images finds a better one by chance. Measured with benchmarks/averaging.py, table in
+    benchmarks/README.md.
 
     Args:
         model: changed in place.
@@ -86,5 +81,5 @@ def use_best_average(
         progress(step + 1, len(SHARES))
     best = int(np.nanargmin(brier.mean(axis=1)))
     average = Average(SHARES[best], brier[0] - brier[best])
-    model.set_weights(mix(before, after, average.kept_share))
+    model.set_weights(mix(before, after, average.share))
     return average

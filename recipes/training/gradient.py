@@ -10,15 +10,16 @@ import numpy as np
 
 from advisor.advice.settings import Settings
 from advisor.errors import InputError
+from advisor.evidence.linear_head import LinearHead
 from advisor.results import Epoch
 from advisor.system import devices
 from recipes.job import Job, Trained
 from recipes.training import pixels
 from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_dense
-from recipes.training.averaging import use_best_average
 from recipes.training.base_head import from_base_labels
 from recipes.training.checkpoints import Checkpoints
-from recipes.training.frozen import head_alone, solve, with_validation_images
+from recipes.training.frozen import head_alone, solve
+from recipes.training.keeping import keep
 from recipes.training.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ WARM_UP = 0.1  # of all steps
 
 
 def train(job: Job) -> Trained:
-    """Head first, then gradient steps; the end of them, averaged with the start, is kept.
+    """Head first, then gradient steps, on a copy of the network; what is kept, `keeping.keep` says.
 
     The head starts at the optimum of the convex problem on frozen features (epoch 0), so that the first
     gradients do not tear the backbone apart (Kumar et al., Fine-tuning can distort pretrained features,
@@ -39,48 +40,47 @@ def train(job: Job) -> Trained:
         KeyboardInterrupt: after Ctrl-C; the last finished epoch is in `checkpoints/`.
     """
     settings = job.settings
-    freeze(job.backbone, settings.train_from, settings.batch_norm)
     strategy, precision = devices.strategy(), devices.precision()
+    solved, history = _solve_head(job)
     with strategy.scope():
-        alone = strategy.num_replicas_in_sync == 1 and precision == "float32"
-        backbone = job.backbone if alone else clone(job.backbone, precision)
+        backbone = clone(job.backbone, precision)
+        freeze(backbone, settings.train_from, settings.batch_norm)
         head = head_layers(settings.head, job.classes)
+        if solved is not None:
+            set_dense(head[0], solved.kernel, solved.bias)
         flexible = settings.training_size != settings.image_size
         model = assemble(backbone, settings, head, None if flexible else settings.image_size)
-        start = _solve_head(job, head)
         seen = pixels.decode(job)
         _compile(model, settings, len(seen.training))
-        checkpoints = Checkpoints(model, job.folder / "checkpoints", start, settings.epochs)
+        checkpoints = Checkpoints(model, job.folder / "checkpoints", history, settings.epochs)
         if job.resume:
             checkpoints.restore()
         earlier_seconds = checkpoints.seconds()
         _take_steps(job, seen, checkpoints)
-        share = _use_the_end(job, seen, checkpoints, can_average=bool(start))
-    finished, validation = _finish(job, seen, model.get_weights(), is_frozen_head=bool(start) and share == 0)
+    finished, validation, choice = keep(job, seen, checkpoints, solved)
     return Trained(
         model=finished,
         history=tuple(checkpoints.history),
         validation=validation,
         complete=not checkpoints.out_of_time,
         precision=precision,
-        share=share,
+        choice=choice,
         earlier_seconds=earlier_seconds,
     )
 
 
-def _solve_head(job: Job, head: list[keras.layers.Layer]) -> list[Epoch]:
-    """Put the head at the optimum for frozen features: the first row of the history.
+def _solve_head(job: Job) -> tuple[LinearHead | None, list[Epoch]]:
+    """The head at the optimum for frozen features, and the first row of the history.
 
     None where the head has a hidden layer or the weights are random.
     """
     if job.features is None or job.settings.head != "linear":
-        return []
+        return None, []
     began = time.monotonic()
     features = job.head_features()
     base = job.settings.base_labels
     solved = from_base_labels(job) if base else solve(job, features, job.data.indices("train"))
-    set_dense(head[0], solved.kernel, solved.bias)
-    return [head_alone(job, solved, features, began)]
+    return solved, [head_alone(job, solved, features, began)]
 
 
 def _compile(model: keras.Model, settings: Settings, training_images: int) -> None:
@@ -181,47 +181,3 @@ def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
                 self.model.stop_training = True
 
     return Watch()
-
-
-def _use_the_end(job: Job, seen: Pixels, checkpoints: Checkpoints, can_average: bool) -> float:
-    """Give the model the weights that are kept: its share of the trained ones, 0..1.
-
-    The end is the last epoch, where the learning rate has come down to nothing, not the one that was best on
-    a small validation split: on 400 training images of flowers that was the tenth of twenty, at a high
-    learning rate and four points of test accuracy below the last. Of a run that ended early it is the best
-    epoch. Where no head could be solved first, there is nothing to average with, and the best epoch is kept.
-    """
-    model = checkpoints.model
-    if not (can_average and checkpoints.best_epoch()):
-        model.set_weights(checkpoints.best)
-        return float(checkpoints.best_epoch() > 0)
-    before, is_done = checkpoints.start, checkpoints.epochs_done() == job.settings.epochs
-    after = model.get_weights() if is_done else checkpoints.best
-    labels = job.data.labels[job.data.indices("validation")]
-    bar = job.display.steps("Averaging with the start")
-    average = use_best_average(model, before, after, seen.validation_batches(), labels, bar)
-    if job.observe:
-        job.observe(model, before, after, average)
-    return average.kept_share
-
-
-def _finish(
-    job: Job, seen: Pixels, weights: list[np.ndarray], is_frozen_head: bool
-) -> tuple[keras.Model, np.ndarray]:
-    """The model to save, and its probabilities float32 [n, classes] on the validation split.
-
-    Args:
-        job: that is done.
-        seen: its images.
-        weights: of the trained model.
-        is_frozen_head: whether no step did better than the head that was solved first; then that may learn
-            from the validation images, too, once these have judged it.
-    """
-    head = head_layers(job.settings.head, job.classes)
-    model = assemble(job.backbone, job.settings, head, job.settings.image_size)
-    model.set_weights(weights)
-    validation = model.predict(seen.validation_batches(), verbose=0)
-    if is_frozen_head and not job.settings.base_labels:
-        used = with_validation_images(job, job.head_features())
-        set_dense(head[0], used.kernel, used.bias)
-    return model, validation
