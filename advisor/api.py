@@ -221,15 +221,10 @@ def compare(
         InputError: see `run`.
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
     """
-    options = Options(
-        backbone=backbone,
-        weights=weights,
-        image_size=image_size,
-        epochs=epochs,
-        batch_size=batch_size,
-        keep=keep,
-    )
-    display = display or Silent()
+    network = {"backbone": backbone, "weights": weights, "image_size": image_size}
+    training = {"epochs": epochs, "batch_size": batch_size, "keep": keep}
+    measured = {"sample": sample, "source": source}
+    options, display = Options(**network, **training), display or Silent()  # type: ignore[arg-type]
     comparison.check_minutes(minutes)
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
         advised = _advise(data, options, None, sample, source, seed, display)
@@ -237,21 +232,16 @@ def compare(
             on_advice(advised.advice)
         if overwrite and not resume:
             comparison.clear(folder)
-        asked = {**asdict(options), "sample": sample, "source": source}
-        command = reproduction.command(
-            "compare",
-            advised.advice.data.source,
-            budget=f"{minutes:g}",
-            baseline=baseline,
-            backbone=backbone,
-            weights=weights,
-            image_size=image_size,
-            epochs=epochs,
-            batch_size=batch_size,
-            sample=sample,
-            source=source,
-            seed=seed,
-        )
+        asked = {**asdict(options), **measured}
+        values = {
+            "budget": f"{minutes:g}",
+            "baseline": baseline,
+            **network,
+            **training,
+            **measured,
+            "seed": seed,
+        }
+        command = reproduction.command("compare", advised.data.source, **values)
 
         def document(finished: Run, advice: Recommendation) -> None:
             _document(finished, advice, advised.data, command)

@@ -360,7 +360,6 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
     paths = prediction.find_images(images or ("-",), sys.stdin)
     if not paths:
         raise InputError("no images were named; give image files or folders of them")
-    to_screen = not csv_file and sys.stdout.isatty()
     skipped: list[tuple[str, str]] = []
     unlike = 0
 
@@ -368,6 +367,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         skipped.append((path, reason))
 
     with Bars() as bars:
+        to_screen = not csv_file and sys.stdout.isatty()
         bar = (Silent() if to_screen else bars).steps("Classifying")
 
         def counted() -> Iterator[Prediction]:
@@ -390,10 +390,8 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
                 screen.say(line)
     _tell_skipped(skipped)
     if unlike:
-        screen.tell(
-            f"images unlike those that the run was trained on: {unlike:,} of "
-            f"{len(paths) - len(skipped):,}; do not trust their classes"
-        )
+        seen = f"{unlike:,} of {len(paths) - len(skipped):,}"
+        screen.tell(f"images unlike those that the run was trained on: {seen}; do not trust their classes")
 
 
 def _check_csv(file: Path) -> None:
