@@ -81,6 +81,8 @@ def will_be_kept(settings: Settings, validation_images: int) -> str:
     if not settings.starts_from_solved_head:
         return "the best epoch"
     judges = f"{validation_images:,} validation images"
+    if settings.pools and validation_images < FEWEST_VALIDATION_IMAGES:
+        return f"the pool of the frozen and the trained network, each about half, for {judges} say little"
     if settings.pools:
         return f"the pool of the frozen and the trained network, weighed by {judges}"
     if validation_images < FEWEST_VALIDATION_IMAGES:
