@@ -18,10 +18,12 @@ import click
 from advisor.choices import DEFAULT_SAMPLE, KEEP, RECIPES
 from advisor.errors import InputError
 from advisor.system import screen
+from advisor.system.text import legible
 
 if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
     from advisor.results import Prediction
+    from advisor.system.progress import Bars
 
 FORMATS = ("saved_model", "tflite", "onnx")
 
@@ -230,12 +232,6 @@ def run(
 
     folder = Path(output) if output else _free_folder(data, recipe or "auto", resume)
     with _resumable(folder), Bars() as display:
-
-        def show(advice: Recommendation) -> None:
-            if not as_json:
-                display.hide()
-                terminal.print_recommendation(advice)
-
         finished = api.run(
             data,
             recipe=recipe,
@@ -244,7 +240,7 @@ def run(
             overwrite=overwrite,
             seed=seed,
             display=display,
-            on_advice=show,
+            on_advice=None if as_json else _printed(display),
             **options,
         )
     if as_json:
@@ -291,15 +287,11 @@ def compare(
     from advisor import api
     from advisor.report import terminal
     from advisor.system.progress import Bars
+    from recipes.runs import comparison
 
+    comparison.check_minutes(budget)  # before a folder is made
     folder = Path(output) if output else _free_folder(data, "compare", resume)
     with _resumable(folder), Bars() as display:
-
-        def show(advice: Recommendation) -> None:
-            if not as_json:
-                display.hide()
-                terminal.print_recommendation(advice)
-
         compared = api.compare(
             data,
             output=folder,
@@ -309,7 +301,7 @@ def compare(
             overwrite=overwrite,
             seed=seed,
             display=display,
-            on_advice=show,
+            on_advice=None if as_json else _printed(display),
             **options,
         )
     if as_json:
@@ -423,7 +415,7 @@ def _from_the_first(
 
 def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
     for path, reason in skipped:
-        screen.tell(f"skipped {path}: {reason}")
+        screen.tell(f"skipped {legible(path)}: {reason}")
 
 
 @command_line.command()
@@ -537,6 +529,17 @@ def cache(action: str | None, as_json: bool) -> None:
         screen.say(f"{row['kind']:20}{row['number']:>8,}{row['bytes'] / 1e6:>12,.1f}  {used}")
     if action == "clear" and told["bytes"]:
         screen.tell("what is left is used by a command that is running")
+
+
+def _printed(display: Bars) -> Callable[[Recommendation], None]:
+    """What prints the advice in the middle of a command, without the bar of progress."""
+    from advisor.report import terminal
+
+    def show(advice: Recommendation) -> None:
+        display.hide()
+        terminal.print_recommendation(advice)
+
+    return show
 
 
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:

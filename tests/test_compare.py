@@ -387,6 +387,15 @@ def test_what_is_left_is_shared_among_as_many_as_it_is_enough_for():
     assert minutes.share(40.0, 3) is None
 
 
+def test_a_budget_of_zero_leaves_no_folder_where_runs_are_kept(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "sklearn:digits", "--budget", "0"])
+    assert end.value.code == 2
+    assert "--budget" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_budget_of_zero_is_refused(capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
         main(["compare", "sklearn:digits", "--budget", "0", "--output", str(tmp_path / "out")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_table(finished_run, photos, capsys):
     assert ["unlike" in row for row in rows] == [False, True, False]
     assert "skipped" in err
     assert "broken.jpg" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no line break in the name of a file")
+def test_a_line_break_in_the_name_of_a_skipped_file_is_written_out(finished_run, photos, capsys):
+    (photos / "broken.jpg").rename(photos / "bro\nken.jpg")
+    assert leave("predict", finished_run, photos) == 0
+    assert r"bro\nken.jpg" in capsys.readouterr().err.replace("\n", "")
 
 
 def test_json_is_one_object_with_the_same_answers_as_plain_keras(finished_run, photos, capsys):

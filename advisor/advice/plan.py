@@ -52,7 +52,7 @@ def make(settings: Settings, evidence: Evidence, on_gpu: bool) -> Plan:
     known_speed = settings.backbone == BUNDLED and not on_gpu
     return Plan(
         _parameters(settings, evidence.probes.widths, len(evidence.data.class_names)),
-        _seconds(settings, evidence.data, matrix_gflops()) if known_speed else None,
+        _seconds(settings, evidence.data) if known_speed else None,
     )
 
 
@@ -67,14 +67,22 @@ def _parameters(settings: Settings, widths: Mapping[str, int], classes: int) -> 
     return BUNDLED_PARAMETERS[settings.batch_norm] + head if whole_bundled else None
 
 
-def _seconds(settings: Settings, data: Summary, gflops: float) -> float:
-    slower = REFERENCE_GFLOPS / gflops
-    embed = data.images * EMBED_SECONDS * (settings.image_size / 224) ** 2 * slower
+def _seconds(settings: Settings, data: Summary) -> float:
+    embed = data.images * EMBED_SECONDS * slowness(settings.image_size)
     if not settings.trains_on_images:
         return START_SECONDS + embed
     step = STEP_SECONDS if settings.trains_backbone else FORWARD_SECONDS
-    epoch = data.splits["train"] * step * (settings.training_size / 224) ** 2 * slower
+    epoch = data.splits["train"] * step * slowness(settings.training_size)
     return START_SECONDS + TRACE_SECONDS + embed + settings.epochs * epoch
+
+
+def slowness(pixels: int) -> float:
+    """How much longer an image takes here than the seconds above say, as a factor above 0.
+
+    Args:
+        pixels: side of the image; the seconds above are for 224.
+    """
+    return (pixels / 224) ** 2 * REFERENCE_GFLOPS / matrix_gflops()
 
 
 def matrix_gflops(side: int = 768, seconds: float = 0.05) -> float:

@@ -68,11 +68,6 @@ class Recommendation:
         """The data set in numbers."""
         return self.evidence.data
 
-    @property
-    def expected(self) -> float:
-        """Accuracy on the test split that the better frozen recipe is expected to reach, 0..1."""
-        return self.evidence.probes.expected[self.frozen_recipe].accuracy
-
     def with_settings(self, settings: Settings) -> Recommendation:
         """The same advice with other settings, and the plan that belongs to them."""
         on_gpu = bool(devices.gpus())

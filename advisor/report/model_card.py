@@ -10,7 +10,7 @@ from advisor.advice.recommendation import Recommendation
 from advisor.report import words
 from advisor.report.rendering import markdown
 from advisor.results import Run
-from advisor.system.storage import replacing
+from advisor.system.json_file import write_text
 
 MOST_CLASSES = 50  # rows of the table
 
@@ -23,8 +23,7 @@ def write(run: Run, advice: Recommendation, command: str) -> None:
         advice: why it was run.
         command: that makes the same model again.
     """
-    with replacing(run.folder / "README.md") as unfinished:
-        unfinished.write_text(text(run, advice, command), encoding="utf-8")
+    write_text(run.folder / "README.md", text(run, advice, command))
 
 
 def text(run: Run, advice: Recommendation, command: str) -> str:

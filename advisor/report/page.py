@@ -18,8 +18,7 @@ from advisor.data.dataset import Dataset
 from advisor.report import charts, svg, words
 from advisor.report.rendering import html
 from advisor.results import Comparison, Predictions, Row, Run
-from advisor.system.json_file import write_json
-from advisor.system.storage import replacing
+from advisor.system.json_file import write_json, write_text
 
 SAMPLED_CLASSES, SAMPLED_IMAGES = 6, 6
 THUMBNAIL = 128  # pixels; 36 samples and 20 mistakes take about 400 kB
@@ -37,7 +36,7 @@ def write_recommendation(advice: Recommendation, data: Dataset, folder: Path) ->
     """
     write_json(folder / "recommendation.json", advice.to_json())
     record = advice.reproduction
-    _write(
+    write_text(
         folder / "report.html",
         html(
             "recommendation.html",
@@ -60,7 +59,7 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, command: str) -> 
         command: that does the same again.
     """
     mistakes = [(mistake, _thumbnail(mistake.path)) for mistake in charts.mistakes(run.test)]
-    _write(
+    write_text(
         run.folder / "report.html",
         html(
             "run.html",
@@ -86,7 +85,7 @@ def write_comparison(compared: Comparison, data: Dataset, folder: Path, command:
         command: that does the same again.
     """
     advice, record = compared.advice, compared.advice.reproduction
-    _write(
+    write_text(
         folder / "report.html",
         html(
             "comparison.html",
@@ -140,11 +139,6 @@ def notebook_recommendation(advice: Recommendation) -> str:
 def notebook_run(run: Run) -> str:
     """What a notebook shows for a run."""
     return html("notebook_run.html", **_of_run(run))
-
-
-def _write(file: Path, content: str) -> None:
-    with replacing(file) as unfinished:
-        unfinished.write_text(content, encoding="utf-8")
 
 
 def _of_advice(advice: Recommendation) -> dict[str, Any]:

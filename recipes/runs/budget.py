@@ -63,7 +63,7 @@ def needed(settings: Settings, images: Mapping[str, int]) -> float:
     if not settings.trains_on_images:
         return 0.0
     step = plan.STEP_SECONDS if settings.trains_backbone else plan.FORWARD_SECONDS
-    epoch = images["train"] * step * _slowness(settings.training_size)
+    epoch = images["train"] * step * plan.slowness(settings.training_size)
     return BEFORE_STEPS + _solving(settings, images) + TRACE + epoch + after_steps(settings, images)
 
 
@@ -73,7 +73,7 @@ def after_steps(settings: Settings, images: Mapping[str, int]) -> float:
         return 0.0
     forward = VALIDATIONS * images["validation"] * plan.FORWARD_SECONDS
     embedded = min(MOST, images["train"]) + min(MOST, images["validation"]) + images["test"]
-    looking = (forward + embedded * plan.EMBED_SECONDS) * _slowness(settings.image_size)
+    looking = (forward + embedded * plan.EMBED_SECONDS) * plan.slowness(settings.image_size)
     return AFTER_STEPS + looking + _solving(settings, images)
 
 
@@ -81,9 +81,4 @@ def _solving(settings: Settings, images: Mapping[str, int]) -> float:
     """Seconds that a head on frozen features takes; it is solved again where training brought no gain."""
     if settings.init == "random" or settings.head != "linear":
         return 0.0
-    return images["train"] * SOLVE_SECONDS * plan.REFERENCE_GFLOPS / plan.matrix_gflops()
-
-
-def _slowness(pixels: int) -> float:
-    """How much longer an image of this size takes here than one of 224 pixels on the machine of `plan`."""
-    return (pixels / 224) ** 2 * plan.REFERENCE_GFLOPS / plan.matrix_gflops()
+    return images["train"] * SOLVE_SECONDS * plan.slowness(224)
