@@ -42,7 +42,7 @@ def test_it_classifies_as_the_ridge_regression_of_scikit_learn(count, width, wei
 @pytest.mark.parametrize(("count", "width"), [(24, 40), (40, 5)], ids=["wide", "tall"])
 def test_held_out_is_what_a_head_says_that_has_not_seen_the_image(count, width, monkeypatch):
     monkeypatch.setattr(linear_head, "RIDGES", np.array([0.3]))
-    monkeypatch.setattr(linear_head, "spread", lambda features: np.ones(features.shape[1], np.float32))
+    monkeypatch.setattr(linear_head, "floored", lambda deviation: np.ones_like(deviation))
     features, labels = clouds(count, width)
     weights = np.random.default_rng(2).uniform(0.5, 1.5, count)
     told = relative_scores(linear_head.fit(features, labels, 3, weights).held_out)
@@ -52,13 +52,40 @@ def test_held_out_is_what_a_head_says_that_has_not_seen_the_image(count, width, 
         assert told[i] == pytest.approx(relative_scores(head.probabilities(features[[i]]))[0], abs=1e-3)
 
 
-def test_images_in_several_parts_give_the_same_head(monkeypatch):
-    features, labels = clouds(300, 8)
+@pytest.mark.parametrize(("count", "width"), [(60, 200), (300, 8)], ids=["wide", "tall"])
+def test_images_and_features_in_several_parts_give_the_same_head(count, width, monkeypatch):
+    features, labels = clouds(count, width)
     whole = linear_head.fit(features, labels, 3)
     monkeypatch.setattr(linear_head, "ROWS", 70)
+    monkeypatch.setattr(linear_head, "COLUMNS", 7)
     parts = linear_head.fit(features, labels, 3)
-    assert parts.head.kernel == pytest.approx(whole.head.kernel, rel=1e-4)
+    assert parts.head.kernel == pytest.approx(whole.head.kernel, rel=1e-3, abs=1e-4)
     assert parts.held_out == pytest.approx(whole.held_out, abs=1e-5)
+
+
+def test_a_part_with_a_small_share_hardly_counts():
+    said, labels = clouds(200, 20)
+    noise = np.random.default_rng(5).normal(0, 1, (200, 400)).astype(np.float32)
+
+    def accuracy(share: float) -> float:
+        seen = linear_head.HeadInput((said, noise.astype(np.float16)), (share, 1 - share))
+        return linear_head.judge(linear_head.fit(seen, labels, 3).held_out, labels).accuracy
+
+    alone = linear_head.judge(linear_head.fit(said, labels, 3).held_out, labels).accuracy
+    assert accuracy(0.999) == pytest.approx(alone, abs=0.02)
+    assert accuracy(0.05) < alone - 0.1
+
+
+def test_inner_products_give_the_same_answers_as_the_features():
+    features, labels = clouds(120, 300)
+    seen = linear_head.HeadInput((features[:, :100], features[:, 100:].astype(np.float16)), (0.25, 0.75))
+    products = linear_head.Products(seen)
+    assert products.held_out(labels, 4) == pytest.approx(linear_head.fit(seen, labels, 4).held_out, abs=1e-4)
+    part, rest = np.arange(0, 120, 2), np.arange(1, 120, 2)
+    told = products.probabilities(part, rest, labels[part], 4)
+    head = linear_head.fit(seen.take(part), labels[part], 4).head
+    assert told == pytest.approx(head.probabilities(seen.take(rest)), abs=0.05)  # the scale is that of all
+    assert (told[:, 3] == 0).all()
 
 
 def test_probabilities_are_as_sure_as_the_head_is_right():

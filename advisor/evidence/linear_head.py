@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 # Penalties to choose from, on standardised features that are divided by the square root of their number.
 RIDGES = 10.0 ** np.arange(-5, 3.5, 0.5)
-ROWS = 4096  # that are worked on at once, so that memory stays flat
+ROWS = COLUMNS = 4096  # that are worked on at once, so that memory stays flat
 NEVER = -1000.0  # the logit of a class without images
+
+
+@dataclass(frozen=True)
+class HeadInput:
+    """What a head sees of n images: parts side by side.
+
+    Attributes:
+        parts: each [n, its width]. Those in half precision are multiplied in single precision, the others in
+            double precision.
+        shares: of each part in the squared length of standardised features; they sum to 1.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    shares: tuple[float, ...] = (1.0,)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    @property
+    def width(self) -> int:
+        """Of all parts together."""
+        return sum(part.shape[1] for part in self.parts)
+
+    def take(self, rows: np.ndarray) -> HeadInput:
+        """Some of the images, int64 [m] of the n."""
+        return HeadInput(tuple(part[rows] for part in self.parts), self.shares)
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """The columns from left to right, a few at a time: where they stand, and [n, b] float32."""
+        left = 0
+        for part in self.parts:
+            for start in range(0, part.shape[1], COLUMNS):
+                block = part[:, start : start + COLUMNS]
+                yield slice(left + start, left + start + block.shape[1]), block.astype(np.float32, copy=False)
+            left += part.shape[1]
+
+    def dense(self) -> np.ndarray:
+        """All of it, float32 [n, width]."""
+        whole = [part.astype(np.float32, copy=False) for part in self.parts]
+        return whole[0] if len(whole) == 1 else np.concatenate(whole, axis=1)
+
+
+def as_input(features: np.ndarray | HeadInput) -> HeadInput:
+    """Features [n, d] as one part."""
+    return features if isinstance(features, HeadInput) else HeadInput((features,))
 
 
 @dataclass(frozen=True)
@@ -25,13 +70,13 @@ class LinearHead:
     kernel: np.ndarray
     bias: np.ndarray
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """float32 [n, classes] from features [n, features]."""
+    def probabilities(self, features: np.ndarray | HeadInput) -> np.ndarray:
+        """float32 [n, classes] from what it sees of n images."""
         return softmax(self.logits(features))
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [n, classes] from features [n, features]; their softmax is the probabilities."""
-        return features @ self.kernel + self.bias
+    def logits(self, features: np.ndarray | HeadInput) -> np.ndarray:
+        """float32 [n, classes] from what it sees of n images; their softmax is the probabilities."""
+        return sum(block @ self.kernel[at] for at, block in as_input(features).blocks()) + self.bias
 
 
 @dataclass(frozen=True)
@@ -47,7 +92,9 @@ class Fitted:
     held_out: np.ndarray
 
 
-def fit(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Fitted:
+def fit(
+    features: np.ndarray | HeadInput, labels: np.ndarray, classes: int, weights: np.ndarray | None = None
+) -> Fitted:
     """Ridge regression to the one-hot labels; the penalty has the lowest squared leave-one-out error.
 
     With X the standardised features, centred, and X X' = U S^2 U', the prediction for image i from all images
@@ -58,65 +105,216 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndar
     benchmarks/heads.py.
 
     Args:
-        features: float32 [n, d].
+        features: what the head sees of n images.
         labels: int64 [n] in 0..classes-1. A class without images is never predicted.
         classes: number of classes.
         weights: float64 [n] of the images, of mean 1; all equal if left out.
     """
-    present, column = np.unique(labels, return_inverse=True)
+    seen = as_input(features)
     weights = np.ones(len(labels)) if weights is None else weights
-    shares = weights / weights.sum()
-    mean = shares.astype(np.float32) @ features
-    scale = spread(features) * np.sqrt(features.shape[1])
-    center = np.bincount(column, shares)
-    parts = [slice(start, start + ROWS) for start in range(0, len(labels), ROWS)]
-
-    def x(part: slice) -> np.ndarray:
-        standard = ((features[part] - mean) / scale).astype(np.float64)
-        return np.sqrt(weights[part])[:, None] * standard
-
-    def y(part: slice) -> np.ndarray:
-        return np.sqrt(weights[part])[:, None] * (np.eye(len(present))[column[part]] - center)
-
-    squares, rotation = _principal(x, parts, features.shape)
-    projected = rotation.T @ sum(x(part).T @ y(part) for part in parts)
-
-    def missed(part: slice, ridges: np.ndarray) -> np.ndarray:
-        """Leave-one-out residuals [ridges, b, classes] of some images."""
-        z, targets = x(part) @ rotation, y(part)
-        shrinkage = 1 / (squares + ridges[:, None])
-        leverage = np.minimum(shrinkage @ (z**2).T + shares[part], 1 - 1e-6)
-        fitted = np.stack([z @ (shrunk[:, None] * projected) for shrunk in shrinkage])
-        return (targets - fitted) / (1 - leverage)[..., None]
-
-    errors = sum((missed(part, RIDGES) ** 2).sum(axis=(1, 2)) for part in parts)
-    best = RIDGES[[int(np.argmin(errors))]]
-    residuals = np.concatenate([missed(part, best)[0] for part in parts])
-    scores = np.eye(len(present))[column] - residuals / np.sqrt(weights)[:, None]
-    factor = _temperature(scores, column, weights)
-    kernel = np.zeros((features.shape[1], classes), np.float32)
+    mean, scale = _standard(seen, weights)
+    solve = _solve_wide if len(seen) <= seen.width else _solve_tall
+    solved, direction = solve(seen, mean, scale, _Targets.of(labels, weights))
+    kernel = np.zeros((seen.width, classes), np.float32)
     bias = np.full(classes, NEVER, np.float32)
-    kernel[:, present] = factor * (rotation @ (projected / (squares + best)[:, None])) / scale[:, None]
-    bias[present] = factor * center - mean @ kernel[:, present]
-    held_out = np.zeros((len(labels), classes), np.float32)
-    held_out[:, present] = softmax(factor * scores)
-    return Fitted(LinearHead(kernel, bias), held_out)
+    kernel[:, solved.present] = solved.factor * direction / scale[:, None]
+    bias[solved.present] = solved.factor * solved.center - mean @ kernel[:, solved.present]
+    return Fitted(LinearHead(kernel, bias), solved.held_out(classes))
 
 
-def _principal(
-    x: Callable[[slice], np.ndarray], parts: list[slice], shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Squared singular values [r], over 0, and right singular vectors [d, r] of all rows of x together.
+class Products:
+    """The inner products of the standardised features of n images: all that heads on some of them need.
 
-    By way of the smaller of the two Gram matrices, several times faster than a decomposition of x.
+    The features are standardised by all images; a head that is fitted to some of them alone centres them
+    anew, but keeps their scale.
+
+    Attributes:
+        values: float64 [n, n].
     """
-    wide = shape[0] <= shape[1]
-    everything = x(slice(None)) if wide else np.empty(0)
-    gram = everything @ everything.T if wide else sum(x(part).T @ x(part) for part in parts)
-    squares, vectors = np.linalg.eigh(gram)
+
+    def __init__(self, features: np.ndarray | HeadInput) -> None:
+        seen = as_input(features)
+        self.values = _products(seen, *_standard(seen, np.ones(len(seen))))
+
+    def held_out(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """What `Fitted.held_out` is, of a head on all images."""
+        targets = _Targets.of(labels, np.ones(len(labels)))
+        return _solve_dual(self.values, targets)[0].held_out(classes)
+
+    def probabilities(
+        self, part: np.ndarray, rest: np.ndarray, labels: np.ndarray, classes: int
+    ) -> np.ndarray:
+        """What a head that is fitted to some images says of others.
+
+        Args:
+            part: int64 [m], the images that it is fitted to.
+            rest: int64 [k], the others.
+            labels: int64 [m], of the former.
+            classes: number of classes.
+
+        Returns:
+            float64 [k, classes].
+        """
+        own, across = self.values[np.ix_(part, part)], self.values[np.ix_(rest, part)]
+        solved, dual = _solve_dual(own, _Targets.of(labels, np.ones(len(labels))))
+        # The weights sum to 0, so that centring the other images would change nothing.
+        scores = (across - own.mean(axis=1)) @ dual
+        logits = np.full((len(rest), classes), NEVER)
+        logits[:, solved.present] = solved.factor * (scores + solved.center)
+        return softmax(logits)
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What a head is fitted to.
+
+    Attributes:
+        present: the classes that have images, int64 [c].
+        column: of each image, which of them it is, int64 [n].
+        roots: square roots of the weights of the images, float64 [n].
+        shares: the same weights, with sum 1.
+        center: the share of each class, float64 [c].
+    """
+
+    present: np.ndarray
+    column: np.ndarray
+    roots: np.ndarray
+    shares: np.ndarray
+    center: np.ndarray
+
+    @staticmethod
+    def of(labels: np.ndarray, weights: np.ndarray) -> _Targets:
+        present, column = np.unique(labels, return_inverse=True)
+        shares = weights / weights.sum()
+        return _Targets(present, column, np.sqrt(weights), shares, np.bincount(column, shares))
+
+    def part(self, rows: slice) -> np.ndarray:
+        """One-hot labels of some images, centred and weighted, float64 [b, c]."""
+        return self.roots[rows, None] * (np.eye(len(self.present))[self.column[rows]] - self.center)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A solved regression.
+
+    Attributes:
+        present: the classes that have images, int64 [c].
+        center: the share of each class, float64 [c].
+        factor: what scores are multiplied by to make logits.
+        scores: of each image by a head that has not seen it, float64 [n, c].
+    """
+
+    present: np.ndarray
+    center: np.ndarray
+    factor: float
+    scores: np.ndarray
+
+    def held_out(self, classes: int) -> np.ndarray:
+        """Leave-one-out probabilities, float32 [n, classes]."""
+        whole = np.zeros((len(self.scores), classes), np.float32)
+        whole[:, self.present] = softmax(self.factor * self.scores)
+        return whole
+
+
+def _standard(seen: HeadInput, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is taken off each feature, and what it is divided by then, float32 [width] each."""
+    shares = (weights / weights.sum()).astype(np.float32)
+    found = [(shares @ block, block.std(axis=0)) for _, block in seen.blocks()]
+    mean, deviation = (np.concatenate(each) for each in zip(*found, strict=True))
+    borders = np.cumsum([part.shape[1] for part in seen.parts])[:-1]
+    scales = [
+        floored(each) * np.float32(np.sqrt(len(each) / share))
+        for each, share in zip(np.split(deviation, borders), seen.shares, strict=True)
+    ]
+    return mean, np.concatenate(scales)
+
+
+def _products(seen: HeadInput, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Inner products of the standardised features of each two images, float64 [n, n]."""
+    products = np.zeros((len(seen), len(seen)))
+    half = np.concatenate([np.full(part.shape[1], part.dtype == np.float16) for part in seen.parts])
+    for at, block in seen.blocks():
+        standard = ((block - mean[at]) / scale[at]).astype(np.float32 if half[at][0] else np.float64)
+        products += standard @ standard.T
+    return products
+
+
+def _solve_wide(
+    seen: HeadInput, mean: np.ndarray, scale: np.ndarray, targets: _Targets
+) -> tuple[_Solved, np.ndarray]:
+    """By the inner products of n images of no fewer features; also the weights of features [width, c]."""
+    solved, dual = _solve_dual(_products(seen, mean, scale), targets)
+    dual = dual.astype(np.float32)
+    blocks = [((block - mean[at]) / scale[at]).T @ dual for at, block in seen.blocks()]
+    return solved, np.concatenate(blocks)
+
+
+def _solve_dual(products: np.ndarray, targets: _Targets) -> tuple[_Solved, np.ndarray]:
+    """From inner products [n, n] of features, centred or not, to weights of images, float64 [n, c]."""
+    mean = products @ targets.shares
+    centred = products - mean - (mean - targets.shares @ mean)[:, None]
+    squares, vectors = np.linalg.eigh(targets.roots[:, None] * centred * targets.roots)
     kept = squares > 1e-10 * max(squares[-1], 1e-300)
     squares, vectors = squares[kept], vectors[:, kept]
-    return squares, everything.T @ vectors / np.sqrt(squares) if wide else vectors
+    lengths = np.sqrt(squares)
+    coordinates = vectors * lengths
+    solved, inner = _ridge(squares, lambda rows: coordinates[rows], targets)
+    return solved, targets.roots[:, None] * (vectors @ (inner / lengths[:, None]))
+
+
+def _solve_tall(
+    seen: HeadInput, mean: np.ndarray, scale: np.ndarray, targets: _Targets
+) -> tuple[_Solved, np.ndarray]:
+    """By the covariance of fewer features than images; also the weights of features [width, c]."""
+    values = seen.dense()
+
+    def standard(rows: slice) -> np.ndarray:
+        return targets.roots[rows, None] * ((values[rows] - mean) / scale).astype(np.float64)
+
+    covariance = sum(standard(rows).T @ standard(rows) for rows in _rows(len(seen)))
+    squares, rotation = np.linalg.eigh(covariance)
+    kept = squares > 1e-10 * max(squares[-1], 1e-300)
+    squares, rotation = squares[kept], rotation[:, kept]
+    solved, inner = _ridge(squares, lambda rows: standard(rows) @ rotation, targets)
+    return solved, rotation @ inner
+
+
+def _ridge(
+    squares: np.ndarray, coordinates: Callable[[slice], np.ndarray], targets: _Targets
+) -> tuple[_Solved, np.ndarray]:
+    """Choose the penalty and solve.
+
+    Args:
+        squares: squared singular values [r] of the weighted features, over 0.
+        coordinates: of some images along the singular vectors, float64 [b, r].
+        targets: what to fit.
+
+    Returns:
+        What is solved, and its weights of the coordinates, float64 [r, c].
+    """
+    parts = _rows(len(targets.column))
+    projected = sum(coordinates(rows).T @ targets.part(rows) for rows in parts)
+
+    def missed(rows: slice, ridges: np.ndarray) -> np.ndarray:
+        """Leave-one-out residuals [ridges, b, c] of some images."""
+        z, aims = coordinates(rows), targets.part(rows)
+        shrinkage = 1 / (squares + ridges[:, None])
+        leverage = np.minimum(shrinkage @ (z**2).T + targets.shares[rows], 1 - 1e-6)
+        fitted = np.stack([z @ (shrunk[:, None] * projected) for shrunk in shrinkage])
+        return (aims - fitted) / (1 - leverage)[..., None]
+
+    errors = sum((missed(rows, RIDGES) ** 2).sum(axis=(1, 2)) for rows in parts)
+    best = RIDGES[[int(np.argmin(errors))]]
+    residuals = np.concatenate([missed(rows, best)[0] for rows in parts])
+    scores = np.eye(len(targets.present))[targets.column] - residuals / targets.roots[:, None]
+    factor = _temperature(scores, targets.column, targets.roots**2)
+    solved = _Solved(targets.present, targets.center, factor, scores)
+    return solved, projected / (squares + best)[:, None]
+
+
+def _rows(count: int) -> list[slice]:
+    """All of `count` rows, a few at a time."""
+    return [slice(start, start + ROWS) for start in range(0, count, ROWS)]
 
 
 def _temperature(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
@@ -157,7 +355,11 @@ def spread(features: np.ndarray) -> np.ndarray:
     Returns:
         [features], over 0.
     """
-    deviation = features.std(axis=0)
+    return floored(features.std(axis=0))
+
+
+def floored(deviation: np.ndarray) -> np.ndarray:
+    """Standard deviations [features] of at least their median, as `spread` has them."""
     floor = np.median(deviation[deviation > 0]) if (deviation > 0).any() else 1.0
     return np.maximum(deviation, floor)
 
