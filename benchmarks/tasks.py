@@ -16,8 +16,9 @@ from advisor.data.dataset import Dataset
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.data.splits import split as draw_splits
+from advisor.evidence.linear_head import softmax
 from advisor.system.progress import Silent
-from recipes.job import Networks
+from recipes.job import Job, Networks
 from recipes.runs.run import run
 from recipes.runs.run_folder import RunFolder
 from recipes.training.averaging import use_best_average
@@ -122,7 +123,7 @@ class _Judge:
         self.logits: dict[str, np.ndarray] = {}
         self.seconds = 0.0
 
-    def observe(self, networks: Networks, validation: Any) -> None:
+    def observe(self, job: Job, networks: Networks, validation: Any) -> None:
         """As `recipes.job.Observe`."""
         began, model = time.monotonic(), networks.trained
         ended, labels = model.get_weights(), self._labels("validation")
@@ -131,11 +132,11 @@ class _Judge:
         said["frozen validation"] = networks.frozen_logits.astype(np.float32)
         said["trained validation"] = networks.trained_logits.astype(np.float32)
         said["trained test"] = _logits(model, tested)
-        average = use_best_average(model, networks.start, ended, validation, labels, lambda *_: None)
+        frozen = softmax(networks.frozen_logits)
+        average = use_best_average(model, networks.start, ended, validation, labels, frozen, lambda *_: None)
         said |= {"averaged validation": _logits(model, validation), "averaged test": _logits(model, tested)}
-        model.set_weights([*networks.start[:-2], networks.frozen.kernel, networks.frozen.bias])
-        said["frozen test"] = _logits(model, tested)
         model.set_weights(ended)
+        said["frozen test"] = networks.frozen.logits(job.head_features(job.data.indices("test")))
         self.seen["averaging"] = {
             "trained": self._accuracy("trained test"),
             "best average": self._accuracy("averaged test"),

@@ -13,7 +13,8 @@ from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Features
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.linear_head import HeadInput, LinearHead
+from advisor.evidence.pooling import AVERAGE
 from advisor.evidence.signed_root import signed_root
 from advisor.results import Epoch
 from advisor.system.progress import Display, Silent
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Weights: TypeAlias = list[np.ndarray]
-# Called when training has ended, with both networks, and batches of the validation images with their one-hot
-# labels; it has to leave the networks as they were.
-Observe: TypeAlias = Callable[["Networks", "tf.data.Dataset"], None]
+# Called when training has ended, with the job, both networks, and batches of the validation images with their
+# one-hot labels; it has to leave the networks as they were.
+Observe: TypeAlias = Callable[["Job", "Networks", "tf.data.Dataset"], None]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,20 @@ class Job:
         """How many there are."""
         return len(self.data.class_names)
 
-    def head_features(self, at: np.ndarray | None = None) -> np.ndarray:
-        """What the head sees on the frozen backbone; only where `features` are known.
+    def head_features(self, at: np.ndarray | None = None) -> HeadInput:
+        """What the head of the frozen network sees; only where `features` are known.
+
+        Args:
+            at: positions of images, int64 [n]; all images if left out.
+        """
+        if self.settings.pooling == AVERAGE:
+            return HeadInput((self.averages(at),))
+        assert self.features is not None
+        features = self.features if at is None else self.features.take(at)
+        return features.with_cells(self.settings.taps)
+
+    def averages(self, at: np.ndarray | None = None) -> np.ndarray:
+        """The same over the whole picture alone, as a head that is trained on images sees it.
 
         Args:
             at: positions of images, int64 [n]; all images if left out.
@@ -72,8 +85,8 @@ class Job:
             float32 [n, d].
         """
         assert self.features is not None
-        features = self.features if at is None else self.features.take(at)
-        pooled = features.together(self.settings.taps)
+        pooled = self.features.together(self.settings.taps)
+        pooled = pooled if at is None else pooled[at]
         return signed_root(pooled) if self.settings.roots else pooled
 
     def image_weights(self, positions: np.ndarray) -> np.ndarray:

@@ -377,8 +377,9 @@ def test_a_process_that_is_killed_while_it_adds_leaves_what_was_there(cache):
 
 
 def test_the_oldest_rows_of_other_images_go(cache, monkeypatch):
-    monkeypatch.setattr(feature_cache, "OTHERS_KEPT", 3)
     names = adding()
+    row_bytes = 32 + 24**2 + 4 * 2256  # the file's digest, its thumbnail and its features
+    monkeypatch.setattr(feature_cache, "OTHERS_BYTES", 3 * row_bytes)
     names["add"](0, 10)
     narrower = feature_cache.FeatureCache("key", ["10.png", "0.png"], ["identity"] * 2)
     rows = feature_cache.Rows(np.array([0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,8 @@ from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import BUNDLED
 from advisor.data.dataset import Summary
 from advisor.evidence.measure import Evidence
+from advisor.evidence.pooling import AVERAGE
+from advisor.evidence.probe import Probes
 from advisor.system.storage import cache_folder, replacing
 
 # Weights of EfficientNet-Lite0 below its classifier that a gradient may change, by what batch norm does;
@@ -51,15 +52,18 @@ def make(settings: Settings, evidence: Evidence, on_gpu: bool) -> Plan:
     """
     known_speed = settings.backbone == BUNDLED and not on_gpu
     return Plan(
-        _parameters(settings, evidence.probes.widths, len(evidence.data.class_names)),
+        _parameters(settings, evidence.probes, len(evidence.data.class_names)),
         _seconds(settings, evidence.data) if known_speed else None,
     )
 
 
-def _parameters(settings: Settings, widths: Mapping[str, int], classes: int) -> int | None:
-    if not set(settings.taps) <= set(widths):
+def _parameters(settings: Settings, probes: Probes, classes: int) -> int | None:
+    if not set(settings.taps) <= set(probes.widths):
         return None
-    features, units = sum(widths[tap] for tap in settings.taps), hidden_units(settings.head)
+    features, units = sum(probes.widths[tap] for tap in settings.taps), hidden_units(settings.head)
+    if settings.pooling != AVERAGE and not settings.trains_on_images:
+        recipe = "feature_extraction" if len(settings.taps) == 1 else "shallow_features"
+        features = probes.position[recipe].width
     head = (features + 1) * classes if units is None else (features + 1) * units + (units + 1) * classes
     if settings.train_from is None:
         return head

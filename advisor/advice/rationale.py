@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from advisor.advice import rule
 from advisor.advice.rule import RECIPE, Decision, Quadrant
 from advisor.choices import RECIPES
-from advisor.evidence import similarity
+from advisor.evidence import pooling, similarity
 from advisor.evidence.measure import Evidence
-from advisor.evidence.probe import Probes
+from advisor.evidence.probe import BELIEF_IN_THE_WHOLE, Position, Probes
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def rows(evidence: Evidence, place: Quadrant, decision: Decision) -> tuple[Facto
         _similarity(evidence, place),
         _frozen_accuracy(evidence.probes, decision),
         _depth(evidence.probes, decision),
+        *_position(evidence.probes.position[decision.frozen_recipe]),
         _validation(evidence.data.splits["validation"], decision),
     ]
     if decision.recipe != decision.proposal:
@@ -103,15 +104,34 @@ def _frozen_accuracy(probes: Probes, decision: Decision) -> Factor:
 
 def _depth(probes: Probes, decision: Decision) -> Factor:
     gain, error = probes.gain_of_all_depths
-    best = max((*probes.by_depth, probes.together), key=lambda probe: probe.accuracy)
+    best = max(probes.by_depth, key=lambda probe: probe.accuracy)
     return Factor(
         "Depth",
         f"all depths {gain:+.1%} (± {error:.1%})",
         f"{rule.least_gain_of_all_depths(error):.2%}",
         "last layer" if decision.frozen_recipe == "feature_extraction" else "all depths",
-        f"probes: best at {best.tap} {best.accuracy:.1%}, last layer {probes.last_layer.accuracy:.1%}; "
+        f"averaged over the picture, {best.tap} is best, {best.accuracy:.1%}, "
+        f"the last layer {probes.last_layer.accuracy:.1%}; "
         f"{rule.ALL_DEPTHS_GAIN:+.1%} on other data",
     )
+
+
+def _position(position: Position) -> list[Factor]:
+    """Whether it matters where things stand; no row where no cells were tried."""
+    if position.tried is None:
+        return []
+    cells = pooling.CELLS[position.tried]
+    kept = position.pooling != pooling.AVERAGE
+    return [
+        Factor(
+            "Position",
+            f"in {cells}x{cells} cells {position.gain:+.1%} (± {position.error:.1%})",
+            f"log-loss -{BELIEF_IN_THE_WHOLE:g}",
+            f"{cells}x{cells} cells" if kept else "whole picture",
+            f"what stands where {'matters' if kept else 'says too little'}: log-loss {position.loss:+.1f}, "
+            "summed over the images",
+        )
+    ]
 
 
 def _validation(images: int, decision: Decision) -> Factor:

@@ -13,6 +13,7 @@ from advisor.audit.warnings import UNBALANCED
 from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
+from advisor.evidence.pooling import AVERAGE
 from advisor.system.devices import free_memory
 
 
@@ -47,6 +48,8 @@ class Settings:
             `advisor.evidence.signed_root`. Not where the weights are random or the head is the backbone's
             own.
         keep: what is kept after training, one of `KEEP`.
+        pooling: over what the frozen network averages its feature maps, one of
+            `advisor.evidence.pooling.POOLINGS`. Gradient steps always start from the whole picture.
     """
 
     recipe: str
@@ -71,6 +74,12 @@ class Settings:
     base_labels: str | None
     roots: bool
     keep: str
+    pooling: str
+
+    @property
+    def cells_of(self) -> tuple[str, ...]:
+        """The layers of the frozen network whose cells its head sees."""
+        return () if self.pooling == AVERAGE else self.taps
 
     @property
     def trains_backbone(self) -> bool:
@@ -238,6 +247,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         base_labels=options.base_labels,
         roots=not random and not options.base_labels,
         keep=options.keep,
+        pooling=_pooling(mode, options, evidence),
     )
     if not mode.on_images and options.head != "linear":
         epochs = options.epochs or MLP_EPOCHS
@@ -259,6 +269,16 @@ def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:
     )
     solved_first = options.init != "random" and not options.base_labels
     return taps if deep and (solved_first or mode.trains == "head") else (taps[-1],)
+
+
+def _pooling(mode: Mode, options: Options, evidence: Evidence) -> str:
+    """What the probes take of the picture with the same depths, where a head is solved on what they saw."""
+    taps, position = _taps(mode, options, evidence), evidence.probes.position
+    if options.init == "random" or options.head != "linear" or options.base_labels:
+        return AVERAGE
+    if taps == evidence.network.taps[-1:]:
+        return position["feature_extraction"].pooling
+    return position["shallow_features"].pooling if taps == evidence.network.taps else AVERAGE
 
 
 def _learning_rate(mode: Mode, random: bool) -> float:

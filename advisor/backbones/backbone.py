@@ -70,17 +70,46 @@ class Backbone:
         """
         return layer_index(self.model, layer, self.index_shift)
 
-    def features(self, taps: tuple[str, ...]) -> keras.Model:
-        """Build the model from images to a list of pooled features [n, width], one for each of `taps`."""
+    def features(
+        self, taps: tuple[str, ...], cells: int = 0, cells_of: tuple[str, ...] = (), size: int = 0
+    ) -> keras.Model:
+        """Build the model from images to a list of pooled features [n, width].
+
+        Args:
+            taps: layers whose outputs are averaged over the whole picture: the first outputs.
+            cells: cells each way, at most, of a grid.
+            cells_of: layers whose outputs are averaged over the cells of this grid, row by row: the outputs
+                after those of `taps`. Those that are no maps have none, nor any that comes after one.
+            size: pixels of the square input; only needed for cells.
+        """
         import keras
 
         taken = {operation.name for operation in self.model.operations}
-        outputs = []
-        for tap in taps:
-            name = free_name(f"{tap}_pooled", taken)
-            taken.add(name)
-            outputs.append(_pooled(self.model.get_layer(tap).output, name))
+
+        def named(name: str) -> str:
+            free = free_name(name, taken)
+            taken.add(free)
+            return free
+
+        outputs = [_pooled(self.model.get_layer(tap).output, named(f"{tap}_pooled")) for tap in taps]
+        for tap, shape in zip(cells_of, self._shapes(cells_of, size), strict=True):
+            if len(shape) != 4 or shape[1] * shape[2] == 1:
+                break
+            window = tuple(-(-pixels // cells) for pixels in shape[1:3])
+            grid = keras.layers.AveragePooling2D(window, window, "same", name=named(f"{tap}_cells"))
+            row = keras.layers.Flatten(name=named(f"{tap}_cells_flat"))
+            outputs.append(row(grid(self.model.get_layer(tap).output)))
         return keras.Model(self.model.inputs[0], outputs, name=graph_name(self.name))
+
+    def _shapes(self, taps: tuple[str, ...], size: int) -> list[tuple[int, ...]]:
+        """Of the outputs of layers, for one square image of `size` pixels."""
+        import keras
+
+        if not taps:
+            return []
+        model = keras.Model(self.model.inputs[0], [self.model.get_layer(tap).output for tap in taps])
+        outputs = model(keras.KerasTensor((1, size, size, 3)))
+        return [tuple(tensor.shape) for tensor in keras.tree.flatten(outputs)]
 
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.

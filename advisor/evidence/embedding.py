@@ -1,4 +1,4 @@
-"""A frozen backbone over images, once: pooled features at every tap.
+"""A frozen backbone over images, once: pooled features at every tap, of the whole picture and of its cells.
 
 What was computed is kept on disk by `advisor.evidence.feature_cache`, so that a larger sample, a second
 command or another recipe computes only what is missing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from advisor.data import copies, images, near_copies
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
 from advisor.evidence import forward
-from advisor.evidence.feature_cache import FeatureCache, Rows
+from advisor.evidence.feature_cache import FeatureCache
 from advisor.evidence.forward import BATCH
+from advisor.evidence.linear_head import HeadInput
+from advisor.evidence.pooling import AVERAGE, CELLS, SHARES
+from advisor.evidence.signed_root import signed_root
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -32,32 +35,62 @@ class Features:
     Attributes:
         taps: names of the backbone's layers, from shallow to deep.
         widths: how many features each of them has.
-        values: float32 [n, sum(widths)], the taps side by side.
+        values: float32 [n, sum(widths)], averages over the whole picture, the taps side by side.
+        cell_widths: how many numbers each of them has in `cells`.
+        cells: signed roots of averages over the cells of a grid, float16 [n, sum(cell_widths)], the taps side
+            by side; nothing where there is no grid.
     """
 
     taps: tuple[str, ...]
     widths: tuple[int, ...]
     values: np.ndarray
+    cell_widths: tuple[int, ...]
+    cells: np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
 
     def at(self, tap: str) -> np.ndarray:
-        """Features at one tap, float32 [n, width]."""
-        number = self.taps.index(tap)
-        start = sum(self.widths[:number])
-        return self.values[:, start : start + self.widths[number]]
+        """Averages at one tap, float32 [n, width]."""
+        return self.values[:, _columns(self.widths, self.taps.index(tap))]
 
     def together(self, taps: tuple[str, ...]) -> np.ndarray:
-        """Features at several taps side by side, as a head sees them, float32 [n, sum of widths]."""
+        """Averages at several taps side by side, float32 [n, sum of widths]."""
         return np.concatenate([self.at(tap) for tap in taps], axis=1)
 
     def last(self) -> np.ndarray:
-        """Features at the deepest tap, float32 [n, width]."""
+        """Averages at the deepest tap, float32 [n, width]."""
         return self.at(self.taps[-1])
 
+    def whole_picture(self, taps: tuple[str, ...]) -> HeadInput:
+        """What a head sees: roots of the averages over the whole picture at some taps."""
+        return HeadInput((signed_root(self.together(taps)),))
+
+    def with_cells(self, taps: tuple[str, ...]) -> HeadInput:
+        """The same, then the roots of the averages over cells; only where `has_cells`."""
+        numbers = [self.taps.index(tap) for tap in taps]
+        whole_grid = len(taps) == len(self.taps)
+        cells = [self.cells[:, _columns(self.cell_widths, number)] for number in numbers]
+        grid = self.cells if whole_grid else np.concatenate(cells, axis=1)
+        return HeadInput((*self.whole_picture(taps).parts, grid), SHARES)
+
+    def has_cells(self, taps: tuple[str, ...]) -> bool:
+        """Whether any of these taps has cells."""
+        return any(self.cell_widths[self.taps.index(tap)] for tap in taps)
+
+    def without_cells(self) -> Features:
+        """The averages alone."""
+        none = np.empty((len(self), 0), np.float16)
+        return Features(self.taps, self.widths, self.values, (0,) * len(self.taps), none)
+
     def take(self, rows: np.ndarray) -> Features:
-        return Features(self.taps, self.widths, self.values[rows])
+        return Features(self.taps, self.widths, self.values[rows], self.cell_widths, self.cells[rows])
+
+
+def _columns(widths: tuple[int, ...], number: int) -> slice:
+    """Where the features of one tap stand."""
+    start = sum(widths[:number])
+    return slice(start, start + widths[number])
 
 
 @dataclass(frozen=True)
@@ -96,6 +129,7 @@ def embed(
     image_size: int,
     progress: Progress | None = None,
     mirrored: bool = False,
+    pooling: str = AVERAGE,
 ) -> Embedded:
     """Features of some images of a data set, from the cache where it has them.
 
@@ -106,6 +140,7 @@ def embed(
         image_size: pixels of the square input.
         progress: called with images done and images to do.
         mirrored: turn left and right around first.
+        pooling: one of `advisor.evidence.pooling.POOLINGS`; the averages over the whole picture come always.
 
     Returns:
         Features at all taps, in the order of `positions` without the unreadable ones.
@@ -115,23 +150,64 @@ def embed(
     """
     view = f"{image_size} mirrored" if mirrored else str(image_size)
     key = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
-    cache = FeatureCache(key, data.paths, data.identities)
-    rows = cache.read(positions)
+    tables = [_Table(FeatureCache(key, data.paths, data.identities), positions)]
+    if pooling != AVERAGE:
+        key, half = f"{key}\0{pooling}", np.float16
+        tables.append(_Table(FeatureCache(key, data.paths, data.identities, half), positions))
     unreadable: tuple[Skipped, ...] = ()
-    if not rows.known.all():
-        unreadable = _fill(cache, rows, backbone, data, image_size, mirrored, progress)
-    features = Features(backbone.taps, rows.widths or (0,) * len(backbone.taps), rows.values)
+    known = np.logical_and.reduce([table.rows.known for table in tables])
+    if not known.all():
+        unreadable = _fill(tables, known, backbone, data, image_size, mirrored, pooling, progress)
+    rows, taps = tables[0].rows, len(backbone.taps)
+    features = Features(
+        backbone.taps, rows.widths or (0,) * taps, rows.values, (), np.empty((len(positions), 0), np.float16)
+    ).without_cells()
+    if pooling != AVERAGE:
+        cells = tables[1].rows
+        of_taps = (*cells.widths, *(0,) * (taps - len(cells.widths)))
+        features = replace(features, cell_widths=of_taps, cells=cells.values)
     embedded = Embedded(positions, features, rows.thumbnails, rows.contents, unreadable)
-    return embedded if rows.known.all() else embedded.take(np.flatnonzero(rows.known))
+    known = np.logical_and.reduce([table.rows.known for table in tables])
+    return embedded if known.all() else embedded.take(np.flatnonzero(known))
+
+
+class _Table:
+    """Rows of the images that are asked for, and the cache that keeps them.
+
+    Attributes:
+        cache: on disk.
+        rows: in memory.
+        unsaved: which of them are new, int64.
+    """
+
+    def __init__(self, cache: FeatureCache, positions: np.ndarray) -> None:
+        self.cache, self.rows = cache, cache.read(positions)
+        self.unsaved: list[int] = []
+
+    def put(
+        self, at: np.ndarray, parts: list[np.ndarray], thumbnails: np.ndarray, contents: np.ndarray
+    ) -> None:
+        """Fill in some of the rows, with the features of each tap."""
+        widths = tuple(part.shape[1] for part in parts)
+        values = np.concatenate(parts, axis=1) if parts else np.empty((len(at), 0))
+        self.rows.put(at, widths, values, thumbnails, contents)
+        self.unsaved += at.tolist()
+
+    def save(self) -> None:
+        """Keep what is new on disk."""
+        if self.unsaved:
+            self.cache.add(self.rows, self.unsaved)
+            self.unsaved = []
 
 
 def _fill(
-    cache: FeatureCache,
-    rows: Rows,
+    tables: list[_Table],
+    known: np.ndarray,
     backbone: Backbone,
     data: Dataset,
     image_size: int,
     mirrored: bool,
+    pooling: str,
     progress: Progress | None,
 ) -> tuple[Skipped, ...]:
     """Compute the rows that are missing and add them to the cache; what was computed is kept on Ctrl-C, too.
@@ -139,33 +215,39 @@ def _fill(
     Returns:
         The images that cannot be read.
     """
-    missing = np.flatnonzero(~rows.known)
-    paths = [data.paths[i] for i in rows.positions[missing]]
-    run = runner(backbone, image_size)
+    missing = np.flatnonzero(~known)
+    paths = [data.paths[i] for i in tables[0].rows.positions[missing]]
+    run = runner(backbone, image_size, pooling)
     contents: dict[str, bytes] = {}
     reasons: dict[int, str] = {}
-    unsaved: list[int] = []
     saved = time.monotonic()
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, _hashing(contents)):
             features = run(pixels[:, :, ::-1] if mirrored else pixels)
-            rows.put(
-                missing[batch],
-                tuple(part.shape[1] for part in features),
-                np.concatenate(features, axis=1),
-                np.stack([near_copies.thumbnail(image) for image in pixels]),
-                np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch]),
-            )
-            unsaved += missing[batch].tolist()
+            cells = [_half(part) for part in features[len(backbone.taps) :]]
+            for table, parts in zip(tables, (features[: len(backbone.taps)], cells), strict=False):
+                table.put(
+                    missing[batch],
+                    parts,
+                    np.stack([near_copies.thumbnail(image) for image in pixels]),
+                    np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch]),
+                )
             if progress:
                 progress(int(batch[-1]) + 1, len(paths))
             if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                cache.add(rows, unsaved)
-                unsaved, saved = [], time.monotonic()
+                for table in tables:
+                    table.save()
+                saved = time.monotonic()
     finally:
-        if unsaved:
-            cache.add(rows, unsaved)
+        for table in tables:
+            table.save()
     return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())
+
+
+def _half(cells: np.ndarray) -> np.ndarray:
+    """Roots in half precision, which averages of up to four thousand millions have."""
+    most = np.finfo(np.float16).max
+    return np.clip(signed_root(cells), -most, most).astype(np.float16)
 
 
 def _hashing(contents: dict[str, bytes]) -> Callable[[str, int], np.ndarray]:
@@ -186,12 +268,15 @@ def _hashing(contents: dict[str, bytes]) -> Callable[[str, int], np.ndarray]:
     return load
 
 
-def runner(backbone: Backbone, image_size: int) -> forward.Forward:
+def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forward.Forward:
     """The frozen network as a fast function: uint8 [b, size, size, 3], b up to `BATCH`, to [b, width] a tap.
 
     Args:
         backbone: run in inference mode.
         image_size: pixels of the square input.
+        pooling: one of `advisor.evidence.pooling.POOLINGS`; the cells of each tap that is a map come last.
     """
-    key = "\0".join((backbone.fingerprint, *backbone.taps))
-    return forward.runner(lambda: backbone.features(backbone.taps), key, image_size)
+    taps, cells = backbone.taps, CELLS.get(pooling, 0)
+    key = "\0".join((backbone.fingerprint, *taps, *((pooling,) if cells else ())))
+    cells_of = taps if cells else ()
+    return forward.runner(lambda: backbone.features(taps, cells, cells_of, image_size), key, image_size)

@@ -21,7 +21,7 @@ from advisor.data import near_copies
 from advisor.system import cache
 from advisor.system.storage import cache_folder
 
-OTHERS_KEPT = 20_000  # rows, of about 10 KB each
+OTHERS_BYTES = 200_000_000  # of the rows that are kept of images which are not in the data set
 ASKED_AT_ONCE = 500  # rows; the oldest SQLite takes 999 parameters
 WAIT_SECONDS = 60.0  # for another process that adds rows
 
@@ -52,17 +52,17 @@ class Rows:
         positions: int64 [n], which images of the data set they are.
         known: bool [n], which of them have been filled in; the rest of the arrays is arbitrary elsewhere.
         widths: how many features each tap has; empty as long as nothing is known.
-        values: float32 [n, sum(widths)], the features of all taps side by side.
+        values: [n, sum(widths)], the features of all taps side by side.
         thumbnails: uint8 [n, 24, 24], see `near_copies`.
         contents: uint8 [n, 32], the SHA-256 of each file.
     """
 
-    def __init__(self, positions: np.ndarray) -> None:
+    def __init__(self, positions: np.ndarray, dtype: type = np.float32) -> None:
         count = len(positions)
         self.positions = positions
         self.known = np.zeros(count, bool)
         self.widths: tuple[int, ...] = ()
-        self.values = np.empty((count, 0), np.float32)
+        self.values: np.ndarray = np.empty((count, 0), dtype)
         self.thumbnails = np.empty((count, _SIDE, _SIDE), np.uint8)
         self.contents = np.empty((count, _CONTENT), np.uint8)
 
@@ -79,13 +79,13 @@ class Rows:
         Args:
             at: int64 [m], which of the n.
             widths: how many features each tap has, always the same.
-            values: float32 [m, sum(widths)].
+            values: [m, sum(widths)].
             thumbnails: uint8 [m, 24, 24].
             contents: uint8 [m, 32].
         """
         if not self.widths:
             self.widths = widths
-            self.values = np.empty((len(self.known), sum(widths)), np.float32)
+            self.values = np.empty((len(self.known), sum(widths)), self.values.dtype)
         self.values[at] = values
         self.thumbnails[at] = thumbnails
         self.contents[at] = contents
@@ -97,7 +97,7 @@ class FeatureCache:
 
     A row belongs to the path of an image and replaces the earlier row of that path, so a changed file leaves
     nothing behind. Of images that are not in the data set, deleted ones or those of another list in the same
-    folder, the latest rows stay, up to `OTHERS_KEPT`.
+    folder, the latest rows stay, up to `OTHERS_BYTES`.
 
     Several processes may read and add at once: none loses a row of another, and one that is killed leaves
     the rows that were there before. The journal is SQLite's rollback journal, not WAL, which does not work
@@ -108,18 +108,22 @@ class FeatureCache:
     does not change it.
     """
 
-    def __init__(self, key: str, paths: Sequence[str], identities: Sequence[str]) -> None:
+    def __init__(
+        self, key: str, paths: Sequence[str], identities: Sequence[str], dtype: type = np.float32
+    ) -> None:
         """Open the cache; the file is made when it is first needed.
 
         Args:
             key: changes with everything that the features depend on, but for the images.
             paths: the files of the data set.
             identities: of these files, strings that change when a file does.
+            dtype: of the features.
         """
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         self.file = cache_folder() / "features" / f"{digest[:24]}.sqlite"
         self._paths = [os.fsencode(path) for path in paths]
         self._identities = [identity.encode() for identity in identities]
+        self._dtype = dtype
         cache.use(self.file)
 
     def read(self, positions: np.ndarray) -> Rows:
@@ -131,7 +135,7 @@ class FeatureCache:
         Raises:
             OSError: the database cannot be read, although it is not damaged.
         """
-        rows = Rows(positions)
+        rows = Rows(positions, self._dtype)
         for start in range(0, len(positions), ASKED_AT_ONCE):
             at = np.arange(start, min(start + ASKED_AT_ONCE, len(positions)))
             paths = [self._paths[position] for position in positions[at]]
@@ -155,7 +159,7 @@ class FeatureCache:
             return
         table = np.frombuffer(b"".join(sound), np.uint8).reshape(len(sound), -1)
         contents, thumbnails, features = np.split(table, (_CONTENT, _CONTENT + _SIDE**2), axis=1)
-        values = np.ascontiguousarray(features).view(np.float32)
+        values: np.ndarray = np.ascontiguousarray(features).view(self._dtype)
         finite = np.isfinite(values).all(axis=1)
         if finite.any():
             rows.put(
@@ -186,7 +190,7 @@ class FeatureCache:
                 base.executemany(
                     _INSERT, (self._record(rows, n, widths) for n in np.flatnonzero(rows.known).tolist())
                 )
-            self._forget_others(base, count)
+            self._forget_others(base, count, rows.values[0].nbytes)
 
         self._with_database(write)
         cache.trim()
@@ -202,9 +206,15 @@ class FeatureCache:
         row = b"".join(part[n].tobytes() for part in (rows.contents, rows.thumbnails, rows.values))
         return path, identity, widths, _checksum(path, identity, widths, row), row
 
-    def _forget_others(self, base: sqlite3.Connection, count: int) -> None:
-        """Delete the oldest rows of images that are not in the data set, where `count` rows are too many."""
-        excess = count - len(self._paths) - OTHERS_KEPT
+    def _forget_others(self, base: sqlite3.Connection, count: int, features: int) -> None:
+        """Delete the oldest rows of images that are not in the data set, where `count` rows are too many.
+
+        Args:
+            base: the database.
+            count: rows in it.
+            features: bytes of each row's features.
+        """
+        excess = count - len(self._paths) - OTHERS_BYTES // (_CONTENT + _SIDE**2 + features)
         if excess > 0:
             current = set(self._paths)
             stored = sorted(base.execute("SELECT rowid, path FROM features"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from advisor.data.dataset import Dataset, Summary
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
-from advisor.evidence import probe, similarity
+from advisor.evidence import pooling, probe, similarity
 from advisor.evidence.embedding import Embedded, embed
-from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.similarity import Similarity
 from advisor.system.progress import Display
 
@@ -75,6 +75,7 @@ class Evidence:
                 }
                 for recipe, expected in probes.expected.items()
             },
+            "position": {recipe: vars(position) for recipe, position in probes.position.items()},
             "widths": dict(probes.widths),
             "mirror_loss": self.mirror_loss,
             "network": {**vars(self.network), "taps": list(self.network.taps)},
@@ -94,13 +95,14 @@ class Evidence:
             )
             for recipe, told in values["frozen"].items()
         }
+        position = {recipe: Position(**told) for recipe, told in values["position"].items()}
         network = values["network"]
         return Evidence(
             data=data,
             sampled=sampled,
             similarity=measured,
             network=Network(**{**network, "taps": tuple(network["taps"])}),
-            probes=Probes(tuple(by_depth), together, (gain, error), expected, values["widths"]),
+            probes=Probes(tuple(by_depth), together, (gain, error), expected, position, values["widths"]),
             mirror_loss=values["mirror_loss"],
         )
 
@@ -149,21 +151,26 @@ def measure(
     # Each split has its share: a sample follows the order that the splits were drawn by.
     strata = data.labels * len(SPLITS) + data.splits
     positions = sample(strata, most_images, seed)
-    bar = display.steps("Measuring images")
-    looked_at = embed(yardstick, data, positions, yardstick.image_size, bar)
+    own = (yardstick.fingerprint, yardstick.taps, yardstick.image_size)
+    is_yardstick = not pretrained or own == (backbone.fingerprint, backbone.taps, image_size)
+    fitted = len(data) - len(data.indices("test"))
+    cells = pooling.FINEST if pretrained and fitted <= pooling.MOST_IMAGES else pooling.AVERAGE
+    bar, of_these = display.steps("Measuring images"), cells if is_yardstick else pooling.AVERAGE
+    looked_at = embed(yardstick, data, positions, yardstick.image_size, bar, pooling=of_these)
     leave_out(data, looked_at.unreadable)  # refuses data of which nothing is left to measure
     near = _similarity(looked_at, yardstick, source, most_images, seed, display)
     probed = looked_at
-    own = (backbone.fingerprint, backbone.taps, image_size)
-    if pretrained and own != (yardstick.fingerprint, yardstick.taps, yardstick.image_size):
-        probed = embed(backbone, data, positions, image_size, display.steps("Probing the backbone"))
+    if not is_yardstick:
+        bar = display.steps("Probing the backbone")
+        probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
     loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
-    seen = _without_test_images(probed, data)
     rest = leave_out(data, probed.unreadable)
-    display.steps("Probing")(0, 1)
     test = len(rest.indices("test"))
+    probed, grid = _with_fitting_cells(probed, data, backbone, image_size, len(rest) - test, display)
+    seen = _without_test_images(probed, data)
+    display.steps("Probing")(0, 1)
     probes = probe.gather(
-        seen.features, data.labels[seen.positions], len(data.class_names), len(rest) - test, test, seed
+        seen.features, grid, data.labels[seen.positions], len(data.class_names), len(rest) - test, test, seed
     )
     return Measured(
         evidence=Evidence(
@@ -197,6 +204,31 @@ def _similarity(
     if len(reference) < 2:
         raise InputError(f"no two images of --source {source.source} can be read; give others")
     return similarity.measure(features, reference, seed, source.source)
+
+
+def _with_fitting_cells(
+    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, fitted: int, display: Display
+) -> tuple[Embedded, str]:
+    """The finest cells that a head on all taps may see, and their name.
+
+    Args:
+        probed: has the finest cells that there are, if any.
+        data: all images.
+        backbone: whose features they are.
+        image_size: pixels of its square input.
+        fitted: images that a head would be fitted to.
+        display: where progress is shown.
+    """
+    for name in pooling.CELLS:
+        if not any(probed.features.cell_widths):
+            break
+        if name != pooling.FINEST:
+            bar = display.steps("Probing coarser cells")
+            probed = embed(backbone, data, probed.positions, image_size, bar, pooling=name)
+        widths = (*probed.features.widths, *probed.features.cell_widths)
+        if pooling.fits(fitted, widths, len(data.class_names)):
+            return probed, name
+    return replace(probed, features=probed.features.without_cells()), pooling.AVERAGE
 
 
 def _without_test_images(embedded: Embedded, data: Dataset) -> Embedded:

@@ -1,8 +1,8 @@
 """What frozen features can do, measured before anything is trained.
 
-Linear probes at every tap tell which depth knows most; probes at growing numbers of images tell what a
-frozen model will reach and whether more images would help. A probe is the very head that a frozen recipe
-would solve, judged by leave-one-out.
+Linear probes at every tap tell which depth knows most, probes on the cells of the picture whether it matters
+where things stand; probes at growing numbers of images tell what a frozen model will reach and whether more
+images would help. A probe is the very head that a frozen recipe would solve, judged by leave-one-out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
 from advisor.evidence.embedding import Features
+from advisor.evidence.linear_head import Products
+from advisor.evidence.pooling import AVERAGE
 from advisor.evidence.signed_root import signed_root
 
 ALL_TAPS = "all taps"
@@ -24,6 +26,11 @@ CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 # with half of it 0.0 (128 px, three seeds; by a script that is not kept). What holds today is measured by
 # benchmarks/frozen.py.
 BEYOND = 0.5
+# By how much the leave-one-out log-loss, summed over the images, has to be lower with cells before they are
+# taken: the fewer images there are, the more this counts. With it no task of those that tune lost a point,
+# without it three did (benchmarks/position.py).
+BELIEF_IN_THE_WHOLE = 4.0
+MOST_PROBED = 3_000  # images of the sample, of each two of which heads need the inner product
 
 
 @dataclass(frozen=True)
@@ -66,23 +73,46 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Position:
+    """Whether it matters where things stand in the picture.
+
+    Attributes:
+        pooling: what a frozen recipe takes, one of `advisor.evidence.pooling.POOLINGS`.
+        width: features that the head sees.
+        tried: what was compared with the whole picture alone; None where there are no cells.
+        gain: accuracy of the cells over the whole picture alone, -1..1.
+        error: the standard error of this difference, both judged on the same images.
+        loss: of the cells less that of the whole picture, log-losses in nats, summed over the images.
+    """
+
+    pooling: str
+    width: int
+    tried: str | None = None
+    gain: float = 0.0
+    error: float = 0.0
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
 class Probes:
     """What linear probes found.
 
     Attributes:
-        by_depth: from the shallowest tap to the deepest.
-        together: on all taps together.
+        by_depth: from the shallowest tap to the deepest, each averaged over the whole picture.
+        together: on all taps together, as its recipe takes them.
         gain_of_all_depths: accuracy that all taps together have over the last one, -1..1, and the standard
-            error of this difference, both judged on the same images.
+            error of this difference, both as their recipes take them and judged on the same images.
         expected: by frozen recipe: "feature_extraction" is the last tap alone, "shallow_features" all of them
             together.
-        widths: features at each tap.
+        position: by frozen recipe, what it takes of the picture.
+        widths: features at each tap, averaged over the whole picture.
     """
 
     by_depth: tuple[DepthProbe, ...]
     together: DepthProbe
     gain_of_all_depths: tuple[float, float]
     expected: Mapping[str, Expected]
+    position: Mapping[str, Position]
     widths: Mapping[str, int]
 
     @property
@@ -98,6 +128,7 @@ class Probes:
 
 def gather(
     features: Features,
+    pooling: str,
     labels: np.ndarray,
     classes: int,
     fitted_images: int,
@@ -107,42 +138,88 @@ def gather(
     """Everything that the features of a sample say.
 
     Args:
-        features: of the sample, which holds no test images: what they say chooses the model.
+        features: of the sample, which holds no test images: what they say chooses the model. Those of
+            `MOST_PROBED` images are looked at.
+        pooling: of the cells that the features have.
         labels: int64 [n], its labels.
         classes: number of classes.
         fitted_images: how many images a frozen model will be fitted to.
         test_images: size of the test split that it will be judged on.
         seed: of the learning curves' samples.
     """
-    features = replace(features, values=signed_root(features.values))
-    seen = {tap: features.at(tap) for tap in features.taps} | {ALL_TAPS: features.values}
-    right = {
-        tap: linear_head.fit(values, labels, classes).held_out.argmax(axis=1) == labels
-        for tap, values in seen.items()
-    }
-    *by_depth, together = (DepthProbe(tap, float(correct.mean())) for tap, correct in right.items())
-    difference = right[ALL_TAPS].astype(float) - right[features.taps[-1]]
-    curves = {
-        recipe: learning_curve(values, labels, classes, whole.accuracy, seed)
-        for recipe, values, whole in (
-            ("feature_extraction", features.last(), by_depth[-1]),
-            ("shallow_features", features.values, together),
-        )
-    }
+    rows = sample(labels, MOST_PROBED, seed)
+    features, labels = features.take(rows), labels[rows]
+    by_depth = []
+    for tap in features.taps:
+        told = linear_head.fit(signed_root(features.at(tap)), labels, classes).held_out
+        by_depth.append(DepthProbe(tap, float((told.argmax(axis=1) == labels).mean())))
+    last, whole = (
+        _look(features, taps, pooling, labels, classes) for taps in (features.taps[-1:], features.taps)
+    )
+    difference = whole.right.astype(float) - last.right
+    recipes = {"feature_extraction": last, "shallow_features": whole}
+    expected = {}
+    for recipe, view in recipes.items():
+        curve = learning_curve(view.products, labels, classes, float(view.right.mean()), seed)
+        expected[recipe] = _expect(curve, fitted_images, test_images)
     return Probes(
         by_depth=tuple(by_depth),
-        together=together,
-        gain_of_all_depths=(
-            float(difference.mean()),
-            float(difference.std() / np.sqrt(len(difference))),
-        ),
-        expected={recipe: _expect(curve, fitted_images, test_images) for recipe, curve in curves.items()},
+        together=DepthProbe(ALL_TAPS, float(whole.right.mean())),
+        gain_of_all_depths=(float(difference.mean()), _standard_error(difference)),
+        expected=expected,
+        position={recipe: view.position for recipe, view in recipes.items()},
         widths=dict(zip(features.taps, features.widths, strict=True)),
     )
 
 
+@dataclass(frozen=True)
+class _View:
+    """What the head of a frozen recipe sees.
+
+    Attributes:
+        position: of the picture.
+        products: of n images.
+        right: which of them leave-one-out gets right, bool [n].
+    """
+
+    position: Position
+    products: Products
+    right: np.ndarray
+
+
+def _look(features: Features, taps: tuple[str, ...], pooling: str, labels: np.ndarray, classes: int) -> _View:
+    """Probe some taps with and without cells, and keep what is better."""
+
+    def view(seen: linear_head.HeadInput) -> tuple[int, Products, np.ndarray]:
+        products = Products(seen)
+        return seen.width, products, products.held_out(labels, classes)
+
+    def judged(held_out: np.ndarray) -> tuple[np.ndarray, float]:
+        loss = linear_head.judge(held_out, labels).loss
+        return held_out.argmax(axis=1) == labels, len(labels) * loss
+
+    width, products, held_out = view(features.whole_picture(taps))
+    right, loss = judged(held_out)
+    whole = _View(Position(AVERAGE, width), products, right)
+    if not features.has_cells(taps):
+        return whole
+    width, products, held_out = view(features.with_cells(taps))
+    better, lower = judged(held_out)
+    difference = better.astype(float) - right
+    gain, error = float(difference.mean()), _standard_error(difference)
+    position = Position(pooling, width, pooling, gain, error, float(lower - loss))
+    if position.loss < -BELIEF_IN_THE_WHOLE:
+        return _View(position, products, better)
+    return replace(whole, position=replace(position, pooling=AVERAGE, width=whole.position.width))
+
+
+def _standard_error(difference: np.ndarray) -> float:
+    """Of the mean of differences [n]."""
+    return float(difference.std() / np.sqrt(len(difference)))
+
+
 def learning_curve(
-    features: np.ndarray, labels: np.ndarray, classes: int, whole: float, seed: int
+    products: Products, labels: np.ndarray, classes: int, whole: float, seed: int
 ) -> tuple[CurvePoint, ...]:
     """Accuracy of a linear probe by the number of images that it was fitted to.
 
@@ -160,10 +237,8 @@ def learning_curve(
             part = sample(labels, size, seed + 1 + repeat)
             rest = np.setdiff1d(np.arange(len(labels)), part)
             if len(np.unique(labels[part])) > 1:
-                head = linear_head.fit(features[part], labels[part], classes).head
-                accuracies.append(
-                    linear_head.judge(head.probabilities(features[rest]), labels[rest]).accuracy
-                )
+                told = products.probabilities(part, rest, labels[part], classes)
+                accuracies.append(linear_head.judge(told, labels[rest]).accuracy)
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))
     return (*points, CurvePoint(len(labels), whole))

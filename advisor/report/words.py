@@ -6,6 +6,7 @@ from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from advisor.advice.settings import Settings
 from advisor.choices import RECIPES
+from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.results import Comparison, Metrics, Row, Run, Scores
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
@@ -62,6 +63,9 @@ def _layers(settings: Settings) -> str:
 def _features(settings: Settings) -> str:
     taps = settings.taps
     features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
+    if settings.pooling != AVERAGE:
+        cells = CELLS[settings.pooling]
+        features += f", of the whole picture and its {cells}x{cells} cells"
     return f"square roots of {features}" if settings.roots else features
 
 

@@ -14,6 +14,7 @@ from advisor.data import images
 from advisor.evidence import forward
 from advisor.system.storage import open_plain
 from recipes.runs import run_files
+from recipes.training.assembly import WHOLE_PICTURE
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +25,7 @@ class Batch(NamedTuple):
 
     Attributes:
         positions: of the images among the files that were given, int64 [b].
-        features: what goes into the last layer, float32 [b, d].
+        features: that tell images unlike those of the run, see `_last_features`, float32 [b, d].
         probabilities: float32 [b, classes].
     """
 
@@ -108,7 +109,9 @@ def load_model(folder: Path) -> keras.Model:
 
 
 def _last_features(model: keras.Model) -> list[Any]:
-    """What goes into the last layer."""
+    """What goes into the last layer; of a head that sees cells, too, the averages over the whole picture."""
+    if WHOLE_PICTURE in {layer.name for layer in model.layers}:
+        return [model.get_layer(WHOLE_PICTURE).output]
     try:
         features = model.layers[-1].input
     except AttributeError:  # it is used several times, or never

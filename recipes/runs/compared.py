@@ -95,17 +95,21 @@ def _second(job: Job, trained: Trained, saved: Classifier) -> Second:
     Nothing where it is one network: where one was kept, or nothing but the head was trained.
     """
     assert trained.choice is not None
-    weights = trained.model.count_params() - trained.choice.networks.trained.count_params()
-    if weights <= 0:
+    if trained.choice.weight in (0, 1):
         return Second()
-    size = job.settings.image_size
+    settings, head = job.settings, trained.choice.networks.frozen
+    alone = job.backbone.features(settings.taps).count_params() + head.kernel.size + head.bias.size
+    weights = trained.model.count_params() - alone
+    if weights <= trained.choice.networks.trained.layers[-1].count_params():
+        return Second()
+    size = settings.image_size
     black = np.zeros((forward.BATCH, size, size, 3), np.uint8)
 
     def seconds(call: forward.Forward) -> float:
         call(black)
         return min(_timed(call, black) for _ in range(TIMED))
 
-    more = seconds(saved.call) - seconds(embedding.runner(job.backbone, size))
+    more = seconds(saved.call) - seconds(embedding.runner(job.backbone, size, settings.pooling))
     return Second(megabytes=4 * weights / 1e6, milliseconds=max(0.0, 1000 * more / forward.BATCH))
 
 

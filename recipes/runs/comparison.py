@@ -15,6 +15,7 @@ from advisor.advice.settings import RANDOM_INIT_LEARNING_RATE, Settings, epochs_
 from advisor.choices import RECIPES
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
+from advisor.evidence.pooling import AVERAGE
 from advisor.results import Comparison, Row, Run, pair
 from advisor.system import devices
 from advisor.system.json_file import read_json, write_json
@@ -159,6 +160,7 @@ def _plain_network(full: Settings, advised: Advised) -> Settings:
         epochs=advised.options.epochs or epochs_for(training_images, random=True),
         learning_rate=RANDOM_INIT_LEARNING_RATE,
         batch_norm="adapt",
+        pooling=AVERAGE,
     )
 
 

@@ -143,7 +143,8 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
         contents = tuple(bytes.fromhex(copies.content(path)) for path in data.paths)
         return _Known(data, contents, None, np.empty(0, np.int64), 0.0)
     bar = display.steps("Embedding images")
-    embedded = embedding.embed(backbone, data, np.arange(len(data)), settings.image_size, bar)
+    positions, size = np.arange(len(data)), settings.image_size
+    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=settings.pooling)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")
@@ -189,7 +190,7 @@ def _neighbours(job: Job, saved: Classifier) -> outliers.Neighbours:
         at = job.data.indices(split)
         at = at[sample(labels[at], outliers.MOST, job.seed)]
         if is_embedded:
-            parts.append(job.head_features(at))
+            parts.append(job.averages(at))
         else:
             parts.append(_classified(job, saved, at, f"Embedding {split} images")[0])
     return outliers.fit(*parts)

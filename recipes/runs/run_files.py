@@ -11,6 +11,7 @@ from typing import Any
 from advisor.advice.settings import Settings, hidden_units
 from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES
 from advisor.errors import InputError
+from advisor.evidence.pooling import POOLINGS
 from advisor.results import Metrics
 from advisor.system.json_file import read_json
 from advisor.system.json_shape import conform, short
@@ -46,6 +47,7 @@ SETTINGS = {
     "base_labels": str | None,
     "roots": bool,
     "keep": str,
+    "pooling": str,
 }
 SCORES = {
     "accuracy": SHARE,
@@ -188,6 +190,7 @@ def settings_from(values: Any) -> Settings:
         ("batch_norm", ("frozen", "adapt")),
         ("class_weights", ("none", "square root")),
         ("keep", KEEP),
+        ("pooling", POOLINGS),
     ):
         if values[name] not in choices:
             raise ValueError(f"holds {short(values[name])} for {name}")

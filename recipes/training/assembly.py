@@ -9,7 +9,10 @@ import numpy as np
 
 from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import Backbone
+from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.pooling import CELLS
 from advisor.evidence.signed_root import signed_root
+from recipes.job import Job
 
 if TYPE_CHECKING:
     import keras
@@ -24,8 +27,15 @@ def head_layers(head: str, classes: int) -> list[keras.layers.Layer]:
     return [*hidden, layers.Dense(classes, "softmax", dtype="float32", name="predictions")]
 
 
+WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages where a head sees cells, too
+
+
 def assemble(
-    backbone: Backbone, settings: Settings, head: list[keras.layers.Layer], size: int | None
+    backbone: Backbone,
+    settings: Settings,
+    head: list[keras.layers.Layer],
+    size: int | None,
+    cells_of: tuple[str, ...] = (),
 ) -> keras.Model:
     """Images [n, size, size, 3] in 0..255 to probabilities [n, classes].
 
@@ -37,20 +47,36 @@ def assemble(
         settings: which taps, and whether their roots.
         head: from `head_layers`.
         size: pixels, or None for any.
+        cells_of: those of the taps whose cells the head sees beside the averages, by `settings.pooling`.
     """
     import keras
     from keras import layers
 
-    features = backbone.features(settings.taps)
+    cells = CELLS.get(settings.pooling, 0) if cells_of else 0
+    features = backbone.features(settings.taps, cells, cells_of, size or 0)
     image = keras.Input((size, size, 3), name="image")
-    outputs = features(image)
-    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-    x = layers.Concatenate(name="taps")(outputs) if len(outputs) > 1 else outputs[0]
-    if settings.roots:
-        x = signed_root(x)
+    outputs = keras.tree.flatten(features(image))
+
+    def side_by_side(parts: list, name: str) -> keras.KerasTensor:
+        whole = layers.Concatenate(name=name)(parts) if len(parts) > 1 else parts[0]
+        return signed_root(whole) if settings.roots else whole
+
+    x = side_by_side(outputs[: len(settings.taps)], "taps")
+    if cells:
+        whole = layers.Identity(name=WHOLE_PICTURE)(x)
+        x = layers.Concatenate(name="pyramid")([whole, side_by_side(outputs[len(settings.taps) :], "cells")])
     for layer in head:
         x = layer(x)
     return keras.Model(image, x, name=settings.recipe)
+
+
+def assemble_frozen(job: Job, solved: LinearHead) -> keras.Model:
+    """The frozen network of a job with a head on `Job.head_features`."""
+    freeze(job.backbone, None, "frozen")
+    head = head_layers("linear", job.classes)
+    set_dense(head[0], solved.kernel, solved.bias)
+    settings = job.settings
+    return assemble(job.backbone, settings, head, settings.image_size, settings.cells_of)
 
 
 def clone(backbone: Backbone, precision: str) -> Backbone:

@@ -24,8 +24,8 @@ class Average:
 
     Attributes:
         share: of the weights after training, 0..1.
-        gains: by how much its squared error on each validation image is lower than before training, [n],
-            -2..2.
+        gains: by how much its squared error is lower than that of the frozen network, on each validation
+            image, [n], -2..2.
     """
 
     share: float
@@ -55,13 +55,14 @@ def use_best_average(
     after: Weights,
     validation: tf.data.Dataset,
     labels: np.ndarray,
+    frozen: np.ndarray,
     progress: Callable[[int, int], None],
 ) -> Average:
     """Give a model the best average of its weights before and after fine-tuning.
 
     Both lie in one valley of the loss; between them is often a better model than either (Wortsman et al.,
     Robust fine-tuning of zero-shot models, CVPR 2022). The best has the lowest Brier score on the
-    validation split. Whether that is clearly lower than before training, the average knows: a validation
+    validation split. Whether that is clearly lower than the frozen network's, the average knows: a validation
     split of forty images finds a better one by chance. Measured with benchmarks/averaging.py, table in
     benchmarks/README.md.
 
@@ -71,15 +72,17 @@ def use_best_average(
         after: the same, when training has ended.
         validation: batches with the pixels of n images.
         labels: of those, int64 [n].
+        frozen: what the frozen network says of them, probabilities [n, classes].
         progress: called with steps done and all steps.
     """
+    truth = np.eye(frozen.shape[1])[labels]
     brier = np.empty((len(SHARES), len(labels)))
     for step, share in enumerate(SHARES):
         model.set_weights(mix(before, after, share))
         probabilities = model.predict(validation, verbose=0)
-        brier[step] = ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
+        brier[step] = ((probabilities - truth) ** 2).sum(axis=1)
         progress(step + 1, len(SHARES))
     best = int(np.nanargmin(brier.mean(axis=1)))
-    average = Average(SHARES[best], brier[0] - brier[best])
+    average = Average(SHARES[best], ((frozen - truth) ** 2).sum(axis=1) - brier[best])
     model.set_weights(mix(before, after, average.share))
     return average

@@ -3,85 +3,73 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from advisor.evidence import linear_head
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.linear_head import HeadInput, LinearHead
 from advisor.results import Epoch
 from recipes.job import Job, Trained
-from recipes.training.assembly import assemble, freeze, head_layers, metrics, set_dense
-
-if TYPE_CHECKING:
-    import keras
+from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_dense
 
 MLP_PATIENCE = 10  # epochs without a better one, after which training stops
 
 
 def train(job: Job) -> Trained:
     """Fit the head to features that are known, then put it on the frozen backbone."""
-    freeze(job.backbone, None, "frozen")
-    fit = _linear if job.settings.head == "linear" else _mlp
-    head, history, validation = fit(job, job.head_features())
-    return Trained(assemble(job.backbone, job.settings, head, job.settings.image_size), history, validation)
+    return _linear(job) if job.settings.head == "linear" else _mlp(job)
 
 
-# The layers of a head, its history, and its probabilities float32 [n, classes] on the validation split.
-Fit: TypeAlias = tuple[list["keras.layers.Layer"], tuple[Epoch, ...], np.ndarray]
-
-
-def _linear(job: Job, features: np.ndarray) -> Fit:
+def _linear(job: Job) -> Trained:
     """The convex head. Validation is measured without the validation images, then they are used, too."""
-    began = time.monotonic()
+    began, features = time.monotonic(), job.head_features()
     bar = job.display.steps("Solving the head")
     bar(0, 2)
     tested = solve(job, features, job.data.indices("train"))
     bar(1, 2)
     used = with_validation_images(job, features)
     bar(2, 2)
-    head = head_layers(job.settings.head, job.classes)
-    set_dense(head[0], used.kernel, used.bias)
-    validation = tested.probabilities(features[job.data.indices("validation")])
-    return head, (head_alone(job, tested, features, began),), validation
+    validation = tested.probabilities(features.take(job.data.indices("validation")))
+    model = assemble_frozen(job, used)
+    return Trained(model, (head_alone(job, tested, features, began),), validation)
 
 
-def solve(job: Job, features: np.ndarray, at: np.ndarray) -> LinearHead:
+def solve(job: Job, features: HeadInput, at: np.ndarray) -> LinearHead:
     """The convex head on some of the images.
 
     Args:
         job: whose labels and weights of images count.
-        features: of all images, float32 [n, d].
+        features: of all images.
         at: positions of those to use, int64 [m].
     """
     weights = job.image_weights(at)
-    return linear_head.fit(features[at], job.data.labels[at], job.classes, weights).head
+    return linear_head.fit(features.take(at), job.data.labels[at], job.classes, weights).head
 
 
-def with_validation_images(job: Job, features: np.ndarray) -> LinearHead:
+def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
     """The convex head on training and validation images, once these have judged it.
 
     Args:
         job: whose labels and weights of images count.
-        features: of all images, float32 [n, d].
+        features: of all images.
     """
     both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
     return solve(job, features, both)
 
 
-def head_alone(job: Job, head: LinearHead, features: np.ndarray, began: float) -> Epoch:
+def head_alone(job: Job, head: LinearHead, features: HeadInput, began: float) -> Epoch:
     """The first row of a history: a head on frozen features, on the training and on the validation images.
 
     Args:
         job: whose labels count.
         head: that was solved on the training images, or is the backbone's own.
-        features: of all images, float32 [n, d].
+        features: of all images.
         began: when solving it began, as `time.monotonic` tells it.
     """
 
     def judged(split: str) -> linear_head.Judged:
         at = job.data.indices(split)
-        return linear_head.judge(head.probabilities(features[at]), job.data.labels[at])
+        return linear_head.judge(head.probabilities(features.take(at)), job.data.labels[at])
 
     fitted, validated = judged("train"), judged("validation")
     return Epoch(
@@ -97,14 +85,14 @@ def head_alone(job: Job, head: LinearHead, features: np.ndarray, began: float) -
     )
 
 
-def _mlp(job: Job, features: np.ndarray) -> Fit:
+def _mlp(job: Job) -> Trained:
     """A head with a hidden layer, by gradient steps on standardised features; the best epoch is kept.
 
     The standardisation is folded into the hidden layer afterwards.
     """
     import keras
 
-    settings = job.settings
+    settings, features = job.settings, job.averages()
     labels = np.eye(job.classes, dtype=np.float32)[job.data.labels]
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
     mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
@@ -137,4 +125,5 @@ def _mlp(job: Job, features: np.ndarray) -> Fit:
         Epoch(number, "head", *row, settings.learning_rate, 0.0)  # type: ignore[call-arg]
         for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
     )
-    return head, history, validation
+    freeze(job.backbone, None, "frozen")
+    return Trained(assemble(job.backbone, settings, head, settings.image_size), history, validation)

@@ -10,7 +10,7 @@ import numpy as np
 
 from advisor.advice.settings import Settings
 from advisor.errors import InputError
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.linear_head import HeadInput, LinearHead
 from advisor.results import Epoch
 from advisor.system import devices
 from recipes.job import Job, Trained
@@ -70,14 +70,13 @@ def train(job: Job) -> Trained:
 
 
 def _solve_head(job: Job) -> tuple[LinearHead | None, list[Epoch]]:
-    """The head at the optimum for frozen features, and the first row of the history.
+    """The head at the optimum for averages over the whole picture, and the first row of the history.
 
     None where the head has a hidden layer or the weights are random.
     """
     if job.features is None or job.settings.head != "linear":
         return None, []
-    began = time.monotonic()
-    features = job.head_features()
+    began, features = time.monotonic(), HeadInput((job.averages(),))
     base = job.settings.base_labels
     solved = from_base_labels(job) if base else solve(job, features, job.data.indices("train"))
     return solved, [head_alone(job, solved, features, began)]

@@ -9,13 +9,14 @@ import numpy as np
 
 from advisor.advice import rule
 from advisor.backbones import Backbone
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.linear_head import LinearHead, softmax
+from advisor.evidence.pooling import AVERAGE
 from recipes.job import Choice, Job, Networks, Weights
 from recipes.training import pool
-from recipes.training.assembly import assemble, clone, freeze, head_layers, set_dense
+from recipes.training.assembly import assemble, assemble_frozen, clone, freeze, head_layers
 from recipes.training.averaging import use_best_average
 from recipes.training.checkpoints import Checkpoints
-from recipes.training.frozen import with_validation_images
+from recipes.training.frozen import solve, with_validation_images
 from recipes.training.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def keep(
     networks = _networks(job, seen, solved, model, checkpoints.start)
     bar(1, 2)
     if job.observe:
-        job.observe(networks, seen.validation_batches())
+        job.observe(job, networks, seen.validation_batches())
     choice = (
         _choose(job, seen, networks) if checkpoints.best_epoch() else Choice(networks, job.settings.keep, 0.0)
     )
@@ -73,11 +74,12 @@ def keep(
 
 def _networks(job: Job, seen: Pixels, solved: LinearHead, trained: keras.Model, start: Weights) -> Networks:
     """Both networks, judged by the validation images before the frozen head learns from these, too."""
-    features = job.head_features()
-    own = bool(job.settings.base_labels)
+    features, own = job.head_features(), bool(job.settings.base_labels)
+    # Training began from the whole picture; the frozen network that it is compared with may see cells, too.
+    judged = solved if job.settings.pooling == AVERAGE else solve(job, features, job.data.indices("train"))
     return Networks(
         frozen=solved if own else with_validation_images(job, features),
-        frozen_logits=solved.logits(features[job.data.indices("validation")]).astype(np.float64),
+        frozen_logits=judged.logits(features.take(job.data.indices("validation"))).astype(np.float64),
         trained=trained,
         trained_logits=_logits(trained, seen),
         start=start,
@@ -106,9 +108,8 @@ def _choose(job: Job, seen: Pixels, networks: Networks) -> Choice:
         weight = pool.best_weight(networks.frozen_logits, networks.trained_logits, labels)
         return Choice(networks, keep, rule.pool_weight(weight))
     model, bar = networks.trained, job.display.steps("Averaging with the start")
-    average = use_best_average(
-        model, networks.start, model.get_weights(), seen.validation_batches(), labels, bar
-    )
+    frozen, ended = softmax(networks.frozen_logits), model.get_weights()
+    average = use_best_average(model, networks.start, ended, seen.validation_batches(), labels, frozen, bar)
     averaged = replace(networks, trained_logits=_logits(model, seen))
     return Choice(averaged, "single", float(average.is_clear and average.share > 0), average.share)
 
@@ -124,10 +125,8 @@ def _model(job: Job, backbone: Backbone, choice: Choice) -> keras.Model:
     networks = choice.networks
     if choice.weight == 1:
         return networks.trained
-    freeze(job.backbone, None, "frozen")
     if choice.weight == 0:
-        head = head_layers(job.settings.head, job.classes)
-        set_dense(head[0], networks.frozen.kernel, networks.frozen.bias)
-        return assemble(job.backbone, job.settings, head, job.settings.image_size)
+        return assemble_frozen(job, networks.frozen)
+    freeze(job.backbone, None, "frozen")
     frozen, trained = (job.backbone, networks.frozen), (backbone, _head(networks.trained))
     return pool.pool(frozen, trained, choice.weight, job.settings)

@@ -75,16 +75,18 @@ def pool(
     by side under one dense layer, into which both heads and the weight are folded.
 
     Args:
-        frozen: the network as it was before training, and its head; its layers become part of the model.
-        trained: a copy of it with the same names of layers, trained; and its head.
+        frozen: the network as it was before training, and its head, which may see cells; its layers become
+            part of the model.
+        trained: a copy of it with the same names of layers, trained; and its head, which sees averages.
         weight: of the trained network's logits, 0..1.
         settings: that both were made with.
     """
     both, taps = _side_by_side(frozen[0], trained[0], settings.taps)
     head = head_layers("linear", len(frozen[1].bias))
     widths = [tensor.shape[-1] for tensor in frozen[0].features(settings.taps).outputs]
-    borders = np.cumsum(widths)[:-1]
-    below, above = (np.split(one.kernel, borders) for one in (frozen[1], trained[1]))
+    borders = np.cumsum(widths)
+    *below, cells = np.split(frozen[1].kernel, borders)
+    above = np.split(trained[1].kernel, borders[:-1])
     rows = [(1 - weight) * kernel for kernel in below]
     for number, tap in enumerate(taps):
         if tap == settings.taps[number]:
@@ -92,7 +94,9 @@ def pool(
         else:
             rows.append(weight * above[number])
     own = tuple(tap for tap in taps if tap not in settings.taps)
-    model = assemble(both, replace(settings, taps=(*settings.taps, *own)), head, settings.image_size)
+    both_taps = replace(settings, taps=(*settings.taps, *own))
+    model = assemble(both, both_taps, head, settings.image_size, settings.cells_of)
+    rows.append((1 - weight) * cells)
     bias = (1 - weight) * frozen[1].bias + weight * trained[1].bias
     set_dense(head[0], np.concatenate(rows), bias)
     return model
