@@ -209,6 +209,21 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class BeforeTraining:
+    """Scores of the backbone's own classifier."""
+
+    validation: Scores
+    test: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        return {"validation": self.validation.to_json(), "test": self.test.to_json()}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> BeforeTraining:
+        return BeforeTraining(**{split: Scores.from_json(values[split]) for split in ("validation", "test")})
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What stands in metrics.json.
 
@@ -229,7 +244,7 @@ class Metrics:
         trained_share: of the weights after training in the trained network's, 0..1, the rest being those
             before it; None where they were not averaged.
         near_copies: None where no test image is nearly the same as one in training.
-        before_training: scores of the backbone's own classifier on the validation split, where it was asked.
+        before_training: how good the backbone's own classifier is, where its rows were asked for.
     """
 
     recipe: str
@@ -247,7 +262,7 @@ class Metrics:
     kept: Kept | None = None
     trained_share: float | None = None
     near_copies: NearCopies | None = None
-    before_training: Scores | None = None
+    before_training: BeforeTraining | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object in metrics.json; what there is nothing to say about is left out."""
@@ -258,7 +273,7 @@ class Metrics:
             "validation": self.validation.to_json(),
             "kept": self.kept and self.kept.to_json(),
             "near_copies": self.near_copies and asdict(self.near_copies),
-            "before_training": self.before_training and {"validation": self.before_training.to_json()},
+            "before_training": self.before_training and self.before_training.to_json(),
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -274,7 +289,7 @@ class Metrics:
                 "validation": Scores.from_json(values["validation"]),
                 "kept": Kept.from_json(values["kept"]) if "kept" in values else None,
                 "near_copies": NearCopies(**copies) if copies else None,
-                "before_training": Scores.from_json(before["validation"]) if before else None,
+                "before_training": BeforeTraining.from_json(before) if before else None,
             }
         )
 

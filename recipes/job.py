@@ -63,20 +63,28 @@ class Job:
         """How many there are."""
         return len(self.data.class_names)
 
-    def head_features(self, at: np.ndarray | None = None) -> HeadInput:
-        """What the head of the frozen network sees; only where `features` are known.
+    def head_features(self, at: np.ndarray | None = None, cells: bool = True) -> HeadInput:
+        """What a linear head of the frozen network sees; only where `features` are known.
 
         Args:
             at: positions of images, int64 [n]; all images if left out.
+            cells: as `settings.pooling` says; else the whole picture alone, as training on images begins.
+
+        Returns:
+            What is shown in `assembly.Seen`: averages, cells, and last, with `settings.base_labels`, what the
+            backbone's own classifier sees.
         """
-        if self.settings.pooling == AVERAGE:
-            return HeadInput((self.averages(at),))
         assert self.features is not None
+        seen = HeadInput((self.averages(at),))
         features = self.features if at is None else self.features.take(at)
-        return features.with_cells(self.settings.taps)
+        if cells and self.settings.pooling != AVERAGE:
+            seen = features.with_cells(self.settings.taps)
+        if self.settings.base_labels:
+            return HeadInput((*seen.parts, features.last()), (*seen.shares, 0.0))
+        return seen
 
     def averages(self, at: np.ndarray | None = None) -> np.ndarray:
-        """The same over the whole picture alone, as a head that is trained on images sees it.
+        """Features over the whole picture alone.
 
         Args:
             at: positions of images, int64 [n]; all images if left out.

@@ -15,7 +15,7 @@ from advisor.data.dataset import Dataset, Summary
 from advisor.data.listing import Skipped
 from advisor.evidence import similarity
 from advisor.evidence.measure import Evidence, Network
-from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.similarity import Similarity
 from advisor.results import (
     Comparison,
@@ -79,6 +79,7 @@ def evidence(
             together=DepthProbe("all taps", 0.91),
             gain_of_all_depths=(gain, 0.007),
             expected=expected,
+            position={recipe: Position("average", 16, "cells:4", -0.01, 0.008, 3.2) for recipe in expected},
             widths={tap: 16 * (i + 1) for i, tap in enumerate(taps)},
         ),
         mirror_loss=mirror_loss,

@@ -17,7 +17,7 @@ from advisor.advice.recommendation import Recommendation
 from advisor.cli import main
 from advisor.evidence import linear_head, probe, similarity
 from advisor.evidence.embedding import Features
-from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Probes
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.signed_root import signed_root
 from benchmarks import ci
 
@@ -125,6 +125,7 @@ def probes_of(last: int, together: int, of: int = 200) -> Probes:
             recipe: Expected((CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01)
             for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
         },
+        position={recipe: Position("average", 7) for recipe in ("feature_extraction", "shallow_features")},
         widths={"shallow": 2, "last": 7},
     )
 
@@ -199,8 +200,8 @@ def test_frozen_heads_reach_what_was_expected_of_them():
         labels = generator.integers(0, 4, 1300)
         means = generator.normal(0, 0.5, (4, 48))
         values = (means[labels] + generator.normal(0, 1, (1300, 48))).astype(np.float32)
-        features = Features(("low", "last"), (24, 24), values)
-        told = probe.gather(features.take(np.arange(300)), labels[:300], 4, 900, 400, seed)
+        features = Features(("low", "last"), (24, 24), values, (0, 0), np.empty((1300, 0), np.float16))
+        told = probe.gather(features.take(np.arange(300)), "average", labels[:300], 4, 900, 400, seed)
         assert rule.better_frozen(told) == "shallow_features"
         for recipe, seen in (("feature_extraction", features.last()), ("shallow_features", values)):
             head = linear_head.fit(signed_root(seen[:900]), labels[:900], 4).head

@@ -16,6 +16,7 @@ from advisor.advice import rule
 from advisor.advice.settings import Options, Settings, choose
 from advisor.backbones import Backbone
 from advisor.evidence.linear_head import LinearHead, softmax
+from advisor.evidence.pooling import CELLS
 from advisor.report import words
 from advisor.results import Alone, Kept, Second
 from benchmarks import ci
@@ -76,18 +77,20 @@ def shaken(backbone: Backbone, settings: Settings) -> Backbone:
     return trained
 
 
-def head_for(backbone: Backbone, settings: Settings, seed: int) -> LinearHead:
+def head_for(backbone: Backbone, settings: Settings, seed: int, cells: bool = False) -> LinearHead:
     """Any head on the taps of a network, of three classes."""
-    width = sum(tensor.shape[-1] for tensor in backbone.features(settings.taps).outputs)
+    of, each_way = (settings.cells_of, CELLS[settings.pooling]) if cells else ((), 0)
+    features = backbone.features(settings.taps, each_way, of, SIZE)
+    width = sum(tensor.shape[-1] for tensor in features.outputs)
     draw = np.random.default_rng(seed)
     return LinearHead(
         draw.normal(0, 0.1, (width, 3)).astype(np.float32), draw.normal(0, 1, 3).astype(np.float32)
     )
 
 
-def alone(backbone: Backbone, settings: Settings, head: LinearHead):
+def alone(backbone: Backbone, settings: Settings, head: LinearHead, cells: bool = False):
     layers = head_layers("linear", 3)
-    model = assemble(backbone, settings, layers, SIZE)
+    model = assemble(backbone, settings, layers, SIZE, settings.cells_of if cells else ())
     set_dense(layers[0], head.kernel, head.bias)
     return model
 
@@ -121,25 +124,29 @@ def with_a_normalization() -> Backbone:
     ],
     ids=["all", "upper", "upper, all depths", "head", "of a user, upper", "of a user, all"],
 )
-def test_the_pool_is_one_plain_model_that_says_what_both_say(make, taps, train_from, shared, tmp_path):
+@pytest.mark.parametrize("pooling", ["average", "cells:2"])
+def test_the_pool_is_one_plain_model_that_says_what_both_say(
+    make, taps, train_from, shared, pooling, tmp_path
+):
     import keras
 
-    frozen = make()
-    settings = settings_for(frozen, frozen.taps[-taps:], train_from)
+    frozen, cells = make(), pooling != "average"
+    settings = replace(settings_for(frozen, frozen.taps[-taps:], train_from), pooling=pooling)
     trained = shaken(frozen, settings)
     before = [array.copy() for array in frozen.model.get_weights()]
-    heads = head_for(frozen, settings, 0), head_for(frozen, settings, 1)
+    heads = head_for(frozen, settings, 0, cells), head_for(frozen, settings, 1)
     pixels = np.random.default_rng(2).uniform(0, 255, (4, SIZE, SIZE, 3)).astype(np.float32)
     said = []
-    for network, head in zip((frozen, trained), heads, strict=True):
-        model = alone(network, settings, head)
+    for network, head, sees_cells in zip((frozen, trained), heads, (cells, False), strict=True):
+        model = alone(network, settings, head, sees_cells)
         below = keras.Model(model.inputs[0], model.layers[-1].input)
         said.append(head.logits(np.asarray(below(pixels))))
     if train_from is not None:
         assert np.abs(said[0] - said[1]).max() > 0.1
     expected = softmax(0.3 * said[0] + 0.7 * said[1])
     freeze(frozen, None, "frozen")
-    made = pool.pool((frozen, heads[0]), (trained, heads[1]), 0.7, settings)
+    of_trained = (heads[1].kernel, heads[1].bias)
+    made = pool.pool((frozen, heads[0]), (trained, [of_trained]), 0.7, settings)
     np.testing.assert_allclose(np.asarray(made(pixels)), expected, atol=1e-4)
     for array, kept in zip(frozen.model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(array, kept)
@@ -288,7 +295,7 @@ def test_what_was_kept_is_a_sentence(kept, share, starts, says):
             "the start, whatever training gives: 10 validation images cannot judge it",
         ),
         (Options(keep="trained"), 10, "the last epoch, whatever the validation images say"),
-        (Options(head="mlp:8"), 40, "the best epoch"),
+        (Options(head="mlp:8"), 40, "the pool of the frozen and the trained network, weighed by"),
         (Options(init="random"), 40, "the best epoch"),
         (Options(init="random", keep="trained"), 40, "the last epoch"),
     ],
@@ -299,10 +306,10 @@ def test_what_is_certain_is_said_before_training(options, validation, says):
     assert dict(words.plan_rows(advice))["kept"].startswith(says)
 
 
-def test_a_backbones_own_classifier_is_not_pooled():
+def test_only_what_is_trained_on_images_is_pooled():
     known = made_up.evidence(made_up.summary(400))
     assert choose("fine_tuning", Options(), known).pools
-    chosen = replace(choose("fine_tuning", Options(), known), base_labels="names.json")
-    assert not chosen.pools
-    assert words.will_be_kept(chosen, 40).startswith("the average with the start")
     assert not choose("shallow_features", Options(), known).pools
+    single = choose("fine_tuning", Options(keep="single"), known)
+    assert not single.pools
+    assert words.will_be_kept(single, 40).startswith("the average with the start")

@@ -156,8 +156,10 @@ def test_the_best_average_of_the_weights_is_found(before, after, share):
     is_right[[40, 47, 52, 59]] ^= True  # some noise in the labels
     images = tf.data.Dataset.from_tensor_slices(at[:, None]).batch(32)
     seen = []
+    border.set_weights(weights[0])
+    frozen = model.predict(images, verbose=0)
     average = use_best_average(
-        model, *weights, images, is_right.astype(int), lambda done, of: seen.append((done, of))
+        model, *weights, images, is_right.astype(int), frozen, lambda done, of: seen.append((done, of))
     )
     assert average.is_clear == (share > 0)
     assert average.share == share or not share
@@ -286,7 +288,7 @@ def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
         freeze(job.backbone, None, "frozen")
         shares = job.data.counts() / len(job.data)
         head = head_layers("linear", job.classes)
-        set_dense(head[0], np.zeros((job.head_features().shape[1], job.classes)), np.log(shares))
+        set_dense(head[0], np.zeros((job.head_features().width, job.classes)), np.log(shares))
         model = assemble(job.backbone, job.settings, head, job.settings.image_size)
         return Trained(model, (), np.tile(shares, (len(job.data.indices("validation")), 1)))
 

@@ -43,10 +43,10 @@ class Settings:
         label_smoothing: 0..1.
         class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
         cut_layer: the backbone is used up to this layer; None for the whole.
-        base_labels: file with the class names of the backbone's own classifier, or none.
+        base_labels: file with the class names of the backbone's own classifier, whose rows for these classes
+            a linear head starts from, too; or none.
         roots: whether the head sees signed square roots of its features, see
-            `advisor.evidence.signed_root`. Not where the weights are random or the head is the backbone's
-            own.
+            `advisor.evidence.signed_root`. Not where the weights are random.
         keep: what is kept after training, one of `KEEP`.
         pooling: over what the frozen network averages its feature maps, one of
             `advisor.evidence.pooling.POOLINGS`. Gradient steps always start from the whole picture.
@@ -93,15 +93,12 @@ class Settings:
     @property
     def starts_from_solved_head(self) -> bool:
         """Whether gradient steps on images begin from a head on frozen features, which may be kept."""
-        return self.trains_on_images and self.init == "pretrained" and self.head == "linear"
+        return self.trains_on_images and self.init == "pretrained"
 
     @property
     def pools(self) -> bool:
-        """Whether the frozen network and the trained one may both be kept.
-
-        A backbone's own classifier is no solved head: it is not pooled with what training made of it.
-        """
-        return self.starts_from_solved_head and self.keep == "better" and not self.base_labels
+        """Whether the frozen network and the trained one may both be kept."""
+        return self.starts_from_solved_head and self.keep == "better"
 
     def trains_as(self, other: Settings) -> bool:
         """Whether both train the same network in the same way, whatever their recipes are called."""
@@ -145,6 +142,8 @@ class Options:
         hidden_units(self.head)
         if self.keep not in KEEP:
             raise InputError(f"unknown --keep {self.keep!r}; choose one of {', '.join(KEEP)}")
+        if self.base_labels and self.head != "linear":
+            raise InputError(f"--base-labels starts a linear head, not {self.head}; leave out one of both")
         if self.base_labels and not os.path.isfile(self.base_labels):
             raise InputError(f"--base-labels {self.base_labels} does not exist; give a JSON list of names")
         for option, value, least in (
@@ -213,11 +212,6 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     options.check(recipe)
     name = options.mode or _mode(recipe, options)
     mode = RECIPES[recipe].modes[name]
-    if options.base_labels and mode.trains == "head" and mode.sees != "last":
-        raise InputError(
-            f"--base-labels starts a head on the last layer, and {recipe} has its head on others; "
-            "give --recipe fine_tuning, or leave out --base-labels"
-        )
     data, network, random = evidence.data, evidence.network, options.init == "random"
     training_images, counts = data.splits["train"], (data.largest_class, data.smallest_class)
     smaller = max(32, round(TRAINING_SIZE_SHARE * network.image_size / 32) * 32)
@@ -245,7 +239,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         class_weights="square root" if counts[0] > UNBALANCED * counts[1] else "none",
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
-        roots=not random and not options.base_labels,
+        roots=not random,
         keep=options.keep,
         pooling=_pooling(mode, options, evidence),
     )
@@ -260,21 +254,26 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
 
 
 def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:
-    """The depths under the head. Training starts from the better frozen head, where there is one."""
+    """The depths under the head. Training starts from the better frozen head, where there is one.
+
+    Who cuts the network wants the head there and nowhere else, unless a mode says otherwise.
+    """
     taps = evidence.network.taps
-    if mode.sees == "best cut" and not options.cut_layer:
-        return (evidence.probes.best_cut.tap,)
+    if options.cut_layer and not options.mode:
+        return (taps[-1],)
+    if mode.sees == "best cut":
+        return (evidence.probes.best_cut.tap,) if not options.cut_layer else (taps[-1],)
     deep = mode.sees == "all" or (
         mode.sees == "better" and rule.better_frozen(evidence.probes) == "shallow_features"
     )
-    solved_first = options.init != "random" and not options.base_labels
-    return taps if deep and (solved_first or mode.trains == "head") else (taps[-1],)
+    return taps if deep and (options.init != "random" or mode.trains == "head") else (taps[-1],)
 
 
 def _pooling(mode: Mode, options: Options, evidence: Evidence) -> str:
     """What the probes take of the picture with the same depths, where a head is solved on what they saw."""
     taps, position = _taps(mode, options, evidence), evidence.probes.position
-    if options.init == "random" or options.head != "linear" or options.base_labels:
+    frozen_alone = mode.trains == "head" and not mode.on_images
+    if options.init == "random" or (frozen_alone and options.head != "linear"):
         return AVERAGE
     if taps == evidence.network.taps[-1:]:
         return position["feature_extraction"].pooling

@@ -40,7 +40,7 @@ def text(run: Run, advice: Recommendation, command: str) -> str:
         size=metrics.settings.image_size,
         interval=words.interval(metrics.test),
         near_copies=words.near_copies(metrics),
-        kept=words.kept(metrics),
+        about_training=words.about_training(metrics),
         classes=per_class[:MOST_CLASSES],
         more_classes=len(per_class[MOST_CLASSES:]),
         splits=", ".join(f"{count:,} {split}" for split, count in metrics.images.items()),

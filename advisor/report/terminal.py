@@ -107,14 +107,18 @@ def _corner(corner: charts.Corner) -> Text:
 
 def print_run(run: Run) -> None:
     """Print how well a finished run does and where it lies."""
-    test, copies, kept = run.metrics.test, words.near_copies(run.metrics), words.kept(run.metrics)
+    test, copies, training = (
+        run.metrics.test,
+        words.near_copies(run.metrics),
+        words.about_training(run.metrics),
+    )
     lines = [
         f"Test accuracy {test.accuracy:.1%} ({words.interval(test)}), "
         f"macro F1 {test.macro_f1:.3f}, {len(run.test)} images",
         *([copies] if copies else []),
     ]
-    if kept:
-        lines.append(kept)
+    if training:
+        lines.append(training)
     where = f"model, plots and metrics are in {run.folder}"
     lines.append(f"{run.recipe} took {run.metrics.seconds['total']:.0f} s; {where}")
     out = console()

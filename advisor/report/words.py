@@ -136,8 +136,25 @@ def near_copies(metrics: Metrics) -> str:
     )
 
 
-def kept(metrics: Metrics) -> str:
-    """Sentences about what was kept after training, where there was something to choose from."""
+def about_training(metrics: Metrics) -> str:
+    """Sentences about what there was before training, and what was kept after it; empty where neither says
+    anything."""
+    return " ".join(sentence for sentence in (_before_training(metrics), _kept(metrics)) if sentence)
+
+
+def _before_training(metrics: Metrics) -> str:
+    before = metrics.before_training
+    if before is None:
+        return ""
+    test, validation = before.test.accuracy, before.validation.accuracy
+    return (
+        f"Before any training the backbone's own classifier had a test accuracy of {test:.1%}, validation "
+        f"{validation:.1%}."
+    )
+
+
+def _kept(metrics: Metrics) -> str:
+    """What was kept after training, where there was something to choose from."""
     choice = metrics.kept
     if choice is None:
         return ""

@@ -109,7 +109,7 @@ def load_model(folder: Path) -> keras.Model:
 
 
 def _last_features(model: keras.Model) -> list[Any]:
-    """What goes into the last layer; of a head that sees cells, too, the averages over the whole picture."""
+    """The averages over the whole picture; of a model without their layer, what goes into its last layer."""
     if WHOLE_PICTURE in {layer.name for layer in model.layers}:
         return [model.get_layer(WHOLE_PICTURE).output]
     try:

@@ -23,7 +23,17 @@ from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
-from advisor.results import Epoch, Kept, Metrics, NearCopies, Predictions, Run, Scores, score
+from advisor.results import (
+    BeforeTraining,
+    Epoch,
+    Kept,
+    Metrics,
+    NearCopies,
+    Predictions,
+    Run,
+    Scores,
+    score,
+)
 from advisor.system import devices, reproduction
 from advisor.system.json_file import write_json, write_text
 from advisor.system.progress import Display
@@ -80,12 +90,14 @@ def run(
         known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observe
     )
     started = time.monotonic()
-    before = _before_training(job) if settings.base_labels else None
+    before = None
+    if settings.base_labels:
+        before = BeforeTraining(_before_training(job, "validation"), _before_training(job, "test"))
     trained = trainer(settings.recipe)(job)
     trained_at = time.monotonic()
     _write_model(job, trained)
     saved = classifier.load(folder.path, settings.image_size, trained.model)
-    neighbours_file.write(_neighbours(job, saved), folder.path)
+    neighbours_file.write(_neighbours(job, trained, saved), folder.path)
     test = _test(job, saved)
     _refuse_what_is_no_number(job, trained, test)
     test_file.write(test, folder.path)
@@ -154,10 +166,10 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
     return _Known(data, contents, embedded.features, copied, time.monotonic() - began)
 
 
-def _before_training(job: Job) -> Scores:
-    """What the backbone's own classifier knows of the target classes, on the validation split."""
+def _before_training(job: Job, split: str) -> Scores:
+    """What the backbone's own classifier knows of the target classes, on one split."""
     assert job.features is not None
-    at = job.data.indices("validation")
+    at = job.data.indices(split)
     probabilities = from_base_labels(job).probabilities(job.features.last()[at])
     return score(job.data.labels[at], probabilities, job.data.class_names)
 
@@ -181,11 +193,15 @@ def write_history(history: tuple[Epoch, ...], file: Path) -> None:
     write_text(file, text.getvalue())
 
 
-def _neighbours(job: Job, saved: Classifier) -> outliers.Neighbours:
+def _holds_the_frozen_network(job: Job, trained: Trained) -> bool:
+    """Whether the saved model gives the averages that were embedded."""
+    return not job.settings.trains_backbone or (trained.choice is not None and trained.choice.weight < 1)
+
+
+def _neighbours(job: Job, trained: Trained, saved: Classifier) -> outliers.Neighbours:
     """What tells images unlike these: see `advisor.evidence.outliers`."""
-    labels, settings = job.data.labels, job.settings
-    is_embedded = job.features is not None and settings.head == "linear" and not settings.trains_backbone
-    parts = []
+    labels, parts = job.data.labels, []
+    is_embedded = job.features is not None and _holds_the_frozen_network(job, trained)
     for split in ("train", "validation"):
         at = job.data.indices(split)
         at = at[sample(labels[at], outliers.MOST, job.seed)]
@@ -242,7 +258,7 @@ def _metrics(
     test: Predictions,
     kept: Kept | None,
     copied: NearCopies | None,
-    before: Scores | None,
+    before: BeforeTraining | None,
     seconds: dict[str, float],
 ) -> Metrics:
     data, validate_at = job.data, job.data.indices("validation")

@@ -80,7 +80,7 @@ METRICS_THAT_MAY_LACK = {
     },
     "trained_share": SHARE,
     "near_copies": {"test_images": COUNT, "accuracy_without": SHARE},
-    "before_training": {"validation": SCORES},
+    "before_training": {"validation": SCORES, "test": SCORES},
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,77 @@ def head_layers(head: str, classes: int) -> list[keras.layers.Layer]:
     return [*hidden, layers.Dense(classes, "softmax", dtype="float32", name="predictions")]
 
 
-WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages where a head sees cells, too
+WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages; they tell images unlike those of a run
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What heads can see of images, as symbolic tensors.
+
+    Attributes:
+        averages: by tap, over the whole picture.
+        cells: of the frozen network, side by side over its taps; none where no head sees them.
+        settings: whether roots are taken, and whether the backbone's own classifier is part of the head.
+    """
+
+    averages: Mapping[str, keras.KerasTensor]
+    cells: tuple[keras.KerasTensor, ...]
+    settings: Settings
+
+    @staticmethod
+    def of(
+        backbone: Backbone,
+        settings: Settings,
+        image: keras.KerasTensor,
+        taps: tuple[str, ...],
+        cells_of: tuple[str, ...] = (),
+    ) -> Seen:
+        """Put a backbone on images.
+
+        Args:
+            backbone: that sees them.
+            settings: see `Seen`.
+            image: float [n, size, size, 3] in 0..255.
+            taps: that a head may see.
+            cells_of: those of them whose cells are wanted.
+        """
+        import keras
+
+        if settings.base_labels and backbone.taps[-1] not in taps:
+            taps = (*taps, backbone.taps[-1])
+        cells = CELLS.get(settings.pooling, 0)
+        features = backbone.features(taps, cells, cells_of, image.shape[1] or 0)
+        outputs = keras.tree.flatten(features(image))
+        averages = dict(zip(taps, outputs, strict=False))
+        return Seen(averages, tuple(outputs[len(taps) :]), settings)
+
+    def by(self, taps: tuple[str, ...], last: str, cells: bool, name: str) -> keras.KerasTensor:
+        """What one head sees, in the order of `Job.head_features`, [n, d].
+
+        Args:
+            taps: under it.
+            last: the tap that the backbone's own classifier sees.
+            cells: whether it sees those, too.
+            name: of the layer that gives the averages.
+        """
+        from keras import layers
+
+        parts = [layers.Identity(name=name)(self._roots([self.averages[tap] for tap in taps]))]
+        if cells and self.cells:
+            parts.append(self._roots(list(self.cells)))
+        if self.settings.base_labels:
+            parts.append(self.averages[last])
+        return _beside(parts)
+
+    def _roots(self, parts: list[keras.KerasTensor]) -> keras.KerasTensor:
+        return signed_root(_beside(parts)) if self.settings.roots else _beside(parts)
+
+
+def _beside(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Features side by side."""
+    from keras import layers
+
+    return layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
 
 
 def assemble(
@@ -50,21 +121,10 @@ def assemble(
         cells_of: those of the taps whose cells the head sees beside the averages, by `settings.pooling`.
     """
     import keras
-    from keras import layers
 
-    cells = CELLS.get(settings.pooling, 0) if cells_of else 0
-    features = backbone.features(settings.taps, cells, cells_of, size or 0)
     image = keras.Input((size, size, 3), name="image")
-    outputs = keras.tree.flatten(features(image))
-
-    def side_by_side(parts: list, name: str) -> keras.KerasTensor:
-        whole = layers.Concatenate(name=name)(parts) if len(parts) > 1 else parts[0]
-        return signed_root(whole) if settings.roots else whole
-
-    x = side_by_side(outputs[: len(settings.taps)], "taps")
-    if cells:
-        whole = layers.Identity(name=WHOLE_PICTURE)(x)
-        x = layers.Concatenate(name="pyramid")([whole, side_by_side(outputs[len(settings.taps) :], "cells")])
+    seen = Seen.of(backbone, settings, image, settings.taps, cells_of)
+    x = seen.by(settings.taps, backbone.taps[-1], bool(cells_of), WHOLE_PICTURE)
     for layer in head:
         x = layer(x)
     return keras.Model(image, x, name=settings.recipe)
@@ -126,6 +186,15 @@ def freeze(backbone: Backbone, train_from: str | None, batch_norm: str) -> None:
     for index, layer in enumerate(known):
         kept = batch_norm == "frozen" and isinstance(layer, layers.BatchNormalization)
         layer.trainable = index >= first and not kept
+
+
+def set_head(head: list[keras.layers.Layer], weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Give the dense layers of a head their weights: kernel [inputs, outputs] and bias [outputs] of each."""
+    import keras
+
+    dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
+    for layer, (kernel, bias) in zip(dense, weights, strict=True):
+        set_dense(layer, kernel, bias)
 
 
 def set_dense(layer: keras.layers.Layer, kernel: np.ndarray, bias: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""A head that starts from the rows of the backbone's own classifier, where it knew the target classes."""
+"""The rows of the backbone's own classifier, where it knew the target classes, in a head."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from advisor.advice import rule
 from advisor.errors import InputError
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence import linear_head
+from advisor.evidence.linear_head import HeadInput, LinearHead
 from recipes.job import Job
+from recipes.training import pool
 
 
 def from_base_labels(job: Job) -> LinearHead:
@@ -40,3 +43,25 @@ def from_base_labels(job: Job) -> LinearHead:
         )
     columns = np.array([names.index(name) for name in job.data.class_names])
     return LinearHead(kernel[:, columns], bias[columns])
+
+
+def with_base_labels(job: Job, seen: HeadInput, labels: np.ndarray, weights: np.ndarray) -> LinearHead:
+    """The pool of the rows of the backbone's classifier and a solved head, or one of them alone.
+
+    The rows have not seen the images, the solved head is judged by leave-one-out: so all images that it is
+    fitted to can tell how much either should weigh.
+
+    Args:
+        job: whose backbone knew the classes.
+        seen: `Job.head_features` of n images; its last part is for the rows, the others are for the head.
+        labels: int64 [n].
+        weights: of the images, float64 [n] of mean 1.
+    """
+    *own, last = seen.parts
+    solved = linear_head.fit(HeadInput(tuple(own), seen.shares[:-1]), labels, job.classes, weights)
+    rows = from_base_labels(job)
+    held_out = np.log(np.maximum(solved.held_out, 1e-12)).astype(np.float64)
+    best = pool.best_weight(held_out, rows.logits(last).astype(np.float64), labels)
+    share = rule.pool_weight(best)
+    kernels = ((1 - share) * solved.head.kernel, share * rows.kernel)
+    return LinearHead(np.concatenate(kernels), (1 - share) * solved.head.bias + share * rows.bias)

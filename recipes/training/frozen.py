@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.advice.settings import MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY
 from advisor.evidence import linear_head
-from advisor.evidence.linear_head import HeadInput, LinearHead
+from advisor.evidence.linear_head import HeadInput, LinearHead, softmax
 from advisor.results import Epoch
 from recipes.job import Job, Trained
-from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_dense
+from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_head
+from recipes.training.base_head import with_base_labels
 
 MLP_PATIENCE = 10  # epochs without a better one, after which training stops
 
@@ -30,20 +34,22 @@ def _linear(job: Job) -> Trained:
     used = with_validation_images(job, features)
     bar(2, 2)
     validation = tested.probabilities(features.take(job.data.indices("validation")))
-    model = assemble_frozen(job, used)
-    return Trained(model, (head_alone(job, tested, features, began),), validation)
+    alone = head_alone(job, lambda at: tested.probabilities(features.take(at)), began)
+    return Trained(assemble_frozen(job, used), (alone,), validation)
 
 
 def solve(job: Job, features: HeadInput, at: np.ndarray) -> LinearHead:
-    """The convex head on some of the images.
+    """The convex head on some of the images; with `settings.base_labels`, see `with_base_labels`.
 
     Args:
         job: whose labels and weights of images count.
-        features: of all images.
+        features: `Job.head_features` of all images.
         at: positions of those to use, int64 [m].
     """
-    weights = job.image_weights(at)
-    return linear_head.fit(features.take(at), job.data.labels[at], job.classes, weights).head
+    seen, labels, weights = features.take(at), job.data.labels[at], job.image_weights(at)
+    if job.settings.base_labels:
+        return with_base_labels(job, seen, labels, weights)
+    return linear_head.fit(seen, labels, job.classes, weights).head
 
 
 def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
@@ -57,19 +63,19 @@ def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
     return solve(job, features, both)
 
 
-def head_alone(job: Job, head: LinearHead, features: HeadInput, began: float) -> Epoch:
+def head_alone(job: Job, said: Callable[[np.ndarray], np.ndarray], began: float) -> Epoch:
     """The first row of a history: a head on frozen features, on the training and on the validation images.
 
     Args:
         job: whose labels count.
-        head: that was solved on the training images, or is the backbone's own.
-        features: of all images.
-        began: when solving it began, as `time.monotonic` tells it.
+        said: gives the probabilities [n, classes] of images at some positions, by a head that was fitted to
+            the training images.
+        began: when fitting it began, as `time.monotonic` tells it.
     """
 
     def judged(split: str) -> linear_head.Judged:
         at = job.data.indices(split)
-        return linear_head.judge(head.probabilities(features.take(at)), job.data.labels[at])
+        return linear_head.judge(said(at), job.data.labels[at])
 
     fitted, validated = judged("train"), judged("validation")
     return Epoch(
@@ -86,6 +92,35 @@ def head_alone(job: Job, head: LinearHead, features: HeadInput, began: float) ->
 
 
 def _mlp(job: Job) -> Trained:
+    hidden = train_hidden(job)
+    head = head_layers(job.settings.head, job.classes)
+    set_head(head, hidden.weights)
+    freeze(job.backbone, None, "frozen")
+    validation = hidden.probabilities(job.averages(job.data.indices("validation")))
+    return Trained(
+        assemble(job.backbone, job.settings, head, job.settings.image_size), hidden.history, validation
+    )
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A head with a hidden layer.
+
+    Attributes:
+        weights: kernel [inputs, outputs] and bias [outputs] of its two dense layers.
+        history: by epoch.
+    """
+
+    weights: tuple[tuple[np.ndarray, np.ndarray], ...]
+    history: tuple[Epoch, ...]
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """float32 [n, classes] from averages [n, d]."""
+        (below, offset), (above, bias) = self.weights
+        return softmax(np.maximum(features @ below + offset, 0) @ above + bias)
+
+
+def train_hidden(job: Job) -> Hidden:
     """A head with a hidden layer, by gradient steps on standardised features; the best epoch is kept.
 
     The standardisation is folded into the hidden layer afterwards.
@@ -99,31 +134,28 @@ def _mlp(job: Job) -> Trained:
     standard = ((features - mean) / scale).astype(np.float32)
     trained = head_layers(settings.head, job.classes)
     model = keras.Sequential([keras.Input((features.shape[1],)), *trained])
-    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=MLP_WEIGHT_DECAY)
     model.compile(optimizer, "categorical_crossentropy", metrics=metrics())
+    epochs = MLP_EPOCHS if settings.trains_on_images else settings.epochs
     bar = job.display.steps("Training the head")
     record = model.fit(
         standard[train_at],
         labels[train_at],
         sample_weight=job.image_weights(train_at).astype(np.float32),
         validation_data=(standard[validate_at], labels[validate_at]),
-        epochs=settings.epochs,
+        epochs=epochs,
         batch_size=settings.batch_size,
         verbose=0,
         callbacks=[
             keras.callbacks.EarlyStopping("val_loss", patience=MLP_PATIENCE, restore_best_weights=True),
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, settings.epochs)),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, epochs)),
         ],
     ).history
-    validation = model.predict(standard[validate_at], verbose=0)
     kernel, bias = trained[0].get_weights()
-    head = head_layers(settings.head, job.classes)  # new: layers in two models have two inputs
-    set_dense(head[0], kernel / scale[:, None], bias - (mean / scale) @ kernel)
-    set_dense(head[-1], *trained[-1].get_weights())
+    folded = (kernel / scale[:, None], bias - (mean / scale) @ kernel)
     columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
     history = tuple(
-        Epoch(number, "head", *row, settings.learning_rate, 0.0)  # type: ignore[call-arg]
+        Epoch(number, "head", *row, MLP_LEARNING_RATE, 0.0)  # type: ignore[call-arg]
         for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
     )
-    freeze(job.backbone, None, "frozen")
-    return Trained(assemble(job.backbone, settings, head, settings.image_size), history, validation)
+    return Hidden((folded, tuple(trained[-1].get_weights())), history)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor.advice.settings import Settings
 from advisor.errors import InputError
-from advisor.evidence.linear_head import HeadInput, LinearHead
 from advisor.results import Epoch
 from advisor.system import devices
 from recipes.job import Job, Trained
 from recipes.training import pixels
-from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_dense
-from recipes.training.base_head import from_base_labels
+from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_head
 from recipes.training.checkpoints import Checkpoints
-from recipes.training.frozen import head_alone, solve
+from recipes.training.frozen import head_alone, solve, train_hidden
 from recipes.training.keeping import keep
 from recipes.training.pixels import Pixels
 
@@ -31,7 +30,7 @@ WARM_UP = 0.1  # of all steps
 def train(job: Job) -> Trained:
     """Head first, then gradient steps, on a copy of the network; what is kept, `keeping.keep` says.
 
-    The head starts at the optimum of the convex problem on frozen features (epoch 0), so that the first
+    The head starts at its best on frozen features (epoch 0), for a linear one the optimum, so that the first
     gradients do not tear the backbone apart (Kumar et al., Fine-tuning can distort pretrained features,
     ICLR 2022). With random weights there is no such start.
 
@@ -41,13 +40,13 @@ def train(job: Job) -> Trained:
     """
     settings = job.settings
     strategy, precision = devices.strategy(), devices.precision()
-    solved, history = _solve_head(job)
+    start, history = _head_first(job)
     with strategy.scope():
         backbone = clone(job.backbone, precision)
         freeze(backbone, settings.train_from, settings.batch_norm)
         head = head_layers(settings.head, job.classes)
-        if solved is not None:
-            set_dense(head[0], solved.kernel, solved.bias)
+        if start:
+            set_head(head, start)
         flexible = settings.training_size != settings.image_size
         model = assemble(backbone, settings, head, None if flexible else settings.image_size)
         seen = pixels.decode(job)
@@ -57,7 +56,7 @@ def train(job: Job) -> Trained:
             checkpoints.restore()
         earlier_seconds = checkpoints.seconds()
         _take_steps(job, seen, checkpoints)
-    finished, validation, choice = keep(job, seen, checkpoints, solved)
+    finished, validation, choice = keep(job, seen, checkpoints)
     return Trained(
         model=finished,
         history=tuple(checkpoints.history),
@@ -69,17 +68,21 @@ def train(job: Job) -> Trained:
     )
 
 
-def _solve_head(job: Job) -> tuple[LinearHead | None, list[Epoch]]:
-    """The head at the optimum for averages over the whole picture, and the first row of the history.
+def _head_first(job: Job) -> tuple[Sequence[tuple[np.ndarray, np.ndarray]], list[Epoch]]:
+    """Kernel and bias of the dense layers of a head on frozen features, and the first row of the history.
 
-    None where the head has a hidden layer or the weights are random.
+    Nothing where the weights are random.
     """
-    if job.features is None or job.settings.head != "linear":
-        return None, []
-    began, features = time.monotonic(), HeadInput((job.averages(),))
-    base = job.settings.base_labels
-    solved = from_base_labels(job) if base else solve(job, features, job.data.indices("train"))
-    return solved, [head_alone(job, solved, features, began)]
+    if job.features is None:
+        return (), []
+    began = time.monotonic()
+    if job.settings.head == "linear":
+        features = job.head_features(cells=False)
+        solved = solve(job, features, job.data.indices("train"))
+        alone = head_alone(job, lambda at: solved.probabilities(features.take(at)), began)
+        return ((solved.kernel, solved.bias),), [alone]
+    hidden = train_hidden(job)
+    return hidden.weights, [head_alone(job, lambda at: hidden.probabilities(job.averages(at)), began)]
 
 
 def _compile(model: keras.Model, settings: Settings, training_images: int) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from advisor.advice import rule
 from advisor.backbones import Backbone
 from advisor.evidence.linear_head import LinearHead, softmax
-from advisor.evidence.pooling import AVERAGE
 from recipes.job import Choice, Job, Networks, Weights
 from recipes.training import pool
 from recipes.training.assembly import assemble, assemble_frozen, clone, freeze, head_layers
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def keep(
-    job: Job, seen: Pixels, checkpoints: Checkpoints, solved: LinearHead | None
-) -> tuple[keras.Model, np.ndarray, Choice | None]:
+def keep(job: Job, seen: Pixels, checkpoints: Checkpoints) -> tuple[keras.Model, np.ndarray, Choice | None]:
     """Choose between the frozen network and the trained one, by `settings.keep`.
 
     Training ends with the last epoch, where the learning rate has come down to nothing, not with the one that
@@ -38,7 +35,6 @@ def keep(
         job: that is done.
         seen: its images.
         checkpoints: of the training.
-        solved: the head that training began with; it has seen training images alone.
 
     Returns:
         The model to save, its probabilities float32 [n, classes] on the validation split, by a head that did
@@ -46,7 +42,7 @@ def keep(
         the first epoch was, that is the frozen network.
     """
     is_done = checkpoints.epochs_done() == job.settings.epochs
-    wants_end = solved is not None or job.settings.keep == "trained"
+    wants_end = job.features is not None or job.settings.keep == "trained"
     end = checkpoints.model.get_weights() if is_done and wants_end else checkpoints.best
     backbone = clone(job.backbone, "float32")
     freeze(backbone, job.settings.train_from, job.settings.batch_norm)
@@ -54,11 +50,11 @@ def keep(
         backbone, job.settings, head_layers(job.settings.head, job.classes), job.settings.image_size
     )
     model.set_weights(end)
-    if solved is None:
+    if job.features is None:
         return model, model.predict(seen.validation_batches(), verbose=0), None
     bar = job.display.steps("Choosing what to keep")
     bar(0, 2)
-    networks = _networks(job, seen, solved, model, checkpoints.start)
+    networks = _networks(job, seen, model, checkpoints.start)
     bar(1, 2)
     if job.observe:
         job.observe(job, networks, seen.validation_batches())
@@ -72,13 +68,16 @@ def keep(
     return _model(job, backbone, choice), probabilities.astype(np.float32), choice
 
 
-def _networks(job: Job, seen: Pixels, solved: LinearHead, trained: keras.Model, start: Weights) -> Networks:
-    """Both networks, judged by the validation images before the frozen head learns from these, too."""
-    features, own = job.head_features(), bool(job.settings.base_labels)
-    # Training began from the whole picture; the frozen network that it is compared with may see cells, too.
-    judged = solved if job.settings.pooling == AVERAGE else solve(job, features, job.data.indices("train"))
+def _networks(job: Job, seen: Pixels, trained: keras.Model, start: Weights) -> Networks:
+    """Both networks, judged by the validation images before the frozen head learns from these, too.
+
+    Training began from the whole picture, maybe with a hidden layer. The frozen network that it is compared
+    with is the best that there is without training: its head is solved, and may see cells.
+    """
+    features = job.head_features()
+    judged = solve(job, features, job.data.indices("train"))
     return Networks(
-        frozen=solved if own else with_validation_images(job, features),
+        frozen=with_validation_images(job, features),
         frozen_logits=judged.logits(features.take(job.data.indices("validation"))).astype(np.float64),
         trained=trained,
         trained_logits=_logits(trained, seen),
@@ -122,11 +121,14 @@ def _model(job: Job, backbone: Backbone, choice: Choice) -> keras.Model:
         backbone: of the trained network.
         choice: how it was chosen.
     """
+    import keras
+
     networks = choice.networks
     if choice.weight == 1:
         return networks.trained
     if choice.weight == 0:
         return assemble_frozen(job, networks.frozen)
     freeze(job.backbone, None, "frozen")
-    frozen, trained = (job.backbone, networks.frozen), (backbone, _head(networks.trained))
-    return pool.pool(frozen, trained, choice.weight, job.settings)
+    head = [layer for layer in networks.trained.layers if isinstance(layer, keras.layers.Dense)]
+    trained = backbone, tuple(tuple(layer.get_weights()) for layer in head)
+    return pool.pool((job.backbone, networks.frozen), trained, choice.weight, job.settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.backbones.layer_names import free_name
 from advisor.evidence.linear_head import LinearHead, softmax
-from recipes.training.assembly import assemble, head_layers, set_dense
+from recipes.training.assembly import WHOLE_PICTURE, Seen, head_layers, set_dense
 
 if TYPE_CHECKING:
     import keras
@@ -65,47 +66,52 @@ def best_weight(frozen: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> 
 
 def pool(
     frozen: tuple[Backbone, LinearHead],
-    trained: tuple[Backbone, LinearHead],
+    trained: tuple[Backbone, Sequence[tuple[np.ndarray, np.ndarray]]],
     weight: float,
     settings: Settings,
 ) -> keras.Model:
     """One plain model from images [n, size, size, 3] in 0..255 to the pool's probabilities [n, classes].
 
-    It holds both networks, but what training left as it was stands in it once. The features of both lie side
-    by side under one dense layer, into which both heads and the weight are folded.
+    It holds both networks, but what training left as it was stands in it once. What both heads see lies side
+    by side under one dense layer, into which both of them and the weight are folded.
 
     Args:
-        frozen: the network as it was before training, and its head, which may see cells; its layers become
+        frozen: the network as it was before training, and its head on `Job.head_features`; its layers become
             part of the model.
-        trained: a copy of it with the same names of layers, trained; and its head, which sees averages.
+        trained: a copy of it with the same names of layers, trained; and kernel and bias of each dense layer
+            of its head, which sees averages.
         weight: of the trained network's logits, 0..1.
         settings: that both were made with.
     """
-    both, taps = _side_by_side(frozen[0], trained[0], settings.taps)
-    head = head_layers("linear", len(frozen[1].bias))
-    widths = [tensor.shape[-1] for tensor in frozen[0].features(settings.taps).outputs]
-    borders = np.cumsum(widths)
-    *below, cells = np.split(frozen[1].kernel, borders)
-    above = np.split(trained[1].kernel, borders[:-1])
-    rows = [(1 - weight) * kernel for kernel in below]
-    for number, tap in enumerate(taps):
-        if tap == settings.taps[number]:
-            rows[number] += weight * above[number]
-        else:
-            rows.append(weight * above[number])
-    own = tuple(tap for tap in taps if tap not in settings.taps)
-    both_taps = replace(settings, taps=(*settings.taps, *own))
-    model = assemble(both, both_taps, head, settings.image_size, settings.cells_of)
-    rows.append((1 - weight) * cells)
-    bias = (1 - weight) * frozen[1].bias + weight * trained[1].bias
-    set_dense(head[0], np.concatenate(rows), bias)
+    import keras
+    from keras import layers
+
+    both, moved = _side_by_side(frozen[0], trained[0])
+    taps = tuple(moved.get(tap, tap) for tap in settings.taps)
+    last = frozen[0].taps[-1]
+    image = keras.Input((settings.image_size, settings.image_size, 3), name="image")
+    everything = tuple(dict.fromkeys((*settings.taps, *taps, *_classifiers(settings, last, moved))))
+    seen = Seen.of(both, settings, image, everything, settings.cells_of)
+    below = seen.by(settings.taps, last, True, WHOLE_PICTURE)
+    above = seen.by(taps, moved.get(last, last), False, f"{WHOLE_PICTURE}_trained")
+    *hidden, (kernel, bias) = trained[1]
+    for layer, weights in zip(head_layers(settings.head, len(bias))[:-1], hidden, strict=False):
+        above = layer(above)
+        set_dense(layer, *weights)
+    (end,) = head_layers("linear", len(bias))
+    model = keras.Model(image, end(layers.Concatenate(name="both")([below, above])), name=settings.recipe)
+    kernels = np.concatenate([(1 - weight) * frozen[1].kernel, weight * kernel])
+    set_dense(end, kernels, (1 - weight) * frozen[1].bias + weight * bias)
     return model
 
 
-def _side_by_side(
-    frozen: Backbone, trained: Backbone, taps: tuple[str, ...]
-) -> tuple[Backbone, tuple[str, ...]]:
-    """Both networks as one, with the names that the taps have in the trained one.
+def _classifiers(settings: Settings, last: str, moved: Mapping[str, str]) -> tuple[str, ...]:
+    """The taps that the backbone's own classifier sees, in both networks, where it is part of the heads."""
+    return (last, moved.get(last, last)) if settings.base_labels else ()
+
+
+def _side_by_side(frozen: Backbone, trained: Backbone) -> tuple[Backbone, Mapping[str, str]]:
+    """Both networks as one, and the names in it of the trained one's layers that have others.
 
     What was not trained, nor sees anything that was, is shared. The other layers of the trained network are
     copied under names of their own.
@@ -140,9 +146,7 @@ def _side_by_side(
             copy.finalize_state()
     ends = [*model.outputs, *(moved[id(end)] for end in model.outputs if id(end) in moved)]
     whole = keras.Model(model.inputs[0], ends, name=model.name)
-    return replace(frozen, build=lambda: whole), tuple(
-        copies[tap].name if tap in copies else tap for tap in taps
-    )
+    return replace(frozen, build=lambda: whole), {name: copy.name for name, copy in copies.items()}
 
 
 def _is_layer(operation: keras.Operation) -> bool:
