@@ -79,9 +79,11 @@ def shaken(backbone: Backbone, settings: Settings) -> Backbone:
 
 def head_for(backbone: Backbone, settings: Settings, seed: int, cells: bool = False) -> LinearHead:
     """Any head on the taps of a network, of three classes."""
+    import keras
+
     of, each_way = (settings.cells_of, CELLS[settings.pooling]) if cells else ((), 0)
-    features = backbone.features(settings.taps, each_way, of, SIZE)
-    width = sum(tensor.shape[-1] for tensor in features.outputs)
+    outputs = backbone.features(settings.taps, each_way, of, SIZE)(np.zeros((1, SIZE, SIZE, 3), np.float32))
+    width = sum(tensor.shape[-1] for tensor in keras.tree.flatten(outputs))
     draw = np.random.default_rng(seed)
     return LinearHead(
         draw.normal(0, 0.1, (width, 3)).astype(np.float32), draw.normal(0, 1, 3).astype(np.float32)
@@ -195,7 +197,7 @@ def test_a_run_says_what_was_kept(pooled):
         assert 0.5 < told[network]["test"] <= 1
     assert told["second"]["megabytes"] == pytest.approx(4 * 2.0, rel=0.5)
     assert Kept.from_json(told) == pooled.metrics.kept
-    sentence = words.kept(pooled.metrics)
+    sentence = words.about_training(pooled.metrics)
     assert f"{told['frozen']['test']:.1%}" in sentence
     assert f"weighs {told['weight']:.2f}" in sentence
     for file in ("README.md", "report.html"):
@@ -248,7 +250,7 @@ def test_another_rule_keeps_one_network(keep, textures, pooled, tmp_path):
     assert own.test == metrics.test.accuracy
     assert own.validation == metrics.validation.accuracy
     assert kept.frozen == pooled.metrics.kept.frozen
-    assert "Kept" in words.kept(metrics)
+    assert "Kept" in words.about_training(metrics)
 
 
 FROZEN, TRAINED = Alone(0.8, 0.75), Alone(0.9, 0.85)
@@ -273,8 +275,8 @@ FROZEN, TRAINED = Alone(0.8, 0.75), Alone(0.9, 0.85)
     ],
 )
 def test_what_was_kept_is_a_sentence(kept, share, starts, says):
-    metrics = SimpleNamespace(kept=kept, trained_share=share, images={"validation": 40})
-    sentence = words.kept(metrics)
+    metrics = SimpleNamespace(kept=kept, trained_share=share, images={"validation": 40}, before_training=None)
+    sentence = words.about_training(metrics)
     assert sentence.startswith(starts)
     assert says in sentence
     if kept:

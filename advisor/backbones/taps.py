@@ -49,7 +49,7 @@ def choose_taps(model: keras.Model, count: int = USUAL_COUNT) -> tuple[str, ...]
     ]
     last = len(nodes) - 1
     candidates = _best_of_each_size(nodes, _bottlenecks(nodes))
-    merges = [i for i, node in enumerate(nodes) if _kind(node) in _MERGES]
+    merges = [i for i, node in enumerate(nodes) if _kind(node) in _MERGES and _is_layer(node)]
     if len(candidates) < count // 2 and len(merges) > len(candidates):
         candidates = merges  # as in NASNet, where each cell also looks past the one before
     calls = Counter(id(node.operation) for node in nodes)  # a layer used twice has two outputs under one name
@@ -65,13 +65,11 @@ def choose_taps(model: keras.Model, count: int = USUAL_COUNT) -> tuple[str, ...]
 
 def _bottlenecks(nodes: list[Any]) -> list[int]:
     """Find the calls of layers such that nothing later looks at anything earlier, as indices of `nodes`."""
-    from keras import layers
-
     last_use = {id(tensor): i for i, node in enumerate(nodes) for tensor in node.input_tensors}
     found = []
     reach = 0  # the latest use of any output so far
     for i, node in enumerate(nodes):
-        if reach <= i and len(node.outputs) == 1 and isinstance(node.operation, layers.Layer):
+        if reach <= i and len(node.outputs) == 1 and _is_layer(node):
             found.append(i)
         reach = max(reach, *(last_use.get(id(tensor), i) for tensor in node.outputs))
     return found
@@ -95,6 +93,13 @@ def _best_of_each_size(nodes: list[Any], bottlenecks: list[int]) -> list[int]:
 def _kind(node: Any) -> str:
     """Give the name of the class of a node's layer."""
     return type(node.operation).__name__
+
+
+def _is_layer(node: Any) -> bool:
+    """Say whether it is the call of a layer, not of a bare operation of `keras.ops`."""
+    from keras import layers
+
+    return isinstance(node.operation, layers.Layer)
 
 
 def _is_nonlinear(layer: Any) -> bool:
