@@ -79,7 +79,7 @@ def test_a_part_with_a_small_share_hardly_counts():
 def test_inner_products_give_the_same_answers_as_the_features():
     features, labels = clouds(120, 300)
     seen = linear_head.HeadInput((features[:, :100], features[:, 100:].astype(np.float16)), (0.25, 0.75))
-    products = linear_head.Products(seen)
+    products = linear_head.Products.of(seen)
     assert products.held_out(labels, 4) == pytest.approx(linear_head.fit(seen, labels, 4).held_out, abs=1e-4)
     part, rest = np.arange(0, 120, 2), np.arange(1, 120, 2)
     told = products.probabilities(part, rest, labels[part], 4)

@@ -20,7 +20,7 @@ from advisor.evidence import forward
 from advisor.evidence.feature_cache import FeatureCache
 from advisor.evidence.forward import BATCH
 from advisor.evidence.linear_head import HeadInput
-from advisor.evidence.pooling import AVERAGE, CELLS, SHARES
+from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
 
 SAVE_EVERY_SECONDS = 60.0
@@ -224,14 +224,12 @@ def _fill(
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, _hashing(contents)):
             features = run(pixels[:, :, ::-1] if mirrored else pixels)
-            cells = [_half(part) for part in features[len(backbone.taps) :]]
-            for table, parts in zip(tables, (features[: len(backbone.taps)], cells), strict=False):
-                table.put(
-                    missing[batch],
-                    parts,
-                    np.stack([near_copies.thumbnail(image) for image in pixels]),
-                    np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch]),
-                )
+            thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
+            digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
+            tables[0].put(missing[batch], features[: len(backbone.taps)], thumbnails, digests)
+            for table in tables[1:]:
+                cells = [_half(part) for part in features[len(backbone.taps) :]]
+                table.put(missing[batch], cells, thumbnails, digests)
             if progress:
                 progress(int(batch[-1]) + 1, len(paths))
             if time.monotonic() - saved > SAVE_EVERY_SECONDS:
@@ -271,12 +269,14 @@ def _hashing(contents: dict[str, bytes]) -> Callable[[str, int], np.ndarray]:
 def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forward.Forward:
     """The frozen network as a fast function: uint8 [b, size, size, 3], b up to `BATCH`, to [b, width] a tap.
 
+    The cells of each tap that is a map come after them. They cost next to nothing, so that with "average" the
+    finest come, too: one network to convert for who wants them and for who does not.
+
     Args:
         backbone: run in inference mode.
         image_size: pixels of the square input.
-        pooling: one of `advisor.evidence.pooling.POOLINGS`; the cells of each tap that is a map come last.
+        pooling: one of `advisor.evidence.pooling.POOLINGS`.
     """
-    taps, cells = backbone.taps, CELLS.get(pooling, 0)
-    key = "\0".join((backbone.fingerprint, *taps, *((pooling,) if cells else ())))
-    cells_of = taps if cells else ()
-    return forward.runner(lambda: backbone.features(taps, cells, cells_of, image_size), key, image_size)
+    taps, grid = backbone.taps, FINEST if pooling == AVERAGE else pooling
+    key = "\0".join((backbone.fingerprint, *taps, grid))
+    return forward.runner(lambda: backbone.features(taps, CELLS[grid], taps, image_size), key, image_size)

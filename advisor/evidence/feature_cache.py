@@ -13,7 +13,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -160,8 +160,9 @@ class FeatureCache:
         table = np.frombuffer(b"".join(sound), np.uint8).reshape(len(sound), -1)
         contents, thumbnails, features = np.split(table, (_CONTENT, _CONTENT + _SIDE**2), axis=1)
         values: np.ndarray = np.ascontiguousarray(features).view(self._dtype)
-        finite = np.isfinite(values).all(axis=1)
+        finite: Any = np.isfinite(values).all(axis=1)
         if finite.any():
+            finite = slice(None) if finite.all() else finite  # spares copies
             rows.put(
                 np.array(numbers)[finite],
                 tuple(int(width) for width in widths.split()),

@@ -132,9 +132,18 @@ class Products:
         values: float64 [n, n].
     """
 
-    def __init__(self, features: np.ndarray | HeadInput) -> None:
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    @staticmethod
+    def of(features: np.ndarray | HeadInput) -> Products:
+        """The inner products of what a head sees of n images."""
         seen = as_input(features)
-        self.values = _products(seen, *_standard(seen, np.ones(len(seen))))
+        return Products(_products(seen, *_standard(seen, np.ones(len(seen)))))
+
+    def beside(self, other: Products, share: float) -> Products:
+        """Those of both side by side, where the first has some share and the other one the rest."""
+        return Products(share * self.values + (1 - share) * other.values)
 
     def held_out(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """What `Fitted.held_out` is, of a head on all images."""

@@ -147,10 +147,11 @@ def gather(
         test_images: size of the test split that it will be judged on.
         seed: of the learning curves' samples.
     """
-    rows = sample(labels, MOST_PROBED, seed)
-    features, labels = features.take(rows), labels[rows]
+    if len(labels) > MOST_PROBED:
+        rows = sample(labels, MOST_PROBED, seed)
+        features, labels = features.take(rows), labels[rows]
     by_depth = []
-    for tap in features.taps:
+    for tap in features.taps[:-1]:
         told = linear_head.fit(signed_root(features.at(tap)), labels, classes).held_out
         by_depth.append(DepthProbe(tap, float((told.argmax(axis=1) == labels).mean())))
     last, whole = (
@@ -163,7 +164,7 @@ def gather(
         curve = learning_curve(view.products, labels, classes, float(view.right.mean()), seed)
         expected[recipe] = _expect(curve, fitted_images, test_images)
     return Probes(
-        by_depth=tuple(by_depth),
+        by_depth=(*by_depth, DepthProbe(features.taps[-1], last.accuracy_of_the_whole)),
         together=DepthProbe(ALL_TAPS, float(whole.right.mean())),
         gain_of_all_depths=(float(difference.mean()), _standard_error(difference)),
         expected=expected,
@@ -180,37 +181,38 @@ class _View:
         position: of the picture.
         products: of n images.
         right: which of them leave-one-out gets right, bool [n].
+        accuracy_of_the_whole: of leave-one-out on the whole picture alone, 0..1.
     """
 
     position: Position
     products: Products
     right: np.ndarray
+    accuracy_of_the_whole: float
 
 
 def _look(features: Features, taps: tuple[str, ...], pooling: str, labels: np.ndarray, classes: int) -> _View:
     """Probe some taps with and without cells, and keep what is better."""
 
-    def view(seen: linear_head.HeadInput) -> tuple[int, Products, np.ndarray]:
-        products = Products(seen)
-        return seen.width, products, products.held_out(labels, classes)
-
-    def judged(held_out: np.ndarray) -> tuple[np.ndarray, float]:
+    def judged(products: Products) -> tuple[np.ndarray, float]:
+        held_out = products.held_out(labels, classes)
         loss = linear_head.judge(held_out, labels).loss
         return held_out.argmax(axis=1) == labels, len(labels) * loss
 
-    width, products, held_out = view(features.whole_picture(taps))
-    right, loss = judged(held_out)
-    whole = _View(Position(AVERAGE, width), products, right)
+    whole = features.whole_picture(taps)
+    products = Products.of(whole)
+    right, loss = judged(products)
+    alone = _View(Position(AVERAGE, whole.width), products, right, float(right.mean()))
     if not features.has_cells(taps):
-        return whole
-    width, products, held_out = view(features.with_cells(taps))
-    better, lower = judged(held_out)
+        return alone
+    both = features.with_cells(taps)
+    with_cells = products.beside(Products.of(both.parts[1]), both.shares[0])
+    better, lower = judged(with_cells)
     difference = better.astype(float) - right
     gain, error = float(difference.mean()), _standard_error(difference)
-    position = Position(pooling, width, pooling, gain, error, float(lower - loss))
+    position = Position(pooling, both.width, pooling, gain, error, float(lower - loss))
     if position.loss < -BELIEF_IN_THE_WHOLE:
-        return _View(position, products, better)
-    return replace(whole, position=replace(position, pooling=AVERAGE, width=whole.position.width))
+        return replace(alone, position=position, products=with_cells, right=better)
+    return replace(alone, position=replace(position, pooling=AVERAGE, width=whole.width))
 
 
 def _standard_error(difference: np.ndarray) -> float:
