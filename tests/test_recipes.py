@@ -16,6 +16,7 @@ import pytest
 from advisor.advice import settings
 from advisor.cli import main
 from advisor.errors import InputError
+from advisor.evidence import linear_head
 from benchmarks import ci
 from recipes.runs import run_files
 from recipes.training import base_head
@@ -349,3 +350,82 @@ def test_base_labels_that_are_no_names_are_refused(text, tmp_path):
     )
     with pytest.raises(InputError, match="JSON list"):
         base_head.from_base_labels(job)
+
+
+@pytest.mark.parametrize("recipe", ["feature_extraction", "fine_tuning"])
+def test_base_labels_start_from_what_the_backbone_knew(recipe, finished_run, tmp_path):
+    from advisor import api
+
+    finished = api.run(
+        str(finished_run.parent / "images"),
+        recipe=recipe,
+        backbone=str(finished_run / "model.keras"),
+        base_labels=str(finished_run / "labels.json"),
+        epochs=1,
+        output=tmp_path / "run",
+    )
+    metrics = finished.metrics
+    assert min(metrics.before_training.validation.accuracy, metrics.before_training.test.accuracy) > 0.9
+    assert metrics.test.accuracy > 0.9
+    head = run_files.read_metrics(tmp_path / "run").before_training
+    assert head == metrics.before_training
+    for file in ("README.md", "report.html"):
+        assert "Before any training" in (tmp_path / "run" / file).read_text(encoding="utf-8")
+    said = list(api.predict(tmp_path / "run", finished.test.paths[:4]))
+    np.testing.assert_allclose(
+        [one.probabilities for one in said], finished.test.probabilities[:4], atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(("known", "weighs"), [(1.0, True), (0.0, False)], ids=["knows all", "knows nothing"])
+def test_rows_of_the_backbone_weigh_what_they_are_worth(known, weighs, tmp_path):
+    """The rows see the last features, which tell the classes only if the backbone knew them."""
+    from recipes.training.base_head import with_base_labels
+
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 60)
+    truth = np.eye(3, dtype=np.float32)[labels]
+    own = (0.7 * truth + draw.normal(0, 1, (60, 3))).astype(np.float32)
+    last = (known * truth + (1 - known) * draw.normal(0, 1, (60, 3))).astype(np.float32)
+    (tmp_path / "names.json").write_text('["other", "a", "b", "c"]')
+    job = SimpleNamespace(
+        settings=SimpleNamespace(base_labels=str(tmp_path / "names.json")),
+        backbone=SimpleNamespace(classifier=(np.eye(3, 4, 1) * 8, np.zeros(4))),
+        data=SimpleNamespace(class_names=("a", "b", "c")),
+        classes=3,
+    )
+    seen = linear_head.HeadInput((own, last), (1.0, 0.0))
+    head = with_base_labels(job, seen, labels, np.ones(60))
+    below, above = np.split(head.kernel, [3])
+    assert bool(np.any(above)) == weighs
+    assert np.any(below)
+
+
+def test_a_head_with_a_hidden_layer_comes_first(capsys, tmp_path):
+    data = ci.textures(tmp_path / "textures", images_of_each=25)
+    arguments = (
+        "--recipe",
+        "fine_tuning",
+        "--head",
+        "mlp:16",
+        "--cut-layer",
+        "block_12_out",
+        "--epochs",
+        "1",
+    )
+    result = run(capsys, str(data), *arguments, "--image-size", "64", "--output", str(tmp_path / "out"))
+    assert result["settings"]["taps"] == ["block_12_out"]
+    assert {"rule", "weight", "frozen", "trained"} <= set(result["kept"])
+    with (tmp_path / "out" / "history.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["phase"], second["phase"]) == ("head", "training")
+    assert float(first["validation_accuracy"]) > 0.6
+    import keras
+
+    model = keras.saving.load_model(tmp_path / "out" / "model.keras", safe_mode=True)
+    assert "hidden" in {layer.name for layer in model.layers} or result["kept"]["weight"] == 0
+
+
+def test_base_labels_go_with_a_linear_head(refused):
+    said = refused("run", "sklearn:digits", "--auto", "--base-labels", "names.json", "--head", "mlp:8")
+    assert "--base-labels starts a linear head, not mlp:8" in said
