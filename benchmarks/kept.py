@@ -7,7 +7,8 @@ Each task is a data set cut to a size, as for `benchmarks.regret`. The whole net
 frozen head on all depths (`full_training`). What both networks say of the validation images and of up to 500
 others is kept beside the line, so that other rules can be asked without training again. One line is written
 as each task is done; tasks whose line is there already are skipped. The table: points of test accuracy over
-the frozen network by what is kept: "trained" (what training ended with), "single" (the best average of the
+the frozen network that sees averages over the whole picture, by what is kept: "frozen" (the frozen network
+with its cells, if it takes any), "trained" (what training ended with), "single" (the best average of the
 weights, or the frozen network), "half" (the pool, both weighing the same), "weighed" (with the weight from
 the validation images) and "kept" (the saved model itself).
 """
@@ -56,6 +57,7 @@ def _pool(said: Logits, weight: float) -> np.ndarray:
 
 # What each rule says of the test images, [n, classes], by the line and the logits of both networks.
 RULES: dict[str, Callable[[dict[str, Any], Logits], np.ndarray]] = {
+    "frozen": lambda line, said: said["frozen test"],
     "trained": lambda line, said: said["trained test"],
     "single": _single,
     "half": lambda line, said: _pool(said, 0.5),
@@ -131,11 +133,11 @@ def read(file: Path) -> list[tuple[dict[str, Any], Logits]]:
 
 def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     """A row for each task, then the mean and the worst of each size, as Markdown."""
-    head = ["data", "images", "seed", "validated on", "weight", "frozen", *RULES, "kept"]
+    head = ["data", "images", "seed", "validated on", "weight", "whole picture", *RULES, "kept"]
     rows, gains = [], [_gains(line, said) for line, said in seen]
     for (line, said), gained in zip(seen, gains, strict=True):
         key = [line["data"], str(line["size"]), str(line["seed"]), str(len(said["labels validation"]))]
-        key += [f"{_weight(said):.2f}", f"{_accuracy(said['frozen test'], said):.1f}"]
+        key += [f"{_weight(said):.2f}", f"{_accuracy(_whole(said), said):.1f}"]
         rows.append([*key, *(f"{gain:+.1f}" for gain in gained)])
     for size in sorted({line["size"] for line, _ in seen}):
         group = np.array([each for (line, _), each in zip(seen, gains, strict=True) if line["size"] == size])
@@ -146,10 +148,15 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
 
 
 def _gains(line: dict[str, Any], said: Logits) -> list[float]:
-    """Points of test accuracy over the frozen network, by each rule and of what was kept."""
-    frozen = _accuracy(said["frozen test"], said)
+    """Points of test accuracy over the whole picture, by each rule and of what was kept."""
+    whole = _accuracy(_whole(said), said)
     by_rule = [_accuracy(tell(line, said), said) for tell in RULES.values()]
-    return [accuracy - frozen for accuracy in (*by_rule, 100 * line["test"])]
+    return [accuracy - whole for accuracy in (*by_rule, 100 * line["test"])]
+
+
+def _whole(said: Logits) -> np.ndarray:
+    """What the frozen network says by averages over the whole picture; earlier lines knew no cells."""
+    return said.get("whole test", said["frozen test"])
 
 
 def _accuracy(tested: np.ndarray, said: Logits) -> float:

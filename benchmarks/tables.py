@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, kept, regret
+from benchmarks import averaging, calibration, frozen, kept, position, regret
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -204,6 +204,16 @@ def kept_by_rule() -> str:
     return kept.table(kept.read(RESULTS / "kept.jsonl"))
 
 
+def gain_of_cells() -> str:
+    """Points over the whole picture alone of heads on cells, with several shares of the whole picture."""
+    return position.heads(lines_of("position"))
+
+
+def choosing_cells() -> str:
+    """The same where leave-one-out chooses, by how firmly the whole picture is believed in."""
+    return position.choices(lines_of("position"))
+
+
 def speed() -> str:
     """All that `benchmarks.speed` measured, with the unit that ends each name."""
     rows = []
@@ -258,6 +268,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "expected-and-reached": expected_and_reached,
     "kept-after-training": kept_after_training,
     "kept-by-rule": kept_by_rule,
+    "gain-of-cells": gain_of_cells,
+    "choosing-cells": choosing_cells,
     "speed": speed,
     "speed-in-short": speed_in_short,
 }

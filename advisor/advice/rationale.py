@@ -104,15 +104,16 @@ def _frozen_accuracy(probes: Probes, decision: Decision) -> Factor:
 
 def _depth(probes: Probes, decision: Decision) -> Factor:
     gain, error = probes.gain_of_all_depths
-    best = max(probes.by_depth, key=lambda probe: probe.accuracy)
+    best, last = max(probes.by_depth, key=lambda probe: probe.accuracy), probes.last_layer
+    known = f"the last layer knows most, {last.accuracy:.1%}"
+    if best.accuracy > last.accuracy:
+        known = f"{best.tap} knows most, {best.accuracy:.1%}, the last layer {last.accuracy:.1%}"
     return Factor(
         "Depth",
         f"all depths {gain:+.1%} (± {error:.1%})",
         f"{rule.least_gain_of_all_depths(error):.2%}",
         "last layer" if decision.frozen_recipe == "feature_extraction" else "all depths",
-        f"averaged over the picture, {best.tap} is best, {best.accuracy:.1%}, "
-        f"the last layer {probes.last_layer.accuracy:.1%}; "
-        f"{rule.ALL_DEPTHS_GAIN:+.1%} on other data",
+        f"averaged over the picture, {known}; {rule.ALL_DEPTHS_GAIN:+.1%} on other data",
     )
 
 
