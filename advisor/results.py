@@ -177,7 +177,7 @@ class Second:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was kept after training that began from a solved head.
+    """What was kept after training that began from a head on frozen features.
 
     Attributes:
         rule: that chose, one of `advisor.choices.KEEP`.
@@ -240,7 +240,7 @@ class Metrics:
         device: that trained.
         precision: Keras' dtype policy while training.
         versions: of Python and of the packages.
-        kept: how the model was chosen; None where no solved head was trained on.
+        kept: how the model was chosen; None where training began from no head on frozen features.
         trained_share: of the weights after training in the trained network's, 0..1, the rest being those
             before it; None where they were not averaged.
         near_copies: None where no test image is nearly the same as one in training.

@@ -73,7 +73,7 @@ def train(task: Task, settings: Settings) -> dict[str, Any]:
 
     Returns:
         Test and validation accuracy in 0..1, "correct" (which test images were: bits in hexadecimal
-        digits) and seconds as a user would wait; with gradient steps from a solved head also "averaging":
+        digits) and seconds as a user would wait; with gradient steps from a frozen head also "averaging":
         test accuracy of the trained weights and of their best average with the start, its share of the
         former, and by how much it lowered the squared error on each validation image.
     """

@@ -75,10 +75,11 @@ class Job:
             backbone's own classifier sees.
         """
         assert self.features is not None
-        seen = HeadInput((self.averages(at),))
         features = self.features if at is None else self.features.take(at)
         if cells and self.settings.pooling != AVERAGE:
             seen = features.with_cells(self.settings.taps)
+        else:
+            seen = HeadInput((self.averages(at),))
         if self.settings.base_labels:
             return HeadInput((*seen.parts, features.last()), (*seen.shares, 0.0))
         return seen
@@ -114,8 +115,7 @@ class Networks:
     """The frozen network and the trained one, of which one or both are kept.
 
     Attributes:
-        frozen: the head on `Job.head_features`; it has learnt from the validation images, too, unless it is
-            the backbone's own.
+        frozen: the head on `Job.head_features`; it has learnt from the validation images, too.
         frozen_logits: of a head that has not seen the validation images on these, float64 [n, classes].
         trained: from images to probabilities, in single precision.
         trained_logits: of it on the validation images, float64 [n, classes].
@@ -131,7 +131,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was kept after training that began from a solved head.
+    """What was kept after training that began from a head on frozen features.
 
     Attributes:
         networks: that there were.
@@ -159,7 +159,7 @@ class Trained:
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
         precision: Keras' dtype policy while training.
-        choice: how the model was chosen; None where no head was solved before training.
+        choice: how the model was chosen; None where training began from no head on frozen features.
         earlier_seconds: of epochs that were trained before an interruption.
     """
 

@@ -294,7 +294,7 @@ def test_what_was_kept_is_a_sentence(kept, share, starts, says):
         (
             Options(keep="single"),
             10,
-            "the start, whatever training gives: 10 validation images cannot judge it",
+            "the frozen network: 10 validation images cannot judge what training gives",
         ),
         (Options(keep="trained"), 10, "the last epoch, whatever the validation images say"),
         (Options(head="mlp:8"), 40, "the pool of the frozen and the trained network, weighed by"),

@@ -64,6 +64,9 @@ def _parameters(settings: Settings, probes: Probes, classes: int) -> int | None:
     if settings.pooling != AVERAGE and not settings.trains_on_images:
         recipe = "feature_extraction" if len(settings.taps) == 1 else "shallow_features"
         features = probes.position[recipe].width
+    if settings.base_labels:
+        *_, last = probes.widths
+        features += probes.widths[last]
     head = (features + 1) * classes if units is None else (features + 1) * units + (units + 1) * classes
     if settings.train_from is None:
         return head

@@ -126,11 +126,11 @@ def _position(position: Position) -> list[Factor]:
     return [
         Factor(
             "Position",
-            f"in {cells}x{cells} cells {position.gain:+.1%} (± {position.error:.1%})",
+            f"in up to {cells}x{cells} cells {position.gain:+.1%} (± {position.error:.1%})",
             f"log-loss -{BELIEF_IN_THE_WHOLE:g}",
-            f"{cells}x{cells} cells" if kept else "whole picture",
-            f"what stands where {'matters' if kept else 'says too little'}: log-loss {position.loss:+.1f}, "
-            "summed over the images",
+            "cells" if kept else "whole picture",
+            f"what stands where {'matters' if kept else 'says too little'} to a solved head: log-loss "
+            f"{position.loss:+.1f}, summed over the images",
         )
     ]
 

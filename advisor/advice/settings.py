@@ -91,14 +91,14 @@ class Settings:
         return bool(self.augmentation)
 
     @property
-    def starts_from_solved_head(self) -> bool:
+    def starts_from_frozen_head(self) -> bool:
         """Whether gradient steps on images begin from a head on frozen features, which may be kept."""
         return self.trains_on_images and self.init == "pretrained"
 
     @property
     def pools(self) -> bool:
         """Whether the frozen network and the trained one may both be kept."""
-        return self.starts_from_solved_head and self.keep == "better"
+        return self.starts_from_frozen_head and self.keep == "better"
 
     def trains_as(self, other: Settings) -> bool:
         """Whether both train the same network in the same way, whatever their recipes are called."""
@@ -144,6 +144,8 @@ class Options:
             raise InputError(f"unknown --keep {self.keep!r}; choose one of {', '.join(KEEP)}")
         if self.base_labels and self.head != "linear":
             raise InputError(f"--base-labels starts a linear head, not {self.head}; leave out one of both")
+        if self.base_labels and self.init == "random":
+            raise InputError("--base-labels needs what the backbone has learnt; leave out --init random")
         if self.base_labels and not os.path.isfile(self.base_labels):
             raise InputError(f"--base-labels {self.base_labels} does not exist; give a JSON list of names")
         for option, value, least in (
@@ -212,6 +214,10 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     options.check(recipe)
     name = options.mode or _mode(recipe, options)
     mode = RECIPES[recipe].modes[name]
+    if options.base_labels and mode.sees == "best cut":
+        raise InputError(
+            "--base-labels needs the backbone's last layer, which --mode cut leaves out; use one"
+        )
     data, network, random = evidence.data, evidence.network, options.init == "random"
     training_images, counts = data.splits["train"], (data.largest_class, data.smallest_class)
     smaller = max(32, round(TRAINING_SIZE_SHARE * network.image_size / 32) * 32)

@@ -163,10 +163,11 @@ def measure(
     if not is_yardstick:
         bar = display.steps("Probing the backbone")
         probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
-    loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
+    averages = replace(looked_at, features=looked_at.features.without_cells())
+    loss = _mirror_loss(_without_test_images(averages, data), data, yardstick, seed, display)
     rest = leave_out(data, probed.unreadable)
     test = len(rest.indices("test"))
-    probed, grid = _with_fitting_cells(probed, data, backbone, image_size, len(rest) - test, display)
+    probed, grid = _with_fitting_cells(probed, data, backbone, image_size, display)
     seen = _without_test_images(probed, data)
     display.steps("Probing")(0, 1)
     probes = probe.gather(
@@ -207,7 +208,7 @@ def _similarity(
 
 
 def _with_fitting_cells(
-    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, fitted: int, display: Display
+    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, display: Display
 ) -> tuple[Embedded, str]:
     """The finest cells that a head on all taps may see, and their name.
 
@@ -216,7 +217,6 @@ def _with_fitting_cells(
         data: all images.
         backbone: whose features they are.
         image_size: pixels of its square input.
-        fitted: images that a head would be fitted to.
         display: where progress is shown.
     """
     for name in pooling.CELLS:
@@ -226,7 +226,8 @@ def _with_fitting_cells(
             bar = display.steps("Probing coarser cells")
             probed = embed(backbone, data, probed.positions, image_size, bar, pooling=name)
         widths = (*probed.features.widths, *probed.features.cell_widths)
-        if pooling.fits(fitted, widths, len(data.class_names)):
+        fitted = len(data) - len(data.indices("test"))
+        if pooling.fits(fitted, len(data), widths, len(data.class_names)):
             return probed, name
     return replace(probed, features=probed.features.without_cells()), pooling.AVERAGE
 

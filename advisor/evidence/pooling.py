@@ -17,18 +17,19 @@ POOLINGS = (AVERAGE, *CELLS)
 # Of the whole picture and of the cells in what a head sees, the finer level weighing more, as in a pyramid.
 # Equal shares were as good within the noise, cells alone worse for 200 images (benchmarks/position.py).
 SHARES = (0.25, 0.75)
-# Bounds for a head on cells: images, as it needs the inner products of each two; numbers in all, of two bytes
-# each; and weights, about as many as the bundled network has.
+# Bounds for a head on cells: images that it is fitted to, as it needs the inner products of each two; numbers
+# of all images, of two bytes each; and weights, about as many as the bundled network has.
 MOST_IMAGES, MOST_NUMBERS, MOST_WEIGHTS = 5_000, 250_000_000, 3_400_000
 
 
-def fits(images: int, widths: Sequence[int], classes: int) -> bool:
+def fits(fitted: int, images: int, widths: Sequence[int], classes: int) -> bool:
     """Whether a head on cells is worth its memory and its time.
 
     Args:
-        images: that it is fitted to.
+        fitted: images that it is fitted to.
+        images: all of them, as all are embedded, those of the test split, too.
         widths: of what it sees of each image, part by part.
         classes: number of classes.
     """
     width = sum(widths)
-    return images <= MOST_IMAGES and images * width <= MOST_NUMBERS and width * classes <= MOST_WEIGHTS
+    return fitted <= MOST_IMAGES and images * width <= MOST_NUMBERS and width * classes <= MOST_WEIGHTS

@@ -63,10 +63,13 @@ def _layers(settings: Settings) -> str:
 def _features(settings: Settings) -> str:
     taps = settings.taps
     features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
-    if settings.pooling != AVERAGE:
-        cells = CELLS[settings.pooling]
-        features += f", of the whole picture and its {cells}x{cells} cells"
-    return f"square roots of {features}" if settings.roots else features
+    features = f"square roots of {features}" if settings.roots else features
+    if settings.pooling == AVERAGE or (settings.trains_on_images and settings.keep == "trained"):
+        return features
+    cells = f"up to {CELLS[settings.pooling]}x{CELLS[settings.pooling]} cells"
+    if settings.trains_on_images:
+        return f"{features}; of the frozen network also of {cells}"
+    return f"{features}, of the whole picture and of {cells}"
 
 
 def _training(settings: Settings) -> str:
@@ -82,7 +85,7 @@ def will_be_kept(settings: Settings, validation_images: int) -> str:
     """What will be kept after training, as far as it is certain before it begins."""
     if settings.trains_on_images and settings.keep == "trained":
         return "the last epoch, whatever the validation images say"
-    if not settings.starts_from_solved_head:
+    if not settings.starts_from_frozen_head:
         return "the best epoch"
     judges = f"{validation_images:,} validation images"
     if settings.pools and validation_images < FEWEST_VALIDATION_IMAGES:
@@ -90,8 +93,8 @@ def will_be_kept(settings: Settings, validation_images: int) -> str:
     if settings.pools:
         return f"the pool of the frozen and the trained network, weighed by {judges}"
     if validation_images < FEWEST_VALIDATION_IMAGES:
-        return f"the start, whatever training gives: {judges} cannot judge it; --keep trained keeps its end"
-    return f"the average with the start, where {judges} show a gain; else the start"
+        return f"the frozen network: {judges} cannot judge what training gives; --keep trained keeps its end"
+    return f"the average with the start, where {judges} show a gain; else the frozen network"
 
 
 def duration(seconds: float) -> str:

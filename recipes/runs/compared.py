@@ -95,13 +95,11 @@ def _second(job: Job, trained: Trained, saved: Classifier) -> Second:
     Nothing where it is one network: where one was kept, or nothing but the head was trained.
     """
     assert trained.choice is not None
-    if trained.choice.weight in (0, 1):
-        return Second()
     settings, head = job.settings, trained.choice.networks.frozen
+    if trained.choice.weight in (0, 1) or not settings.trains_backbone:
+        return Second()
     alone = job.backbone.features(settings.taps).count_params() + head.kernel.size + head.bias.size
     weights = trained.model.count_params() - alone
-    if weights <= trained.choice.networks.trained.layers[-1].count_params():
-        return Second()
     size = settings.image_size
     black = np.zeros((forward.BATCH, size, size, 3), np.uint8)
 

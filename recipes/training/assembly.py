@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import keras
 
 
+WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages; they tell images unlike those of a run
+
+
 def head_layers(head: str, classes: int) -> list[keras.layers.Layer]:
     """Layers from features to probabilities, with random weights."""
     from keras import layers
@@ -26,9 +29,6 @@ def head_layers(head: str, classes: int) -> list[keras.layers.Layer]:
     units = hidden_units(head)
     hidden = [] if units is None else [layers.Dense(units, "relu", name="hidden"), layers.Dropout(0.3)]
     return [*hidden, layers.Dense(classes, "softmax", dtype="float32", name="predictions")]
-
-
-WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages; they tell images unlike those of a run
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,6 @@ class Seen:
         """
         import keras
 
-        if settings.base_labels and backbone.taps[-1] not in taps:
-            taps = (*taps, backbone.taps[-1])
         cells = CELLS.get(settings.pooling, 0)
         features = backbone.features(taps, cells, cells_of, image.shape[1] or 0)
         outputs = keras.tree.flatten(features(image))
@@ -123,8 +121,10 @@ def assemble(
     import keras
 
     image = keras.Input((size, size, 3), name="image")
-    seen = Seen.of(backbone, settings, image, settings.taps, cells_of)
-    x = seen.by(settings.taps, backbone.taps[-1], bool(cells_of), WHOLE_PICTURE)
+    last = backbone.taps[-1]
+    taps = tuple(dict.fromkeys((*settings.taps, *((last,) if settings.base_labels else ()))))
+    seen = Seen.of(backbone, settings, image, taps, cells_of)
+    x = seen.by(settings.taps, last, bool(cells_of), WHOLE_PICTURE)
     for layer in head:
         x = layer(x)
     return keras.Model(image, x, name=settings.recipe)

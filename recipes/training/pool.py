@@ -90,7 +90,8 @@ def pool(
     taps = tuple(moved.get(tap, tap) for tap in settings.taps)
     last = frozen[0].taps[-1]
     image = keras.Input((settings.image_size, settings.image_size, 3), name="image")
-    everything = tuple(dict.fromkeys((*settings.taps, *taps, *_classifiers(settings, last, moved))))
+    classifiers = (last, moved.get(last, last)) if settings.base_labels else ()
+    everything = tuple(dict.fromkeys((*settings.taps, *taps, *classifiers)))
     seen = Seen.of(both, settings, image, everything, settings.cells_of)
     below = seen.by(settings.taps, last, True, WHOLE_PICTURE)
     above = seen.by(taps, moved.get(last, last), False, f"{WHOLE_PICTURE}_trained")
@@ -103,11 +104,6 @@ def pool(
     kernels = np.concatenate([(1 - weight) * frozen[1].kernel, weight * kernel])
     set_dense(end, kernels, (1 - weight) * frozen[1].bias + weight * bias)
     return model
-
-
-def _classifiers(settings: Settings, last: str, moved: Mapping[str, str]) -> tuple[str, ...]:
-    """The taps that the backbone's own classifier sees, in both networks, where it is part of the heads."""
-    return (last, moved.get(last, last)) if settings.base_labels else ()
 
 
 def _side_by_side(frozen: Backbone, trained: Backbone) -> tuple[Backbone, Mapping[str, str]]:
