@@ -152,7 +152,7 @@ def test_what_another_bound_on_a_clear_gain_would_keep():
     assert bounds["never"] == ["+0.00", "+0.00", "+0.0"]
 
 
-def test_what_each_rule_keeps_is_told_in_points_over_the_frozen_network():
+def test_what_each_rule_keeps_is_told_in_points_over_the_whole_picture():
     def logits(right: range, images: int = 100) -> np.ndarray:
         truth = np.where(np.isin(np.arange(images), right), 2.0, -2.0)
         return np.stack([truth, -truth], axis=1)
@@ -161,15 +161,16 @@ def test_what_each_rule_keeps_is_told_in_points_over_the_frozen_network():
     for split in ("validation", "test"):
         said |= {f"frozen {split}": logits(range(80)), f"trained {split}": 2 * logits(range(10, 100))}
         said |= {f"averaged {split}": logits(range(85))}
+    said["whole test"] = logits(range(78))
     averaging = {"share": 0.4, "gains": [0.1, 0.2] * 50}
     task = {"data": "made up", "size": 1000, "seed": 0, "test": 0.9, "averaging": averaging}
     unclear = task | {"averaging": averaging | {"gains": [0.1] * 10}}
     rows = [row.strip("| ").split(" | ") for row in kept.table([(task, said), (unclear, said)]).splitlines()]
-    assert rows[0][-5:] == ["trained", "single", "half", "weighed", "kept"]
-    assert rows[2][5:] == ["80.0", "+10.0", "+5.0", "+10.0", "+10.0", "+10.0"]
-    assert rows[3][5:] == ["80.0", "+10.0", "+0.0", "+10.0", "+10.0", "+10.0"]
-    assert rows[4][:2] + rows[4][-4:-2] == ["mean of 2", "1,000", "+2.50", "+10.00"]
-    assert rows[5][:2] + rows[5][-4:-2] == ["worst of 2", "1,000", "+0.00", "+10.00"]
+    assert rows[0][-6:] == ["frozen", "trained", "single", "half", "weighed", "kept"]
+    assert rows[2][5:] == ["78.0", "+2.0", "+12.0", "+7.0", "+12.0", "+12.0", "+12.0"]
+    assert rows[3][5:] == ["78.0", "+2.0", "+12.0", "+2.0", "+12.0", "+12.0", "+12.0"]
+    assert rows[4][:2] + rows[4][-4:-2] == ["mean of 2", "1,000", "+4.50", "+12.00"]
+    assert rows[5][:2] + rows[5][-4:-2] == ["worst of 2", "1,000", "+2.00", "+12.00"]
 
 
 @pytest.mark.parametrize(
