@@ -367,8 +367,10 @@ def test_base_labels_start_from_what_the_backbone_knew(recipe, finished_run, tmp
     metrics = finished.metrics
     assert min(metrics.before_training.validation.accuracy, metrics.before_training.test.accuracy) > 0.9
     assert metrics.test.accuracy > 0.9
-    head = run_files.read_metrics(tmp_path / "run").before_training
-    assert head == metrics.before_training
+    assert run_files.read_metrics(tmp_path / "run").before_training == metrics.before_training
+    if recipe == "feature_extraction":
+        told = json.loads((tmp_path / "run" / "recommendation.json").read_text(encoding="utf-8"))
+        assert told["plan"]["parameters_trained"] == metrics.parameters["trained"]
     for file in ("README.md", "report.html"):
         assert "Before any training" in (tmp_path / "run" / file).read_text(encoding="utf-8")
     said = list(api.predict(tmp_path / "run", finished.test.paths[:4]))
@@ -424,6 +426,20 @@ def test_a_head_with_a_hidden_layer_comes_first(capsys, tmp_path):
 
     model = keras.saving.load_model(tmp_path / "out" / "model.keras", safe_mode=True)
     assert "hidden" in {layer.name for layer in model.layers} or result["kept"]["weight"] == 0
+
+
+def test_base_labels_go_with_learnt_weights(refused):
+    said = refused(
+        "run",
+        "sklearn:digits",
+        "--recipe",
+        "full_training",
+        "--init",
+        "random",
+        "--base-labels",
+        "names.json",
+    )
+    assert "leave out --init random" in said
 
 
 def test_base_labels_go_with_a_linear_head(refused):
