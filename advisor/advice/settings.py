@@ -265,10 +265,10 @@ def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:
     Who cuts the network wants the head there and nowhere else, unless a mode says otherwise.
     """
     taps = evidence.network.taps
-    if options.cut_layer and not options.mode:
+    if options.cut_layer and (not options.mode or mode.sees == "best cut"):
         return (taps[-1],)
     if mode.sees == "best cut":
-        return (evidence.probes.best_cut.tap,) if not options.cut_layer else (taps[-1],)
+        return (evidence.probes.best_cut.tap,)
     deep = mode.sees == "all" or (
         mode.sees == "better" and rule.better_frozen(evidence.probes) == "shallow_features"
     )

@@ -262,9 +262,7 @@ def _solve_dual(products: np.ndarray, targets: _Targets) -> tuple[_Solved, np.nd
     """From inner products [n, n] of features, centred or not, to weights of images, float64 [n, c]."""
     mean = products @ targets.shares
     centred = products - mean - (mean - targets.shares @ mean)[:, None]
-    squares, vectors = np.linalg.eigh(targets.roots[:, None] * centred * targets.roots)
-    kept = squares > 1e-10 * max(squares[-1], 1e-300)
-    squares, vectors = squares[kept], vectors[:, kept]
+    squares, vectors = _principal(targets.roots[:, None] * centred * targets.roots)
     lengths = np.sqrt(squares)
     coordinates = vectors * lengths
     solved, inner = _ridge(squares, lambda rows: coordinates[rows], targets)
@@ -280,12 +278,16 @@ def _solve_tall(
     def standard(rows: slice) -> np.ndarray:
         return targets.roots[rows, None] * ((values[rows] - mean) / scale).astype(np.float64)
 
-    covariance = sum(standard(rows).T @ standard(rows) for rows in _rows(len(seen)))
-    squares, rotation = np.linalg.eigh(covariance)
-    kept = squares > 1e-10 * max(squares[-1], 1e-300)
-    squares, rotation = squares[kept], rotation[:, kept]
+    squares, rotation = _principal(sum(standard(rows).T @ standard(rows) for rows in _rows(len(seen))))
     solved, inner = _ridge(squares, lambda rows: standard(rows) @ rotation, targets)
     return solved, rotation @ inner
+
+
+def _principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues [r], over 0, and eigenvectors [m, r] of a Gram matrix [m, m]."""
+    squares, vectors = np.linalg.eigh(gram)
+    kept = squares > 1e-10 * max(squares[-1], 1e-300)
+    return squares[kept], vectors[:, kept]
 
 
 def _ridge(

@@ -11,6 +11,7 @@ import numpy as np
 
 from advisor.advice.settings import Settings
 from advisor.errors import InputError
+from advisor.evidence.linear_head import LinearHead
 from advisor.results import Epoch
 from advisor.system import devices
 from recipes.job import Job, Trained
@@ -41,6 +42,7 @@ def train(job: Job) -> Trained:
     settings = job.settings
     strategy, precision = devices.strategy(), devices.precision()
     start, history = _head_first(job)
+    solved = LinearHead(*start[0]) if start and settings.head == "linear" else None
     with strategy.scope():
         backbone = clone(job.backbone, precision)
         freeze(backbone, settings.train_from, settings.batch_norm)
@@ -56,7 +58,7 @@ def train(job: Job) -> Trained:
             checkpoints.restore()
         earlier_seconds = checkpoints.seconds()
         _take_steps(job, seen, checkpoints)
-    finished, validation, choice = keep(job, seen, checkpoints)
+    finished, validation, choice = keep(job, seen, checkpoints, solved)
     return Trained(
         model=finished,
         history=tuple(checkpoints.history),

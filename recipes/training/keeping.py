@@ -10,6 +10,7 @@ import numpy as np
 from advisor.advice import rule
 from advisor.backbones import Backbone
 from advisor.evidence.linear_head import LinearHead, softmax
+from advisor.evidence.pooling import AVERAGE
 from recipes.job import Choice, Job, Networks, Weights
 from recipes.training import pool
 from recipes.training.assembly import assemble, assemble_frozen, clone, freeze, head_layers
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     import keras
 
 
-def keep(job: Job, seen: Pixels, checkpoints: Checkpoints) -> tuple[keras.Model, np.ndarray, Choice | None]:
+def keep(
+    job: Job, seen: Pixels, checkpoints: Checkpoints, solved: LinearHead | None
+) -> tuple[keras.Model, np.ndarray, Choice | None]:
     """Choose between the frozen network and the trained one, by `settings.keep`.
 
     Training ends with the last epoch, where the learning rate has come down to nothing, not with the one that
@@ -35,6 +38,7 @@ def keep(job: Job, seen: Pixels, checkpoints: Checkpoints) -> tuple[keras.Model,
         job: that is done.
         seen: its images.
         checkpoints: of the training.
+        solved: the linear head that training began with, on the training images alone, if there was one.
 
     Returns:
         The model to save, its probabilities float32 [n, classes] on the validation split, by a head that did
@@ -54,7 +58,7 @@ def keep(job: Job, seen: Pixels, checkpoints: Checkpoints) -> tuple[keras.Model,
         return model, model.predict(seen.validation_batches(), verbose=0), None
     bar = job.display.steps("Choosing what to keep")
     bar(0, 2)
-    networks = _networks(job, seen, model, checkpoints.start)
+    networks = _networks(job, seen, solved, model, checkpoints.start)
     bar(1, 2)
     if job.observe:
         job.observe(job, networks, seen.validation_batches())
@@ -68,14 +72,17 @@ def keep(job: Job, seen: Pixels, checkpoints: Checkpoints) -> tuple[keras.Model,
     return _model(job, backbone, choice), probabilities.astype(np.float32), choice
 
 
-def _networks(job: Job, seen: Pixels, trained: keras.Model, start: Weights) -> Networks:
+def _networks(
+    job: Job, seen: Pixels, solved: LinearHead | None, trained: keras.Model, start: Weights
+) -> Networks:
     """Both networks, judged by the validation images before the frozen head learns from these, too.
 
     Training began from the whole picture, maybe with a hidden layer. The frozen network that it is compared
     with is the best that there is without training: its head is solved, and may see cells.
     """
     features = job.head_features()
-    judged = solve(job, features, job.data.indices("train"))
+    judged = solved if job.settings.pooling == AVERAGE else None  # it began as what it is compared with
+    judged = judged or solve(job, features, job.data.indices("train"))
     return Networks(
         frozen=with_validation_images(job, features),
         frozen_logits=judged.logits(features.take(job.data.indices("validation"))).astype(np.float64),
