@@ -29,7 +29,7 @@ from advisor.advice.rule import (
 from advisor.advice.settings import Options
 from advisor.system.progress import Silent
 from benchmarks import results
-from benchmarks.tasks import cut, train
+from benchmarks.tasks import not_done, train
 
 LAST_LAYER, ALL_DEPTHS = "feature_extraction", "shallow_features"
 Rule = Callable[[dict[str, Any]], bool]  # whether to take all depths, by a line
@@ -53,12 +53,11 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     lines = results.read(arguments.output)
-    done = {(line["data"], line["size"], line["seed"], line["asked_size"]) for line in lines}
+    of_size = [line for line in lines if line["asked_size"] == arguments.image_size]
+    done = [(line["data"], line["size"], line["seed"]) for line in of_size]
     sizes = [None if size == "all" else int(size) for size in arguments.sizes]
-    for size, source, seed in itertools.product(sizes, arguments.data, arguments.seeds):
-        task = cut(source, size, seed)
-        if task is None or (task.name, size, seed, arguments.image_size) in done:
-            continue
+    for task in not_done(arguments.data, sizes, arguments.seeds, done):
+        size, seed = task.size, task.seed
         options = Options(image_size=arguments.image_size)
         advised = recommendation.recommend(task.held, options, Silent(), seed=seed)
         line = {

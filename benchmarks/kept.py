@@ -16,7 +16,6 @@ the validation images) and "kept" (the saved model itself).
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,7 +28,7 @@ from advisor.system.progress import Silent
 from advisor.system.storage import replacing
 from benchmarks import results
 from benchmarks.regret import epochs_of
-from benchmarks.tasks import Task, cut, train_and_look
+from benchmarks.tasks import Task, not_done, train_and_look
 from recipes.training import pool
 from recipes.training.averaging import Average
 
@@ -84,11 +83,9 @@ def measure(arguments: argparse.Namespace) -> None:
     """Train on the tasks that have no line yet."""
     lines = results.read(arguments.output)
     arguments.output.with_suffix("").mkdir(parents=True, exist_ok=True)
-    done = {(line["data"], line["size"], line["seed"], line["image_size"]) for line in lines}
-    for seed, size, source in itertools.product(arguments.seeds, arguments.sizes, arguments.data):
-        task = cut(source, size, seed)
-        if task is None or (task.name, size, seed, arguments.image_size) in done:
-            continue
+    of_size = [line for line in lines if line["image_size"] == arguments.image_size]
+    done = [(line["data"], line["size"], line["seed"]) for line in of_size]
+    for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
         line, said = judge(task, arguments.image_size, arguments.images_seen)
         with replacing(_arrays(arguments.output, line)) as unfinished:
             np.savez_compressed(unfinished, **said)  # type: ignore[arg-type]

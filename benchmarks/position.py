@@ -32,12 +32,12 @@ from advisor.evidence.embedding import Features
 from advisor.evidence.linear_head import HeadInput
 from advisor.evidence.probe import BELIEF_IN_THE_WHOLE
 from benchmarks import results
-from benchmarks.tasks import Task, cut
+from benchmarks.tasks import Task, not_done
 
 WHOLE = "whole picture"
 SHARES = (0.0, 0.25, 0.5)  # of the whole picture beside cells
 BELIEFS = (0.0, 2.0, 4.0, 7.0, 10.0)
-DEPTHS = {"last layer": "feature_extraction", "all depths": "shallow_features"}
+DEPTHS = ("last layer", "all depths")
 
 
 def main() -> None:
@@ -58,12 +58,9 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> None:
     """Judge the heads on the tasks that have no line yet."""
     lines, image_size = results.read(arguments.output), arguments.image_size
-    done = {(line["data"], line["size"], line["seed"], line["image_size"]) for line in lines}
-    for seed, size, source in itertools.product(arguments.seeds, arguments.sizes, arguments.data):
-        task = cut(source, size, seed)
-        if task is None or (task.name, size, seed, image_size) in done:
-            continue
-        key = {"data": task.name, "size": size, "seed": seed, "image_size": image_size}
+    done = [(each["data"], each["size"], each["seed"]) for each in lines if each["image_size"] == image_size]
+    for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
+        key = {"data": task.name, "size": task.size, "seed": task.seed, "image_size": image_size}
         lines.append({**key, **judge(task, image_size)})
         results.write(arguments.output, lines)
         print(*key.values(), flush=True)
@@ -98,7 +95,7 @@ def judge(task: Task, image_size: int) -> dict[str, Any]:
 def _views(features: Features, name: str) -> list[tuple[str, str, HeadInput]]:
     """What each head sees, with the depths and the name of the head."""
     views = []
-    for depths, taps in (("last layer", features.taps[-1:]), ("all depths", features.taps)):
+    for depths, taps in zip(DEPTHS, (features.taps[-1:], features.taps), strict=True):
         if name == pooling.FINEST:
             views.append((depths, WHOLE, features.whole_picture(taps)))
         whole, cells = features.with_cells(taps).parts

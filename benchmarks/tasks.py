@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,27 @@ def cut(source: str, size: int | None, seed: int) -> Task | None:
     both = data.take(np.concatenate([chosen[kept], rest]))
     splits = np.concatenate([held.splits[kept], np.full(len(rest), SPLITS.index("test"))])
     return Task(name, size, seed, held, replace(both, splits=splits))
+
+
+def not_done(
+    sources: Iterable[str],
+    sizes: Iterable[int | None],
+    seeds: Iterable[int],
+    done: Iterable[tuple[str, int | None, int]],
+) -> Iterator[Task]:
+    """The tasks of these data sets, sizes and seeds that are possible and not yet done.
+
+    Args:
+        sources: see `cut`.
+        sizes: see `cut`.
+        seeds: see `cut`.
+        done: name, size and seed of the tasks that have a line.
+    """
+    known = set(done)
+    for seed, size, source in itertools.product(seeds, sizes, sources):
+        task = cut(source, size, seed)
+        if task is not None and (task.name, size, seed) not in known:
+            yield task
 
 
 def train(task: Task, settings: Settings) -> dict[str, Any]:
