@@ -41,7 +41,6 @@ class Pixels:
             epoch: from 0; it decides the random numbers together with the seed, so that they are the same
                 after an interruption.
         """
-        import keras
         import tensorflow as tf
 
         job, pixels = self.job, self.training
@@ -58,7 +57,6 @@ class Pixels:
             batch = augment(tf.cast(batch, tf.float32), training=True)
             return batch, tf.gather(labels, rows), tf.gather(weights, rows)
 
-        keras.utils.set_random_seed(seed)
         return (
             tf.data.Dataset.range(len(positions))
             .shuffle(len(positions), seed=seed)
