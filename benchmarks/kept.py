@@ -8,9 +8,10 @@ frozen head on all depths (`full_training`). What both networks say of the valid
 others is kept beside the line, so that other rules can be asked without training again. One line is written
 as each task is done; tasks whose line is there already are skipped. The table: points of test accuracy over
 the frozen network that sees averages over the whole picture, by what is kept: "frozen" (the frozen network
-with its cells, if it takes any), "trained" (what training ended with), "single" (the best average of the
-weights, or the frozen network), "half" (the pool, both weighing the same), "weighed" (with the weight from
-the validation images) and "kept" (the saved model itself).
+with its cells, if it takes any), "trained" (what training ended with), "before" (the best average of the
+weights or the frozen network without cells, as was kept before there was a pool), "single" (the same with
+cells), "half" (the pool, both weighing the same), "weighed" (with the weight from the validation images)
+and "kept" (the saved model itself).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 
 from advisor.advice import recommendation
 from advisor.advice.settings import Options
+from advisor.evidence.linear_head import softmax
 from advisor.system.progress import Silent
 from advisor.system.storage import replacing
 from benchmarks import results
@@ -50,6 +52,16 @@ def _single(line: dict[str, Any], said: Logits) -> np.ndarray:
     return said["averaged test"] if average.is_clear else said["frozen test"]
 
 
+def _before(line: dict[str, Any], said: Logits) -> np.ndarray:
+    """Logits of what was kept before there were cells and pools: the best average of the weights where its
+    gain over the whole picture is clear, else the frozen network that sees the whole picture."""
+    labels, averaged, whole = (said[f"{name} validation"] for name in ("labels", "averaged", "whole"))
+    truth = np.eye(whole.shape[1])[labels]
+    whole_error, error = (((softmax(each) - truth) ** 2).sum(axis=1) for each in (whole, averaged))
+    gained = Average(line["averaging"]["share"], whole_error - error)
+    return said["averaged test"] if gained.is_clear else said["whole test"]
+
+
 def _pool(said: Logits, weight: float) -> np.ndarray:
     return pool.probabilities(said["frozen test"], said["trained test"], weight)
 
@@ -58,6 +70,7 @@ def _pool(said: Logits, weight: float) -> np.ndarray:
 RULES: dict[str, Callable[[dict[str, Any], Logits], np.ndarray]] = {
     "frozen": lambda line, said: said["frozen test"],
     "trained": lambda line, said: said["trained test"],
+    "before": _before,
     "single": _single,
     "half": lambda line, said: _pool(said, 0.5),
     "weighed": lambda line, said: _pool(said, _weight(said)),
@@ -108,6 +121,7 @@ def judge(task: Task, image_size: int, images_seen: int) -> tuple[dict[str, Any]
         "epochs": epochs,
         "classes": len(task.held.class_names),
         "tested": len(said["labels test"]),
+        "recommend": advised.advice.to_json(),
         **trained,
     }
     return line, said
@@ -152,8 +166,8 @@ def _gains(line: dict[str, Any], said: Logits) -> list[float]:
 
 
 def _whole(said: Logits) -> np.ndarray:
-    """What the frozen network says by averages over the whole picture; earlier lines knew no cells."""
-    return said.get("whole test", said["frozen test"])
+    """What the frozen network says by averages over the whole picture."""
+    return said["whole test"]
 
 
 def _accuracy(tested: np.ndarray, said: Logits) -> float:

@@ -24,7 +24,7 @@ from recipes.job import Job, Networks
 from recipes.runs.run import run
 from recipes.runs.run_folder import RunFolder
 from recipes.training.averaging import use_best_average
-from recipes.training.frozen import with_validation_images
+from recipes.training.frozen import solve, with_validation_images
 
 MOST_TEST_IMAGES = 500
 BATCH = 32  # test images at once
@@ -109,9 +109,9 @@ def train_and_look(task: Task, settings: Settings) -> tuple[dict[str, Any], dict
     Returns:
         What `train` does; and by the names "frozen test", "trained test" and "averaged test" the logits
         float32 [n, classes] of the frozen network, of the trained one and of the best average of its weights
-        with those before, and the same with "validation", by heads that have not seen these images; "whole
-        test", of a frozen network that sees averages over the whole picture alone; labels
-        int64 [n] under "labels test" and "labels validation". Nothing where there was no choice.
+        with those before, and the same with "validation", by heads that have not seen these images; what
+        `whole_picture` gives; labels int64 [n] under "labels test" and "labels validation". Nothing where
+        there was no choice.
     """
     import keras
 
@@ -131,6 +131,17 @@ def train_and_look(task: Task, settings: Settings) -> tuple[dict[str, Any], dict
         **judge.seen,
     }
     return result, judge.logits
+
+
+def whole_picture(job: Job) -> dict[str, np.ndarray]:
+    """What the frozen network says by averages over the whole picture alone: logits float32 [n, classes]
+    under "whole test" and, by a head that has not seen these images, "whole validation"."""
+    averages, (training, validation, test) = job.head_features(cells=False), map(job.data.indices, SPLITS)
+    judged = solve(job, averages, training)
+    return {
+        "whole validation": judged.logits(averages.take(validation)).astype(np.float32),
+        "whole test": with_validation_images(job, averages).logits(averages.take(test)).astype(np.float32),
+    }
 
 
 class _Judge:
@@ -161,9 +172,8 @@ class _Judge:
         average = use_best_average(model, networks.start, ended, validation, labels, frozen, lambda *_: None)
         said |= {"averaged validation": _logits(model, validation), "averaged test": _logits(model, tested)}
         model.set_weights(ended)
-        at, averages = job.data.indices("test"), job.head_features(cells=False)
-        said["frozen test"] = networks.frozen.logits(job.head_features(at))
-        said["whole test"] = with_validation_images(job, averages).logits(averages.take(at))
+        said["frozen test"] = networks.frozen.logits(job.head_features(job.data.indices("test")))
+        said |= whole_picture(job)
         self.seen["averaging"] = {
             "trained": self._accuracy("trained test"),
             "best average": self._accuracy("averaged test"),
