@@ -24,6 +24,7 @@ from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
 
 OnAdvice = Callable[[Recommendation], None]
+OnModel = Callable[[Run], None]
 
 # A notebook shows them so. They cannot know what draws them, for that lies above them.
 Recommendation._repr_html_ = lambda self: page.notebook_recommendation(self)  # type: ignore[attr-defined]
@@ -119,6 +120,7 @@ def run(
     seed: int = 0,
     display: Display | None = None,
     on_advice: OnAdvice | None = None,
+    on_model: OnModel | None = None,
 ) -> Run:
     """Build and train with the advised recipe, or with a given one, into a run folder.
 
@@ -146,6 +148,8 @@ def run(
         seed: see `recommend`.
         display: see `recommend`.
         on_advice: called with the recommendation before training starts.
+        on_model: called with the frozen model before gradient steps begin, and with what there is after
+            Ctrl-C: each time `output` holds it, complete.
 
     Returns:
         The finished run; a notebook shows its result.
@@ -153,7 +157,8 @@ def run(
     Raises:
         InputError: bad data or options, or another command is writing to `output`; one line that says what
             to do.
-        KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
+        KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`, and the better model so
+            far, if there is one.
     """
     options, display = _options(locals()), display or Silent()
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
@@ -164,10 +169,17 @@ def run(
             folder.clear()
         asked = {"recipe": recipe, **asdict(options)}
         advice = folder.start(advised.data, seed, advised.advice, asked, resume)
-        finished = runs.run(advised.data, advice.settings, folder, seed, display, resume)
         how = {"recipe": recipe} if recipe else {"auto": True}
         values = {**how, **asdict(options), "sample": sample, "source": source, "seed": seed}
-        _document(finished, advice, advised.data, reproduction.command("run", advice.data.source, **values))
+        command = reproduction.command("run", advice.data.source, **values)
+
+        def meanwhile(so_far: Run) -> None:
+            _document(so_far, advice, advised.data, command)
+            if on_model:
+                on_model(so_far)
+
+        finished = runs.run(advised.data, advice.settings, folder, seed, display, resume, meanwhile=meanwhile)
+        _document(finished, advice, advised.data, command)
         folder.finish()
     return finished
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from advisor.system.text import legible
 
 if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
-    from advisor.results import Prediction
+    from advisor.results import Prediction, Run
     from advisor.system.progress import Bars
 
 FORMATS = ("saved_model", "tflite", "onnx")
@@ -231,7 +231,15 @@ def run(
     from advisor.system.progress import Bars
 
     folder = Path(output) if output else _free_folder(data, recipe or "auto", resume)
-    with _resumable(folder), Bars() as display:
+    models: list[Run] = []  # that the folder held so far
+    with _resumable(folder, models), Bars() as display:
+
+        def on_model(model: Run) -> None:
+            models.append(model)
+            if not (as_json or model.history[-1].epoch):
+                display.hide()
+                terminal.print_so_far(model)
+
         finished = api.run(
             data,
             recipe=recipe,
@@ -241,6 +249,7 @@ def run(
             seed=seed,
             display=display,
             on_advice=None if as_json else _printed(display),
+            on_model=on_model,
             **options,
         )
     if as_json:
@@ -563,14 +572,22 @@ def _check_data(data: str) -> None:
 
 
 @contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
-    """Say how to go on where Ctrl-C, or a request to end, comes in between."""
+def _resumable(folder: Path, models: Sequence[Run] = ()) -> Iterator[None]:
+    """Say what there is and how to go on where Ctrl-C, or a request to end, comes in between.
+
+    Args:
+        folder: that is written to.
+        models: that it held so far, the last one at the end.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
+        from advisor.report import words
+
+        there = f"{words.so_far(models[-1])}; to train on" if models else "what was done is kept"
         raise KeyboardInterrupt(
-            f"interrupted; what was done is kept: give the same command with --output {folder} --resume"
+            f"interrupted; {there}: give the same command with --output {folder} --resume"
         ) from None
 
 
@@ -581,12 +598,12 @@ def _name_of(data: str) -> str:
 
 def _free_folder(data: str, recipe: str, resume: bool) -> Path:
     """runs/NAME-RECIPE, or with -2, -3 ... behind it where that is taken."""
-    from recipes.runs.run_folder import FINISHED
+    from recipes.runs.run_folder import is_unfinished
 
     name = f"{_name_of(data)}-{recipe}"
     folder, number = Path("runs") / name, 1
     while True:
-        if resume and folder.exists() and not any((folder / name).exists() for name in FINISHED):
+        if resume and is_unfinished(folder):
             return folder
         try:
             folder.mkdir(parents=True)  # at once, lest a second command takes it, too

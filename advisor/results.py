@@ -180,18 +180,18 @@ class Kept:
     """What was kept after training that began from a head on frozen features.
 
     Attributes:
-        rule: that chose, one of `advisor.choices.KEEP`.
+        rule: that chose, one of `advisor.choices.KEEP`; "frozen" before training.
         weight: of the trained network's logits in the model's, 0..1; 0 is the frozen network alone, 1 the
             trained one alone.
         frozen: the network before training.
-        trained: the network after training.
+        trained: the network after training; None before that.
         second: what it costs to hold both.
     """
 
     rule: str
     weight: float
     frozen: Alone
-    trained: Alone
+    trained: Alone | None = None
     second: Second = Second()
 
     def to_json(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Kept:
     def from_json(values: Mapping[str, Any]) -> Kept:
         """What `to_json` gave."""
         frozen, trained = (
-            Alone(one["test"], one["validation"]) for one in (values["frozen"], values["trained"])
+            one and Alone(one["test"], one["validation"]) for one in (values["frozen"], values["trained"])
         )
         second = Second(values["second"]["megabytes"], values["second"]["milliseconds"])
         return Kept(values["rule"], values["weight"], frozen, trained, second)
@@ -234,7 +234,9 @@ class Metrics:
         validation: scores on the validation split, of a model that did not learn from it.
         images: of each split.
         parameters: "total" and "trained".
-        complete: whether all epochs were trained, or patience was over; False where time was.
+        complete: whether all epochs were trained, or patience was over; False where time was, and before
+            training is done.
+        model_sha256: of the model.keras that all this is about, in hexadecimal digits.
         seed: of everything random.
         seconds: "embed", "train" and "total".
         device: that trained.
@@ -254,6 +256,7 @@ class Metrics:
     images: Mapping[str, int]
     parameters: Mapping[str, int]
     complete: bool
+    model_sha256: str
     seed: int
     seconds: Mapping[str, float]
     device: str

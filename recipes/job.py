@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Weights: TypeAlias = list[np.ndarray]
+# Called before gradient steps begin, with the frozen model as it would be finished and its head.
+OnFrozen: TypeAlias = Callable[["Trained", LinearHead], None]
 # Called when training has ended, with the job, both networks, and batches of the validation images with their
 # one-hot labels; it has to leave the networks as they were.
 Observe: TypeAlias = Callable[["Job", "Networks", "tf.data.Dataset"], None]
@@ -45,6 +47,8 @@ class Job:
         deadline: after which no gradient step begins, as `time.monotonic` tells it; None for no limit.
         display: where progress is shown.
         observe: who wants to see the frozen network and the trained one, if anybody does.
+        on_frozen: who wants the frozen model before gradient steps begin, if anybody does; then Ctrl-C ends
+            training as time does, once an epoch was trained.
     """
 
     data: Dataset
@@ -57,6 +61,7 @@ class Job:
     deadline: float | None = None
     display: Display = field(default_factory=Silent)
     observe: Observe | None = None
+    on_frozen: OnFrozen | None = None
 
     @property
     def classes(self) -> int:
@@ -111,6 +116,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Solved:
+    """The convex heads on what the frozen network sees, `Job.head_features`.
+
+    Attributes:
+        judged: fitted to the training images alone, so that the validation images can judge it.
+        used: fitted to both; it is what is kept.
+    """
+
+    judged: LinearHead
+    used: LinearHead
+
+
+@dataclass(frozen=True)
 class Networks:
     """The frozen network and the trained one, of which one or both are kept.
 
@@ -158,6 +176,7 @@ class Trained:
         validation: probabilities float32 [n, classes] on the validation split, by a model that did not
             learn from it.
         complete: whether all epochs were trained, or patience was over; False where time was.
+        interrupted: whether Ctrl-C ended training.
         precision: Keras' dtype policy while training.
         choice: how the model was chosen; None where training began from no head on frozen features.
         earlier_seconds: of epochs that were trained before an interruption.
@@ -167,6 +186,7 @@ class Trained:
     history: tuple[Epoch, ...]
     validation: np.ndarray
     complete: bool = True
+    interrupted: bool = False
     precision: str = "float32"
     choice: Choice | None = None
     earlier_seconds: float = 0.0

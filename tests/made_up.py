@@ -160,6 +160,7 @@ def run(advice: Recommendation, data: Dataset, folder: Path, classes: int = 2, e
         images={"train": 20, "validation": 2, "test": len(data)},
         parameters={"total": 100, "trained": 10},
         complete=True,
+        model_sha256="0" * 64,
         seed=0,
         seconds={"embed": 4.0, "train": 8.0, "total": 12.0},
         device="a machine",

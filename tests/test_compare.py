@@ -81,6 +81,7 @@ class Trainer:
             images={"train": 80, "validation": 10, "test": len(at)},
             parameters={"total": 1000, "trained": 100 + len(self.trained)},
             complete=self.complete,
+            model_sha256="0" * 64,
             seed=seed,
             seconds={"embed": 1.0, "train": 8.0, "total": 9.5},
             device="none",

@@ -323,7 +323,10 @@ def test_training_killed_in_an_epoch_then_resumed(blow, data, tmp_path, capfd):
     else:
         assert process.returncode == 130
         assert said[-1].endswith(f"--output {run} --resume")
-    assert not (run / "metrics.json").exists()
+    there = json.loads((run / "metrics.json").read_text())  # of a model that was finished before
+    assert not there["complete"]
+    assert there["kept"]["rule"] == ("frozen" if blow == signal.SIGKILL else "better")
+    assert call(capfd, "predict", str(run), str(data / "dark"))[0] == 0
     done = len(json.loads((run / "checkpoints" / "state.json").read_text()))
     assert 2 <= done <= 4
     assert call(capfd, "run", str(data), *FINE_TUNING, "--output", str(run), "--resume")[0] == 0

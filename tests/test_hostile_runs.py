@@ -79,6 +79,7 @@ def test_damaged_splits_are_refused(damage, finished_run, tmp_path, refused):
 @pytest.mark.parametrize("damage", hostile_runs.OF_MODELS)
 def test_a_model_that_does_not_fit_is_refused(damage, finished_run, tmp_path, refused):
     run = hostile_runs.make(finished_run, tmp_path, hostile_runs.OF_MODELS[damage])
+    hostile_runs.belong(run)
     images = str(images_of(finished_run))
     target = tmp_path / "out.tflite"
     for command in (

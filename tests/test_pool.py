@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +18,15 @@ from advisor import api, backbones
 from advisor.advice import rule
 from advisor.advice.settings import Options, Settings, choose
 from advisor.backbones import Backbone
+from advisor.errors import InputError
 from advisor.evidence.linear_head import LinearHead, softmax
 from advisor.evidence.pooling import CELLS
 from advisor.report import words
 from advisor.results import Alone, Kept, Second
+from advisor.system import folder_lock
+from advisor.system.progress import Silent
 from benchmarks import ci
+from recipes.runs import prediction, run_files
 from recipes.training import pool
 from recipes.training.assembly import assemble, clone, freeze, head_layers, set_dense
 
@@ -202,6 +209,73 @@ def test_a_run_says_what_was_kept(pooled):
     assert f"weighs {told['weight']:.2f}" in sentence
     for file in ("README.md", "report.html"):
         assert "The second network costs" in (pooled.folder / file).read_text(encoding="utf-8")
+
+
+def test_the_frozen_model_is_there_before_training(textures, tmp_path):
+    """Ctrl-C at three moments: at the first step, after an epoch, and while what to keep is chosen."""
+    run, seen = tmp_path / "run", []
+
+    class Pressed(Silent):
+        def __init__(self, stage: str, epoch: int = 0) -> None:
+            self.stage, self.epoch = stage, epoch
+
+        def steps(self, what):
+            if what == self.stage and not self.epoch:
+                raise KeyboardInterrupt
+            return super().steps(what)
+
+        def note(self, text):
+            if self.epoch and text.startswith(f"epoch {self.epoch}/"):
+                raise KeyboardInterrupt
+
+    def train(display: Silent) -> None:
+        api.run(
+            str(textures),
+            recipe="fine_tuning",
+            train_from="block_14_expand",
+            image_size=SIZE,
+            epochs=2,
+            sample=100,
+            output=run,
+            resume=True,
+            display=display,
+            on_model=seen.append,
+        )
+
+    for display, kept_by in (
+        (Pressed("Training"), "frozen"),
+        (Pressed("", 2), "better"),
+        (Pressed("Choosing what to keep"), "better"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            train(display)
+        metrics = run_files.read_metrics(run)
+        assert (metrics.complete, metrics.recipe, metrics.kept.rule) == (False, "fine_tuning", kept_by)
+        assert metrics == seen[-1].metrics
+        said = list(api.predict(run, seen[-1].test.paths))
+        tested = np.array([one.probabilities for one in said])
+        np.testing.assert_allclose(tested, seen[-1].test.probabilities, atol=1e-4)
+        assert "frozen network" in (run / "report.html").read_text(encoding="utf-8")
+    assert [model.history[-1].epoch for model in seen] == [0, 1]
+    train(Silent())
+    assert len(seen) == 2  # what was there stayed until the end
+    assert run_files.read_metrics(run).complete
+
+
+def test_a_model_is_waited_for_while_it_is_put_in_its_place(pooled, tmp_path):
+    run = shutil.copytree(pooled.folder, tmp_path / "run")
+    metrics = (run / "metrics.json").read_text(encoding="utf-8")
+    digest = json.loads(metrics)["model_sha256"]
+    (run / "metrics.json").write_text(metrics.replace(digest, "0" * 64), encoding="utf-8")
+    with pytest.raises(InputError, match="belongs to another model"):
+        prediction.load(run)
+    with folder_lock.locked(run):
+        finish = threading.Timer(1, (run / "metrics.json").write_text, [metrics])
+        finish.start()
+        began = time.monotonic()
+        assert prediction.load(run).digest == digest
+        assert time.monotonic() - began > 0.5
+    finish.join()
 
 
 def test_validation_is_kept_from_before_the_head_saw_it(pooled):

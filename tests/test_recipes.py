@@ -321,7 +321,7 @@ def test_a_recipe_is_one_file_and_one_row(tmp_path, monkeypatch):
     [
         {"weight": 2},
         {"frozen": {"test": 0.9}},
-        {"trained": None},
+        {"trained": {"test": None, "validation": 0.5}},
         {"second": {"megabytes": "many", "milliseconds": 0}},
         {"second": None},
     ],

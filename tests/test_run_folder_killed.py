@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from advisor.errors import InputError
+from recipes.runs import prediction
+
 # In the order in which one training meets them: (what, of which name, after how many of it in this process).
 MOMENTS = [
     ("stage", "Looking at files", 0),
@@ -29,10 +32,10 @@ MOMENTS = [
     ("file", "last-2.npz", 0),
     ("batch", "", 1),
     ("file", "state.json", 0),
+    ("stage", "Testing", 0),
     ("file", "model.keras", 0),
     ("file", "labels.json", 0),
     ("file", "neighbours.npz", 0),
-    ("stage", "Testing", 0),
     ("file", "metrics.json", 0),
     ("file", "report.html", 0),
 ]
@@ -118,6 +121,10 @@ def weights(run: Path) -> list[np.ndarray]:
     return keras.saving.load_model(run / "model.keras").get_weights()
 
 
+def read(run: Path, name: str) -> dict:
+    return json.loads((run / name).read_text(encoding="utf-8"))
+
+
 @pytest.mark.slow
 def test_a_training_killed_at_each_moment_ends_with_the_same_weights(trained, tmp_path):
     alone, run = tmp_path / "alone", tmp_path / "run"
@@ -128,7 +135,7 @@ def test_a_training_killed_at_each_moment_ends_with_the_same_weights(trained, tm
     for expected, found in zip(weights(alone), weights(run), strict=True):
         np.testing.assert_array_equal(expected, found)
     assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in alone.iterdir())
-    metrics = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (alone, run)]
+    metrics = [read(folder, "metrics.json") for folder in (alone, run)]
     assert metrics[0]["test"] == metrics[1]["test"]
     history = [(folder / "history.csv").read_text(encoding="utf-8").splitlines() for folder in (alone, run)]
     for expected, found in zip(*history, strict=True):  # the last column is the time that it took
@@ -137,17 +144,30 @@ def test_a_training_killed_at_each_moment_ends_with_the_same_weights(trained, tm
 
 @pytest.mark.slow
 def test_a_training_killed_before_its_pool_ends_with_the_same_pool(trained, tmp_path):
-    """Killed between the last epoch and the pool, and again while the pool is written."""
+    """Killed between the last epoch and the pool, and again while the pool takes the frozen model's place.
+
+    The folder holds one model or the other, or it is said that it holds half of each.
+    """
     first, run = tmp_path / "first", tmp_path / "run"
     assert trained(run, TO_A_POOL, ("stage", "Choosing what to keep", 0)) == -signal.SIGKILL
+    frozen = weights(run)
+    assert (prediction.load(run).recipe, read(run, "metrics.json")["complete"]) == ("fine_tuning", False)
+    assert read(run, "metrics.json")["kept"]["rule"] == "frozen"
     shutil.copytree(run, first)
     assert trained(first, TO_A_POOL, ("batch", "", 0)) == 0  # all epochs are kept: none anew
     for name in ("model.keras", "validation.npz", "metrics.json"):
         assert (name, trained(run, TO_A_POOL, ("file", name, 0))) == (name, -signal.SIGKILL)
+        if name == "model.keras":
+            assert all(map(np.array_equal, weights(run), frozen))
+            prediction.load(run)
+        else:
+            with pytest.raises(InputError, match=rf"complete it with .* --output {run} --resume"):
+                prediction.load(run)
     assert trained(run, TO_A_POOL, ("batch", "", 0)) == 0
+    prediction.load(run)
     for expected, found in zip(weights(first), weights(run), strict=True):
         np.testing.assert_array_equal(expected, found)
-    metrics = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (first, run)]
+    metrics = [read(folder, "metrics.json") for folder in (first, run)]
     for each in metrics:
         assert 0.1 <= each["kept"]["weight"] <= 0.9
         del each["kept"]["second"]["milliseconds"]

@@ -126,6 +126,11 @@ def print_run(run: Run) -> None:
         out.print(styled(line))
 
 
+def print_so_far(run: Run) -> None:
+    """Print which model a run has while it still trains."""
+    console().print(styled(f"Ready: {words.so_far(run)}. Training goes on; Ctrl-C keeps the better model."))
+
+
 def print_comparison(compared: Comparison) -> None:
     """Print the leaderboard, and what the advice cost."""
     out = console()

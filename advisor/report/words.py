@@ -7,7 +7,7 @@ from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from advisor.advice.settings import Settings
 from advisor.choices import RECIPES
 from advisor.evidence.pooling import AVERAGE, CELLS
-from advisor.results import Comparison, Metrics, Row, Run, Scores
+from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
 LEADERBOARD_HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
@@ -161,10 +161,10 @@ def _kept(metrics: Metrics) -> str:
     choice = metrics.kept
     if choice is None:
         return ""
-    frozen, trained = (
-        f"the {name} network (test accuracy {one.test:.1%}, validation {one.validation:.1%})"
-        for name, one in (("frozen", choice.frozen), ("trained", choice.trained))
-    )
+    frozen = _network("frozen", choice.frozen)
+    if choice.trained is None:
+        return f"Kept so far, before any training: {frozen}."
+    trained = _network("trained", choice.trained)
     if choice.rule == "trained":
         return f"Kept, as asked: {trained}. Without training: {frozen}."
     judges = f"{metrics.images['validation']:,} validation images"
@@ -181,6 +181,19 @@ def _kept(metrics: Metrics) -> str:
         f"{pooled} The second network costs {choice.second.megabytes:.1f} MB and "
         f"{choice.second.milliseconds:.1f} ms an image; --keep single keeps one."
     )
+
+
+def _network(name: str, alone: Alone) -> str:
+    return f"the {name} network (test accuracy {alone.test:.1%}, validation {alone.validation:.1%})"
+
+
+def so_far(run: Run) -> str:
+    """What the folder of a run holds before it is finished, as a sentence without full stop."""
+    reached, (last, *_) = run.metrics.test, run.history[::-1]
+    model = f"the model in {run.folder} has a test accuracy of {reached.accuracy:.1%} ({interval(reached)})"
+    if last.epoch == 0:
+        return f"{model}; it is the frozen network"
+    return f"{model}, after {last.epoch} of {run.metrics.settings.epochs} epochs"
 
 
 def training_of(run: Run) -> str:

@@ -13,6 +13,21 @@ from advisor.errors import InputError
 LOCK = ".advisor.lock"
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a command is writing to a folder."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = filelock.FileLock(folder / LOCK, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return True
+    except OSError:  # somebody else's, where nobody can write
+        return False
+    lock.release()
+    return False
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other commands from writing to a folder that exists.

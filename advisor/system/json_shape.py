@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 LARGEST = 1e300  # a number with a decimal point; whole ones in JSON have no end
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """A value of this shape, or null."""
+
+    shape: Any
 
 
 def conform(value: Any, shape: Any, name: str = "") -> None:
@@ -13,15 +21,18 @@ def conform(value: Any, shape: Any, name: str = "") -> None:
     Args:
         value: from `json_file.read_json`.
         shape: what the value has to be: a type (a truth is no number, a whole number passes for `float`);
-            (type, least, most); [shape of each item]; or {key: shape}, whose keys must be there beside any
-            others, where the key `str` stands for each key that is there.
+            (type, least, most); [shape of each item]; {key: shape}, whose keys must be there beside any
+            others, where the key `str` stands for each key that is there; or `Maybe` of one of these.
         name: of the value, for the message.
 
     Raises:
         ValueError: where it has not the shape; the message is meant to stand behind the file's name.
     """
     where = f" for {name}" if name else ""
-    if isinstance(shape, dict):
+    if isinstance(shape, Maybe):
+        if value is not None:
+            conform(value, shape.shape, name)
+    elif isinstance(shape, dict):
         if not isinstance(value, dict):
             raise ValueError(f"holds {short(value)}{where}, not an object")
         for key, inner in shape.items():

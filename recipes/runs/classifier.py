@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 
 from advisor.data import images
 from advisor.evidence import forward
-from advisor.system.storage import open_plain
 from recipes.runs import run_files
 from recipes.training.assembly import WHOLE_PICTURE
 
@@ -40,11 +38,13 @@ class Classifier:
 
     Attributes:
         image_size: pixels of the square input.
+        digest: the SHA-256 of model.keras, in hexadecimal digits.
         call: uint8 [b, size, size, 3], b up to `forward.BATCH`, to features [b, d] and probabilities
             [b, classes].
     """
 
     image_size: int
+    digest: str
     call: forward.Forward
 
     def classify(
@@ -66,7 +66,7 @@ class Classifier:
             progress(int(positions[-1]) + 1, len(paths))
 
 
-def load(folder: Path, image_size: int, model: keras.Model | None = None) -> Classifier:
+def load(folder: Path, image_size: int) -> Classifier:
     """The classifier of a run folder, which holds model.keras.
 
     The model itself is read only where the cache does not have it in the form that runs fastest.
@@ -74,16 +74,32 @@ def load(folder: Path, image_size: int, model: keras.Model | None = None) -> Cla
     Args:
         folder: of the run.
         image_size: pixels of the square input.
-        model: what was saved in the folder, where it is in memory already; that saves loading it.
 
     Raises:
         InputError: the model cannot be loaded, takes other images, or gives no probabilities.
     """
+    digest = run_files.digest(folder, "model.keras")
+    return _classifier(lambda: load_model(folder), folder, digest, image_size)
+
+
+def of(model: keras.Model, file: Path, image_size: int) -> Classifier:
+    """The classifier of a model that was saved and is still in memory.
+
+    Args:
+        model: from images to probabilities.
+        file: it was saved as, in the folder of its run.
+        image_size: pixels of the square input.
+    """
+    return _classifier(lambda: model, file.parent, run_files.digest(file.parent, file.name), image_size)
+
+
+def _classifier(read: Callable[[], keras.Model], folder: Path, digest: str, image_size: int) -> Classifier:
+    """A model as a classifier; it is read if it is not known by its digest."""
 
     def build() -> keras.Model:
         import keras
 
-        whole = load_model(folder) if model is None else model
+        whole = read()
         outputs = [*_last_features(whole), *whole.outputs]
         images_in = [tuple(tensor.shape) for tensor in whole.inputs]
         if images_in != [(None, image_size, image_size, 3)]:
@@ -92,9 +108,7 @@ def load(folder: Path, image_size: int, model: keras.Model | None = None) -> Cla
             raise run_files.damaged(folder, "its model does not end in one layer of probabilities")
         return keras.Model(whole.inputs[0], outputs)
 
-    with run_files.reading(folder, "model.keras"), open_plain(folder / "model.keras") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Classifier(image_size, forward.runner(build, digest, image_size))
+    return Classifier(image_size, digest, forward.runner(build, digest, image_size))
 
 
 def load_model(folder: Path) -> keras.Model:

@@ -37,6 +37,22 @@ def write_validation(job: Job, networks: Networks) -> None:
         )
 
 
+def frozen_so_far(job: Job, frozen: Trained, test: Predictions) -> Kept:
+    """What is kept before training begins.
+
+    Args:
+        job: that is begun.
+        frozen: the frozen model.
+        test: what it says of the test split.
+    """
+    validated = job.data.labels[job.data.indices("validation")]
+    alone = Alone(
+        test=float((test.predicted == test.labels).mean()),
+        validation=float((frozen.validation.argmax(axis=1) == validated).mean()),
+    )
+    return Kept("frozen", 0.0, alone)
+
+
 def kept(job: Job, trained: Trained, test: Predictions, saved: Classifier) -> Kept:
     """How the model of a run was chosen, and how good either network is alone.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 
 from advisor.errors import InputError, one_line
 from advisor.evidence.outliers import Neighbours
-from advisor.results import Prediction
+from advisor.results import Metrics, Prediction
+from advisor.system.folder_lock import is_locked
 from recipes.runs import classifier, neighbours_file, run_files
 from recipes.runs.classifier import Classifier
+
+WAIT = 0.2  # seconds, until a run that puts a model in its place is looked at again
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class FinishedRun:
         class_names: in the order of the model's outputs.
         image_size: pixels of the model's square input.
         neighbours: training images to compare new ones with.
+        digest: the SHA-256 of its model, in hexadecimal digits.
     """
 
     folder: Path
@@ -33,13 +38,16 @@ class FinishedRun:
     class_names: tuple[str, ...]
     image_size: int
     neighbours: Neighbours
+    digest: str
 
 
 def load(folder: str | Path) -> FinishedRun:
     """Open a run folder; the model itself is read when it is needed.
 
+    It may hold the frozen model of a run that still trains.
+
     Raises:
-        InputError: no run folder, or one that is not finished or damaged.
+        InputError: no run folder, or one that holds no model yet or is damaged.
     """
     try:
         folder = Path(folder).expanduser()
@@ -47,15 +55,37 @@ def load(folder: str | Path) -> FinishedRun:
     except (RuntimeError, ValueError) as error:  # of an unknown ~user, and of a NUL
         raise InputError(f"{folder} does not exist ({error}); give the folder of a run") from None
     if there["metrics.json"]:
-        metrics = run_files.read_metrics(folder)
+        metrics = _metrics(folder)
         names = run_files.read_class_names(folder, metrics)
-        run_files.check_model(folder)
-        neighbours = neighbours_file.read(folder)
-        return FinishedRun(folder, metrics.recipe, names, metrics.settings.image_size, neighbours)
+        neighbours, size = neighbours_file.read(folder), metrics.settings.image_size
+        return FinishedRun(folder, metrics.recipe, names, size, neighbours, metrics.model_sha256)
     if there["checkpoints"]:
         raise InputError(f"{folder} is not finished; go on with advisor run ... --output {folder} --resume")
     what = "is not a run folder" if there["."] else "does not exist"
     raise InputError(f"{folder} {what}; give the folder that advisor run wrote")
+
+
+def _metrics(folder: Path) -> Metrics:
+    """What stands in metrics.json, once it belongs to model.keras: a run may just put one model in the place
+    of another.
+
+    Raises:
+        InputError: they do not belong to each other, and no run is there to put that right.
+    """
+    while True:
+        metrics = run_files.read_metrics(folder)
+        run_files.check_model(folder)
+        if run_files.digest(folder, "model.keras") == metrics.model_sha256:
+            return metrics
+        if not is_locked(folder):
+            break
+        time.sleep(WAIT)
+    if not (folder / "checkpoints").exists():
+        raise run_files.damaged(folder, "metrics.json belongs to another model.keras")
+    raise InputError(
+        f"a run was killed while it finished {folder}; complete it with advisor run ... --output {folder} "
+        "--resume"
+    )
 
 
 def find_images(named: Iterable[str], lines: Iterable[str]) -> list[str]:
@@ -122,6 +152,8 @@ def ready(run: FinishedRun) -> Classifier:
         raise
     except Exception as error:  # of as many kinds as there are layers
         raise run_files.damaged(run.folder, f"its model cannot be run ({one_line(error)})") from error
+    if model.digest != run.digest:
+        raise InputError(f"a run has just finished {run.folder} with a better model; give the command again")
     classes, kept = probabilities.shape[1], run.neighbours.features.shape[1]
     if classes != len(run.class_names):
         what = f"its model has {classes} classes, and labels.json names {len(run.class_names)}"

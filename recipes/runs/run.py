@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
+from advisor.evidence.linear_head import LinearHead
 from advisor.results import (
     BeforeTraining,
     Epoch,
@@ -48,6 +50,8 @@ from recipes.training.base_head import from_base_labels
 if TYPE_CHECKING:
     import keras
 
+Meanwhile: TypeAlias = Callable[[Run], None]
+
 
 def run(
     data: Dataset,
@@ -58,9 +62,14 @@ def run(
     resume: bool = False,
     seconds: float | None = None,
     observe: Observe | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> Run:
     """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, validation.npz (where
     two networks were compared), neighbours.npz, test.npz and metrics.json, in this order.
+
+    With `meanwhile` the folder holds a complete model before gradient steps begin, the frozen one, and after
+    Ctrl-C the better one so far. One takes the place of the other file by file; metrics.json is the last and
+    names the model that it belongs to, so that nobody takes half of each for one.
 
     Args:
         data: may still hold unreadable files; they are left out before anything trains.
@@ -71,6 +80,7 @@ def run(
         resume: go on from `checkpoints/`.
         seconds: from now, after which no gradient step begins; None for no limit.
         observe: see `recipes.job.Job`.
+        meanwhile: called with what the folder holds before the run is finished, if it is to hold anything.
 
     Raises:
         InputError: the settings do not fit the network, an image has changed meanwhile, memory is too small,
@@ -89,27 +99,107 @@ def run(
     job = Job(
         known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observe
     )
-    started = time.monotonic()
-    before = None
-    if settings.base_labels:
-        before = BeforeTraining(_before_training(job, "validation"), _before_training(job, "test"))
+    work = _Work(known, job, began, time.monotonic())
+    if meanwhile:
+
+        def tell(frozen: Trained, head: LinearHead) -> None:
+            if not run_files.holds_a_model(folder.path):  # else of the run that is resumed
+                meanwhile(_write_frozen(work, frozen, head))
+
+        job = replace(job, on_frozen=tell)
     trained = trainer(settings.recipe)(job)
-    trained_at = time.monotonic()
-    _write_model(job, trained)
-    saved = classifier.load(folder.path, settings.image_size, trained.model)
-    neighbours_file.write(_neighbours(job, trained, saved), folder.path)
-    test = _test(job, saved)
-    _refuse_what_is_no_number(job, trained, test)
-    test_file.write(test, folder.path)
+    finished = _write(work, trained)
+    if trained.interrupted and meanwhile:
+        meanwhile(finished)
+        raise KeyboardInterrupt
+    return finished
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a run is about.
+
+    Attributes:
+        known: of its images.
+        job: its one.
+        began: when it began, as `time.monotonic` tells it.
+        started: when the images were known.
+    """
+
+    known: _Known
+    job: Job
+    began: float
+    started: float
+
+
+def _write_frozen(work: _Work, frozen: Trained, head: LinearHead) -> Run:
+    """Write the frozen model before training begins; its test images are known by their features."""
+    job, at = work.job, work.job.data.indices("test")
+    solved_at = time.monotonic()
+    with replacing(job.folder / "model.keras") as unfinished:
+        frozen.model.save(unfinished)
+        digest = run_files.digest(job.folder, unfinished.name)
+        near = _neighbours(job, lambda at, what: job.averages(at))
+        test = _predictions(job, head.probabilities(job.head_features(at)).astype(np.float32))
+        kept = compared.frozen_so_far(job, frozen, test)
+    return _finish(work, replace(frozen, complete=False), _Seen(digest, near, test, kept), solved_at)
+
+
+def _write(work: _Work, trained: Trained) -> Run:
+    """Write what training gave.
+
+    Raises:
+        InputError: an image has changed meanwhile, or what training gave is of no use.
+    """
+    job, trained_at = work.job, time.monotonic()
+    is_embedded = job.features is not None and _holds_the_frozen_network(job, trained)
+    with replacing(job.folder / "model.keras") as unfinished:
+        trained.model.save(unfinished)
+        saved = classifier.of(trained.model, unfinished, job.settings.image_size)
+
+        def features(at: np.ndarray, what: str) -> np.ndarray:
+            return job.averages(at) if is_embedded else _classified(job, saved, at, what)[0]
+
+        near = _neighbours(job, features)
+        test = _predictions(job, _classified(job, saved, job.data.indices("test"), "Testing")[1])
+        _refuse_what_is_no_number(job, trained, test)
+        kept = compared.kept(job, trained, test, saved) if trained.choice else None
+    return _finish(work, trained, _Seen(saved.digest, near, test, kept), trained_at)
+
+
+class _Seen(NamedTuple):
+    """What a model showed before it was put into the folder.
+
+    Attributes:
+        digest: the SHA-256 of its file.
+        neighbours: what tells images unlike those that it has seen.
+        test: what it says of the test split.
+        kept: how it was chosen, if it was.
+    """
+
+    digest: str
+    neighbours: outliers.Neighbours
+    test: Predictions
+    kept: Kept | None
+
+
+def _finish(work: _Work, trained: Trained, seen: _Seen, trained_at: float) -> Run:
+    """Write all but model.keras; metrics.json, which makes it one, comes last."""
+    job, folder = work.job, work.job.folder
+    write_json(folder / "labels.json", list(job.data.class_names))
+    write_history(trained.history, folder / "history.csv")
+    if trained.choice:
+        compared.write_validation(job, trained.choice.networks)
+    neighbours_file.write(seen.neighbours, folder)
+    test_file.write(seen.test, folder)
     took = {
-        "embed": known.seconds,
-        "train": trained.earlier_seconds + trained_at - started,
-        "total": trained.earlier_seconds + time.monotonic() - began,
+        "embed": work.known.seconds,
+        "train": trained.earlier_seconds + trained_at - work.started,
+        "total": trained.earlier_seconds + time.monotonic() - work.began,
     }
-    kept = compared.kept(job, trained, test, saved) if trained.choice else None
-    metrics = _metrics(job, trained, test, kept, _near_copies(known, test), before, took)
-    write_json(folder.path / "metrics.json", metrics.to_json())
-    return Run(folder.path, trained.history, test, metrics)
+    metrics = _metrics(work, trained, seen, took)
+    write_json(folder / "metrics.json", metrics.to_json())
+    return Run(folder, trained.history, seen.test, metrics)
 
 
 def _load_backbone(settings: Settings, folder: RunFolder) -> Backbone:
@@ -174,16 +264,6 @@ def _before_training(job: Job, split: str) -> Scores:
     return score(job.data.labels[at], probabilities, job.data.class_names)
 
 
-def _write_model(job: Job, trained: Trained) -> None:
-    """Write model.keras, labels.json, history.csv and, where two networks were compared, validation.npz."""
-    with replacing(job.folder / "model.keras") as unfinished:
-        trained.model.save(unfinished)
-    write_json(job.folder / "labels.json", list(job.data.class_names))
-    write_history(trained.history, job.folder / "history.csv")
-    if trained.choice:
-        compared.write_validation(job, trained.choice.networks)
-
-
 def write_history(history: tuple[Epoch, ...], file: Path) -> None:
     """Write history.csv: a row for each epoch."""
     text = io.StringIO(newline="")
@@ -198,26 +278,26 @@ def _holds_the_frozen_network(job: Job, trained: Trained) -> bool:
     return not job.settings.trains_backbone or (trained.choice is not None and trained.choice.weight < 1)
 
 
-def _neighbours(job: Job, trained: Trained, saved: Classifier) -> outliers.Neighbours:
-    """What tells images unlike these: see `advisor.evidence.outliers`."""
+def _neighbours(job: Job, features: Callable[[np.ndarray, str], np.ndarray]) -> outliers.Neighbours:
+    """What tells images unlike these: see `advisor.evidence.outliers`.
+
+    Args:
+        job: whose images they are.
+        features: gives those of the images at some positions, float32 [n, d]; and what that is called.
+    """
     labels, parts = job.data.labels, []
-    is_embedded = job.features is not None and _holds_the_frozen_network(job, trained)
     for split in ("train", "validation"):
         at = job.data.indices(split)
         at = at[sample(labels[at], outliers.MOST, job.seed)]
-        if is_embedded:
-            parts.append(job.averages(at))
-        else:
-            parts.append(_classified(job, saved, at, f"Embedding {split} images")[0])
+        parts.append(features(at, f"Embedding {split} images"))
     return outliers.fit(*parts)
 
 
-def _test(job: Job, saved: Classifier) -> Predictions:
-    """What the saved model says of the test split."""
+def _predictions(job: Job, probabilities: np.ndarray) -> Predictions:
+    """Probabilities [n, classes] of the test split, with its images."""
     at = job.data.indices("test")
     paths = tuple(job.data.paths[i] for i in at)
     shown = tuple(job.data.shown(path) for path in paths)
-    _, probabilities = _classified(job, saved, at, "Testing")
     return Predictions(job.data.class_names, paths, shown, job.data.labels[at], probabilities)
 
 
@@ -252,20 +332,15 @@ def _near_copies(known: _Known, test: Predictions) -> NearCopies | None:
     return NearCopies(len(known.copied), float((test.predicted == test.labels)[own].mean()))
 
 
-def _metrics(
-    job: Job,
-    trained: Trained,
-    test: Predictions,
-    kept: Kept | None,
-    copied: NearCopies | None,
-    before: BeforeTraining | None,
-    seconds: dict[str, float],
-) -> Metrics:
-    data, validate_at = job.data, job.data.indices("validation")
+def _metrics(work: _Work, trained: Trained, seen: _Seen, seconds: dict[str, float]) -> Metrics:
+    job, data = work.job, work.job.data
+    validate_at, before = data.indices("validation"), None
+    if job.settings.base_labels:
+        before = BeforeTraining(_before_training(job, "validation"), _before_training(job, "test"))
     return Metrics(
         recipe=job.settings.recipe,
         settings=job.settings,
-        test=test.scores(),
+        test=seen.test.scores(),
         validation=score(data.labels[validate_at], trained.validation, data.class_names),
         images={split: len(data.indices(split)) for split in SPLITS},
         parameters={
@@ -273,14 +348,15 @@ def _metrics(
             "trained": _count(_trained_network(trained).trainable_weights),
         },
         complete=trained.complete,
+        model_sha256=seen.digest,
         seed=job.seed,
         seconds={stage: round(each, 3) for stage, each in seconds.items()},
         device=devices.describe(),
         precision=trained.precision,
         versions=reproduction.versions(),
-        kept=kept,
+        kept=seen.kept,
         trained_share=trained.choice.share if trained.choice else None,
-        near_copies=copied,
+        near_copies=_near_copies(work.known, seen.test),
         before_training=before,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from advisor.errors import InputError
 from advisor.evidence.pooling import POOLINGS
 from advisor.results import Metrics
 from advisor.system.json_file import read_json
-from advisor.system.json_shape import conform, short
+from advisor.system.json_shape import Maybe, conform, short
 from advisor.system.storage import open_plain
 
 LARGEST_MODEL = 4_000_000_000  # bytes; the largest network in keras.applications has 1,400,000,000
@@ -63,6 +64,7 @@ METRICS = {
     "images": {"train": COUNT, "validation": COUNT, "test": COUNT},
     "parameters": {"total": COUNT, "trained": COUNT},
     "complete": bool,
+    "model_sha256": str,
     "seed": COUNT,
     "seconds": {"embed": float, "train": float, "total": float},
     "device": str,
@@ -75,7 +77,7 @@ METRICS_THAT_MAY_LACK = {
         "rule": str,
         "weight": SHARE,
         "frozen": ALONE,
-        "trained": ALONE,
+        "trained": Maybe(ALONE),
         "second": {"megabytes": float, "milliseconds": float},
     },
     "trained_share": SHARE,
@@ -158,6 +160,24 @@ def check_model(folder: Path) -> None:
         size = os.fstat(file.fileno()).st_size
         if not 0 < size <= LARGEST_MODEL:
             raise ValueError("is empty" if not size else f"has more than {LARGEST_MODEL:,} bytes")
+
+
+def digest(folder: Path, name: str) -> str:
+    """The SHA-256 of a file in a run folder, in hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with reading(folder, name), open_plain(folder / name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def holds_a_model(folder: Path) -> bool:
+    """Whether there is a model.keras, and a metrics.json that belongs to it."""
+    try:
+        return read_metrics(folder).model_sha256 == digest(folder, "model.keras")
+    except InputError:
+        return False
 
 
 def check_folders(folder: Path) -> None:

@@ -16,7 +16,8 @@ from advisor.errors import InputError
 from advisor.system.folder_lock import LOCK, locked
 from advisor.system.json_file import read_json, write_json
 from advisor.system.json_shape import conform
-from advisor.system.storage import is_unfinished, remove
+from advisor.system.storage import is_unfinished as is_unfinished_file
+from advisor.system.storage import remove
 from recipes.runs import run_files
 
 # All that a run folder may hold; `--overwrite` removes these and nothing else.
@@ -46,6 +47,12 @@ FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparis
 STARTED = "checkpoints/started.json"
 # Which network is loaded is never taken from a file.
 NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder exists, and is not that of a finished run or comparison."""
+    trains = (folder / "checkpoints").exists() and not (folder / "compare.json").exists()
+    return folder.exists() and (trains or not any((folder / name).exists() for name in FINISHED))
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class RunFolder:
             return
         if (resume or overwrite) and not any(os.path.lexists(folder / name) for name in FILES):
             raise InputError(f"{folder} is not a run folder; its content is kept; choose another --output")
-        if resume and (folder / "metrics.json").exists() and not (folder / "checkpoints").exists():
+        if resume and (folder / "metrics.json").exists() and not is_unfinished(folder):
             raise InputError(f"the run in {folder} is finished; choose another --output, or add --overwrite")
         if not (resume or overwrite):
             raise InputError(
@@ -192,7 +199,7 @@ class RunFolder:
     def _remove_unfinished(self) -> None:
         """Remove what `replacing` was writing when its process was killed."""
         for entry in self.path.iterdir():
-            if any(is_unfinished(entry.name, name) for name in FILES if Path(name).suffix):
+            if any(is_unfinished_file(entry.name, name) for name in FILES if Path(name).suffix):
                 remove(entry)
         for entry in self.path.glob("checkpoints/.*"):
             remove(entry)

@@ -12,7 +12,7 @@ from advisor.advice.settings import MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DE
 from advisor.evidence import linear_head
 from advisor.evidence.linear_head import HeadInput, LinearHead, softmax
 from advisor.results import Epoch
-from recipes.job import Job, Trained
+from recipes.job import Job, Solved, Trained
 from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_head
 from recipes.training.base_head import with_base_labels
 
@@ -25,17 +25,38 @@ def train(job: Job) -> Trained:
 
 
 def _linear(job: Job) -> Trained:
-    """The convex head. Validation is measured without the validation images, then they are used, too."""
     began, features = time.monotonic(), job.head_features()
+    return finished(job, features, solve_both(job, features), began)
+
+
+def solve_both(job: Job, features: HeadInput) -> Solved:
+    """The convex head without the validation images, which judge it, and then with them.
+
+    Args:
+        job: whose labels and weights of images count.
+        features: `Job.head_features` of all images.
+    """
     bar = job.display.steps("Solving the head")
     bar(0, 2)
-    tested = solve(job, features, job.data.indices("train"))
+    judged = solve(job, features, job.data.indices("train"))
     bar(1, 2)
     used = with_validation_images(job, features)
     bar(2, 2)
-    validation = tested.probabilities(features.take(job.data.indices("validation")))
-    alone = head_alone(job, lambda at: tested.probabilities(features.take(at)), began)
-    return Trained(assemble_frozen(job, used), (alone,), validation)
+    return Solved(judged, used)
+
+
+def finished(job: Job, features: HeadInput, solved: Solved, began: float) -> Trained:
+    """The frozen network with its head, as a recipe gives it back.
+
+    Args:
+        job: whose backbone it is.
+        features: `Job.head_features` of all images.
+        solved: from `solve_both`.
+        began: when solving began, as `time.monotonic` tells it.
+    """
+    validation = solved.judged.probabilities(features.take(job.data.indices("validation")))
+    alone = head_alone(job, lambda at: solved.judged.probabilities(features.take(at)), began)
+    return Trained(assemble_frozen(job, solved.used), (alone,), validation)
 
 
 def solve(job: Job, features: HeadInput, at: np.ndarray) -> LinearHead:

@@ -11,14 +11,14 @@ import numpy as np
 
 from advisor.advice.settings import Settings
 from advisor.errors import InputError
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.pooling import AVERAGE
 from advisor.results import Epoch
 from advisor.system import devices
-from recipes.job import Job, Trained
+from recipes.job import Job, Solved, Trained
 from recipes.training import pixels
 from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_head
 from recipes.training.checkpoints import Checkpoints
-from recipes.training.frozen import head_alone, solve, train_hidden
+from recipes.training.frozen import finished, head_alone, solve, solve_both, train_hidden
 from recipes.training.keeping import keep
 from recipes.training.pixels import Pixels
 
@@ -37,12 +37,13 @@ def train(job: Job) -> Trained:
 
     Raises:
         InputError: an image has changed, or memory is too small.
-        KeyboardInterrupt: after Ctrl-C; the last finished epoch is in `checkpoints/`.
+        KeyboardInterrupt: after Ctrl-C; the last finished epoch is in `checkpoints/`. Not where there is
+            `job.on_frozen` and an epoch was trained: then it ends as if time were over.
     """
     settings = job.settings
     strategy, precision = devices.strategy(), devices.precision()
-    start, history = _head_first(job)
-    solved = LinearHead(*start[0]) if start and settings.head == "linear" else None
+    solved = _frozen_first(job)
+    start, history = _head_first(job, solved)
     with strategy.scope():
         backbone = clone(job.backbone, precision)
         freeze(backbone, settings.train_from, settings.batch_norm)
@@ -50,39 +51,55 @@ def train(job: Job) -> Trained:
         if start:
             set_head(head, start)
         flexible = settings.training_size != settings.image_size
-        model = assemble(backbone, settings, head, None if flexible else settings.image_size)
+        learner = assemble(backbone, settings, head, None if flexible else settings.image_size)
         seen = pixels.decode(job)
-        _compile(model, settings, len(seen.training))
-        checkpoints = Checkpoints(model, job.folder / "checkpoints", history, settings.epochs)
+        _compile(learner, settings, len(seen.training))
+        checkpoints = Checkpoints(learner, job.folder / "checkpoints", history, settings.epochs)
         if job.resume:
             checkpoints.restore()
         earlier_seconds = checkpoints.seconds()
-        _take_steps(job, seen, checkpoints)
-    finished, validation, choice = keep(job, seen, checkpoints, solved)
+        interrupted = _take_steps(job, seen, checkpoints)
+    model, validation, choice = keep(job, seen, checkpoints, solved)
     return Trained(
-        model=finished,
+        model=model,
         history=tuple(checkpoints.history),
         validation=validation,
-        complete=not checkpoints.out_of_time,
+        complete=not (checkpoints.out_of_time or interrupted),
+        interrupted=interrupted,
         precision=precision,
         choice=choice,
         earlier_seconds=earlier_seconds,
     )
 
 
-def _head_first(job: Job) -> tuple[Sequence[tuple[np.ndarray, np.ndarray]], list[Epoch]]:
+def _frozen_first(job: Job) -> Solved | None:
+    """The heads of the frozen network, which is told as soon as it is there; None with random weights."""
+    if job.features is None:
+        return None
+    began, features = time.monotonic(), job.head_features()
+    solved = solve_both(job, features)
+    if job.on_frozen:
+        job.on_frozen(finished(job, features, solved, began), solved.used)
+    return solved
+
+
+def _head_first(
+    job: Job, frozen: Solved | None
+) -> tuple[Sequence[tuple[np.ndarray, np.ndarray]], list[Epoch]]:
     """Kernel and bias of the dense layers of a head on frozen features, and the first row of the history.
 
-    Nothing where the weights are random.
+    Nothing where the weights are random. Training begins from the whole picture, which the frozen network
+    may see cells beside.
     """
-    if job.features is None:
+    if frozen is None:
         return (), []
     began = time.monotonic()
     if job.settings.head == "linear":
         features = job.head_features(cells=False)
-        solved = solve(job, features, job.data.indices("train"))
-        alone = head_alone(job, lambda at: solved.probabilities(features.take(at)), began)
-        return ((solved.kernel, solved.bias),), [alone]
+        is_solved = job.settings.pooling == AVERAGE
+        start = frozen.judged if is_solved else solve(job, features, job.data.indices("train"))
+        alone = head_alone(job, lambda at: start.probabilities(features.take(at)), began)
+        return ((start.kernel, start.bias),), [alone]
     hidden = train_hidden(job)
     return hidden.weights, [head_alone(job, lambda at: hidden.probabilities(job.averages(at)), began)]
 
@@ -109,11 +126,15 @@ def _compile(model: keras.Model, settings: Settings, training_images: int) -> No
     model.optimizer.build(model.trainable_variables)  # else the training step is traced twice
 
 
-def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> None:
+def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
     """Train the epochs that are not done yet, until patience or time is over.
+
+    Returns:
+        Whether Ctrl-C ended it and the epochs before are to be made the best of.
 
     Raises:
         InputError: memory is too small.
+        KeyboardInterrupt: after Ctrl-C, where nothing is to be made of it.
     """
     import keras
     import tensorflow as tf
@@ -141,6 +162,11 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> None:
                 f"out of memory with {settings.batch_size} images of {settings.training_size} pixels at "
                 "once; start again with --overwrite and a smaller --batch-size or --image-size"
             ) from None
+        except KeyboardInterrupt:
+            if job.on_frozen and checkpoints.epochs_done():
+                return True
+            raise
+    return False
 
 
 def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:

@@ -10,13 +10,11 @@ import numpy as np
 from advisor.advice import rule
 from advisor.backbones import Backbone
 from advisor.evidence.linear_head import LinearHead, softmax
-from advisor.evidence.pooling import AVERAGE
-from recipes.job import Choice, Job, Networks, Weights
+from recipes.job import Choice, Job, Networks, Solved, Weights
 from recipes.training import pool
 from recipes.training.assembly import assemble, assemble_frozen, clone, freeze, head_layers
 from recipes.training.averaging import use_best_average
 from recipes.training.checkpoints import Checkpoints
-from recipes.training.frozen import solve, with_validation_images
 from recipes.training.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def keep(
-    job: Job, seen: Pixels, checkpoints: Checkpoints, solved: LinearHead | None
+    job: Job, seen: Pixels, checkpoints: Checkpoints, solved: Solved | None
 ) -> tuple[keras.Model, np.ndarray, Choice | None]:
     """Choose between the frozen network and the trained one, by `settings.keep`.
 
@@ -38,7 +36,7 @@ def keep(
         job: that is done.
         seen: its images.
         checkpoints: of the training.
-        solved: the linear head that training began with, on the training images alone, if there was one.
+        solved: the heads of the frozen network; None with random weights.
 
     Returns:
         The model to save, its probabilities float32 [n, classes] on the validation split, by a head that did
@@ -54,7 +52,7 @@ def keep(
         backbone, job.settings, head_layers(job.settings.head, job.classes), job.settings.image_size
     )
     model.set_weights(end)
-    if job.features is None:
+    if solved is None:
         return model, model.predict(seen.validation_batches(), verbose=0), None
     bar = job.display.steps("Choosing what to keep")
     bar(0, 2)
@@ -72,20 +70,16 @@ def keep(
     return _model(job, backbone, choice), probabilities.astype(np.float32), choice
 
 
-def _networks(
-    job: Job, seen: Pixels, solved: LinearHead | None, trained: keras.Model, start: Weights
-) -> Networks:
+def _networks(job: Job, seen: Pixels, solved: Solved, trained: keras.Model, start: Weights) -> Networks:
     """Both networks, judged by the validation images before the frozen head learns from these, too.
 
     Training began from the whole picture, maybe with a hidden layer. The frozen network that it is compared
     with is the best that there is without training: its head is solved, and may see cells.
     """
-    features = job.head_features()
-    judged = solved if job.settings.pooling == AVERAGE else None  # it began as what it is compared with
-    judged = judged or solve(job, features, job.data.indices("train"))
+    validated = job.head_features(job.data.indices("validation"))
     return Networks(
-        frozen=with_validation_images(job, features),
-        frozen_logits=judged.logits(features.take(job.data.indices("validation"))).astype(np.float64),
+        frozen=solved.used,
+        frozen_logits=solved.judged.logits(validated).astype(np.float64),
         trained=trained,
         trained_logits=_logits(trained, seen),
         start=start,
