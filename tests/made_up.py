@@ -113,7 +113,7 @@ def recommendation(
         recipe=decision.recipe,
         frozen_recipe=decision.frozen_recipe,
         settings=settings,
-        plan=plan.make(settings, known, on_gpu=False),
+        plan=plan.make(settings, known),
         rationale=rationale.rows(known, place, decision),
         alternatives=rationale.alternatives(place, decision.recipe),
         warnings=("the test split has 79 images: its accuracy is known to ±9% at best",),

@@ -21,13 +21,12 @@ import pytest
 from PIL import Image
 
 from advisor import backbones
-from advisor.advice import plan
 from advisor.cli import main
 from advisor.data import packaged, sources
 from advisor.errors import InputError
 from advisor.evidence import embedding, feature_cache
 from advisor.system import cache as contents_of_cache
-from advisor.system import storage
+from advisor.system import devices, speed, storage
 
 
 @pytest.fixture
@@ -581,10 +580,32 @@ def test_a_damaged_data_set_is_written_again(damage, cache, monkeypatch):
 # The speed of the machine
 
 
-@pytest.mark.parametrize("content", ["", "fast", "nan", "inf", "0", "-5", "1e-300"])
+@pytest.mark.parametrize("content", ["", "fast", "[]", '{"x": 1}', '{"x": {"y": [0]}}'])
 def test_a_damaged_speed_is_measured_again(cache, content):
-    file = storage.cache_folder() / "gigaflops.txt"
+    file = storage.cache_folder() / speed.FILE
     file.write_text(content)
-    measured = plan.matrix_gflops()
+    measured = speed.matrix_gflops()
     assert 0.01 < measured < 1e6
-    assert float(file.read_text()) == measured
+    assert max(json.loads(file.read_text())[devices.describe()]["matrices"]) == measured
+
+
+def test_a_busy_moment_does_not_stay(cache):
+    """An image took a second while the machine was busy; afterwards it takes a hundredth."""
+    for seconds in (1.0, 0.01, 0.01):
+        speed.learn("step", "some network", 224, images=100, seconds=100 * seconds)
+    assert speed.seconds("step", "some network", 224) == pytest.approx(0.01)
+    assert speed.seconds("step", "some network", 112) == pytest.approx(0.01 / 4)
+    assert speed.seconds("embed", "some network", 224) < 0.01  # it is not slower than a gradient step
+
+
+def test_what_is_not_known_is_a_guess(cache, monkeypatch):
+    """Few images tell nothing; on a GPU one kind of work says nothing about the other."""
+    speed.learn("embed", "some network", 224, images=speed.FEWEST_IMAGES - 1, seconds=1.0)
+    assert not speed.is_known("embed", "some network", is_reference=False)
+    assert speed.is_known("step", "some network", is_reference=True)
+    speed.learn("embed", "some network", 224, images=speed.FEWEST_IMAGES, seconds=1.0)
+    assert speed.is_known("step", "some network", is_reference=False)
+    monkeypatch.setattr(devices, "gpus", lambda: ("a GPU",))
+    speed.learn("embed", "some network", 224, images=speed.FEWEST_IMAGES, seconds=1.0)
+    assert speed.is_known("embed", "some network", is_reference=False)
+    assert not speed.is_known("step", "some network", is_reference=True)

@@ -23,7 +23,7 @@ from advisor.advice.settings import Options
 from advisor.data import sources
 from advisor.data.dataset import Dataset
 from advisor.report import charts, model_card, page, plots, svg, terminal, words
-from advisor.system import reproduction
+from advisor.system import devices, reproduction
 from advisor.system.text import legible
 
 NAMES = ("[bold]ants & <bees>", "Käfer 🐞 " + "x" * 60)
@@ -213,11 +213,13 @@ def test_parameters_trained(recipe: str, options: Options, trained: int | None) 
     assert made_up.recommendation(None, options, recipe, evidence=evidence).plan.parameters_trained == trained
 
 
-def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu() -> None:
-    def seconds(recipe: str, images: int, on_gpu: bool = False, **options: Any) -> float | None:
+def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path))  # nothing is known of this machine
+
+    def seconds(recipe: str, images: int, **options: Any) -> float | None:
         evidence = made_up.evidence(made_up.summary(images))
         advice = made_up.recommendation(None, Options(**options), recipe, evidence=evidence)
-        return plan.make(advice.settings, evidence, on_gpu).seconds_estimated
+        return plan.make(advice.settings, evidence).seconds_estimated
 
     frozen, few, many = (
         seconds("feature_extraction", 1000),
@@ -226,8 +228,9 @@ def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu() -> None:
     )
     assert frozen is not None and few is not None and many is not None  # noqa: PT018
     assert 10 < frozen < few < many
-    assert seconds("fine_tuning", 1000, on_gpu=True) is None
     assert seconds("fine_tuning", 1000, backbone="resnet50") is None
+    monkeypatch.setattr(devices, "gpus", lambda: ("a GPU",))
+    assert seconds("fine_tuning", 1000) is None
 
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])

@@ -70,8 +70,7 @@ class Recommendation:
 
     def with_settings(self, settings: Settings) -> Recommendation:
         """The same advice with other settings, and the plan that belongs to them."""
-        on_gpu = bool(devices.gpus())
-        return replace(self, settings=settings, plan=plan.make(settings, self.evidence, on_gpu))
+        return replace(self, settings=settings, plan=plan.make(settings, self.evidence))
 
     def to_json(self) -> dict[str, Any]:
         """The object that `advisor recommend --json` prints."""
@@ -204,7 +203,7 @@ def recommend(
         recipe=decision.recipe,
         frozen_recipe=decision.frozen_recipe,
         settings=settings,
-        plan=plan.make(settings, evidence, on_gpu=bool(devices.gpus())),
+        plan=plan.make(settings, evidence),
         rationale=rationale.rows(evidence, place, decision),
         alternatives=rationale.alternatives(place, decision.recipe),
         warnings=(*warnings(measured), *backbone.notes),

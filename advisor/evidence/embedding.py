@@ -22,6 +22,7 @@ from advisor.evidence.forward import BATCH
 from advisor.evidence.linear_head import HeadInput
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
+from advisor.system import speed
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -220,7 +221,8 @@ def _fill(
     run = runner(backbone, image_size, pooling)
     contents: dict[str, bytes] = {}
     reasons: dict[int, str] = {}
-    saved = time.monotonic()
+    began = saved = time.monotonic()
+    done = 0
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, _hashing(contents)):
             features = run(pixels[:, :, ::-1] if mirrored else pixels)
@@ -230,13 +232,15 @@ def _fill(
             for table in tables[1:]:
                 cells = [_half(part) for part in features[len(backbone.taps) :]]
                 table.put(missing[batch], cells, thumbnails, digests)
+            done = int(batch[-1]) + 1
             if progress:
-                progress(int(batch[-1]) + 1, len(paths))
+                progress(done, len(paths))
             if time.monotonic() - saved > SAVE_EVERY_SECONDS:
                 for table in tables:
                     table.save()
                 saved = time.monotonic()
     finally:
+        speed.learn("embed", backbone.name, image_size, done, time.monotonic() - began)
         for table in tables:
             table.save()
     return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from advisor import backbones
+from advisor.advice import times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import RANDOM_INIT_LEARNING_RATE, Settings, epochs_for
 from advisor.choices import RECIPES
@@ -22,7 +23,7 @@ from advisor.system.json_file import read_json, write_json
 from advisor.system.json_shape import conform
 from advisor.system.progress import Display, Headed
 from recipes.runs import run_files, test_file
-from recipes.runs.budget import Budget, after_steps, needed
+from recipes.runs.budget import Budget
 from recipes.runs.run import run
 from recipes.runs.run_folder import RunFolder
 
@@ -90,7 +91,7 @@ def _train(
     unfinished = [name for name in jobs if not _is_finished(folder.path / name)]
     for number, name in enumerate(unfinished):
         settings, splits = jobs[name].settings, jobs[name].data.splits
-        share = budget.share(needed(settings, splits), len(unfinished) - number - 1)
+        share = budget.share(times.needed(settings, splits), len(unfinished) - number - 1)
         if share is None:
             continue
         ends = budget.spent() + share
@@ -98,7 +99,7 @@ def _train(
         inner.path.mkdir(exist_ok=True)
         job = inner.start(data, seed, jobs[name], {}, resume)
         devices.load_tensorflow()  # which takes seconds, too
-        steps = ends - budget.spent() - after_steps(settings, splits) - budget.late
+        steps = ends - budget.spent() - times.after_steps(settings, splits) - budget.late
         finished = _run(data, job.settings, inner, seed, Headed(name, display), resume, steps)
         if document:
             document(finished, job)
@@ -208,7 +209,7 @@ def _row(folder: Path, job: Recommendation, advised: str) -> Row:
     """What a run folder, named after its recipe, tells: the same today as when it was trained."""
     name = folder.name
     if not os.path.lexists(folder / "metrics.json"):
-        needs = needed(job.settings, job.data.splits)
+        needs = times.needed(job.settings, job.data.splits)
         return Row(name, "not run", None, None, None, 0.0, None, name == advised, needs=needs)
     metrics = run_files.read_metrics(folder)
     return Row(

@@ -13,7 +13,7 @@ from advisor.advice.settings import Settings
 from advisor.errors import InputError
 from advisor.evidence.pooling import AVERAGE
 from advisor.results import Epoch
-from advisor.system import devices
+from advisor.system import devices, speed
 from recipes.job import Job, Solved, Trained
 from recipes.training import pixels
 from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_head
@@ -173,24 +173,34 @@ def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
     """Writes down each epoch, stops when patience or time is over, and moves the bar."""
     import keras
 
-    images, epochs = len(job.data.indices("train")), job.settings.epochs
+    settings, images = job.settings, len(job.data.indices("train"))
+    epochs = settings.epochs
     bar = job.display.steps("Training")
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
+            self.first = self.began, 0
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if job.deadline is not None and time.monotonic() > job.deadline:
                 checkpoints.out_of_time = True
                 self.model.stop_training = True
-            self.seen = min(self.seen + job.settings.batch_size, images)
+            self.seen = min(self.seen + settings.batch_size, images)
+            if not batch:
+                self.first = time.monotonic(), self.seen  # the first step also makes a graph
             bar(self.epoch * images + self.seen, epochs * images)
             rate = self.seen / (time.monotonic() - self.began)
             job.display.note(
                 f"epoch {self.epoch + 1}/{epochs}  loss {logs['loss']:.3f}  "
                 f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s"
             )
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            (began, before), work = self.first, {"": "step", None: "head"}.get(settings.train_from)
+            took, size = time.monotonic() - began, settings.training_size
+            if work:
+                speed.learn(work, job.backbone.name, size, self.seen - before, took)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if self.seen < images and checkpoints.history:

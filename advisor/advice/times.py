@@ -1,0 +1,115 @@
+"""How long it takes to build a model, part by part. Answers without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from advisor.advice.settings import Settings
+from advisor.backbones import BUNDLED
+from advisor.evidence.outliers import MOST
+from advisor.evidence.pooling import AVERAGE
+from advisor.system import speed
+
+# Seconds of a run beside those that its images take, as `advisor run` on 398 images of 96 pixels spends them
+# on 2 cores: loading TensorFlow and the network; writing the frozen model before training, and decoding;
+# turning the gradient step into a graph; saving the model, turning it into its fastest form, and its page.
+START, BEFORE_STEPS, TRACE, AFTER = 5.0, 5.0, 7.0, 15.0
+# Seconds that an image takes while a head on all depths is solved, on the machine of `speed.REFERENCE`;
+# measured on 3,670 images of flowers.
+SOLVE = 0.002
+# The same for each three images where the head sees cells: 5,000 of 38,352 numbers took 35 s beside other
+# work, with what each image takes.
+DECOMPOSE = 1.5e-10
+# Heads that are solved: what is judged and what is kept; training begins from the whole picture, too.
+HEADS = 2
+VALIDATIONS = 2  # passes through the validation images after the last step, beside the one of each epoch
+
+
+def is_known(settings: Settings) -> bool:
+    """Whether the seconds here are more than a guess."""
+    is_reference = settings.backbone == BUNDLED and settings.weights is None
+    return speed.is_known(_work(settings), _network(settings), is_reference)
+
+
+def run(settings: Settings, images: Mapping[str, int], known: int) -> float:
+    """Seconds from the advice to the finished folder.
+
+    Args:
+        settings: of the recipe.
+        images: of each split.
+        known: images whose features are there already.
+    """
+    embedded = max(0, sum(images.values()) - known)
+    looking = embedded * speed.seconds("embed", _network(settings), settings.image_size)
+    if not settings.trains_on_images:
+        return START + looking + HEADS * _solving(settings, images) + AFTER + _testing(settings, images)
+    steps = settings.epochs * epoch(settings, images)
+    return START + looking + _before_steps(settings, images) + steps + after_steps(settings, images)
+
+
+def needed(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds that a training takes at least: one epoch and all that belongs to it.
+
+    Nothing for a recipe without gradient steps on images: it is always begun.
+
+    Args:
+        settings: of the recipe.
+        images: of each split.
+    """
+    if not settings.trains_on_images:
+        return 0.0
+    return _before_steps(settings, images) + epoch(settings, images) + after_steps(settings, images)
+
+
+def epoch(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds of one epoch of gradient steps on images; arguments as for `needed`."""
+    step = speed.seconds(_work(settings), _network(settings), settings.training_size)
+    return images["train"] * step + _validating(settings, images)
+
+
+def after_steps(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds from the last gradient step of a training to the page of its run; arguments as for `needed`."""
+    if not settings.trains_on_images:
+        return 0.0
+    looking = VALIDATIONS * _validating(settings, images) + _testing(settings, images)
+    return AFTER + looking
+
+
+def _before_steps(settings: Settings, images: Mapping[str, int]) -> float:
+    return BEFORE_STEPS + (HEADS + 1) * _solving(settings, images) + TRACE
+
+
+def _work(settings: Settings) -> str:
+    """A key of `speed.REFERENCE`."""
+    if not settings.trains_on_images:
+        return "embed"
+    return "step" if settings.trains_backbone else "head"
+
+
+def _network(settings: Settings) -> str:
+    """As `Backbone.name`."""
+    return Path(settings.backbone).name
+
+
+def _validating(settings: Settings, images: Mapping[str, int]) -> float:
+    return images["validation"] * speed.seconds("head", _network(settings), settings.image_size)
+
+
+def _testing(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds for the test images; where the trained network alone is kept, for some of the others, too."""
+    seen = images["test"]
+    if settings.trains_on_images and settings.keep != "better":
+        seen += min(MOST, images["train"]) + min(MOST, images["validation"])
+    twice = 2 if settings.pools else 1
+    return seen * twice * speed.seconds("embed", _network(settings), settings.image_size)
+
+
+def _solving(settings: Settings, images: Mapping[str, int]) -> float:
+    """Seconds that one head on frozen features takes."""
+    if settings.init == "random":
+        return 0.0
+    fitted = images["train"]
+    decomposed = fitted**3 * DECOMPOSE if settings.pooling != AVERAGE else 0.0
+    slowness = speed.REFERENCE_GFLOPS / speed.matrix_gflops()
+    return (fitted * SOLVE + decomposed) * slowness

@@ -1,0 +1,136 @@
+"""How long this machine takes for an image, learnt from the work itself.
+
+What it did lately is kept in the cache, the last few times of each kind of work, so that one busy moment
+neither lasts nor counts for much. Before there is any, the speed of a matrix product has to do.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from advisor.system import devices
+from advisor.system.json_file import read_json, write_json
+from advisor.system.json_shape import conform
+from advisor.system.storage import cache_folder
+
+FILE = "speed.json"
+KEPT = 5  # times of each kind of work that are kept
+FEWEST_IMAGES = 64  # that tell the speed of a kind of work
+# Seconds that an image of 224 x 224 pixels takes with the bundled network, on a processor that multiplies
+# float32 matrices at REFERENCE_GFLOPS: "embed" is decoding and the frozen network; "step" a gradient step of
+# the whole network, "head" the same with the backbone frozen. Measured on 2 cores.
+REFERENCE_GFLOPS = 195.0
+REFERENCE = {"embed": 0.006, "step": 0.036, "head": 0.012}
+MATRIX, MATRIX_SECONDS = 768, 0.05  # side of the matrices, and how long they are multiplied
+LEAST, MOST = 1e-9, 1e6  # of what is believed, in GFLOP/s or in seconds
+
+
+def learn(work: str, network: str, pixels: int, images: int, seconds: float) -> None:
+    """Keep how long some work took; where the cache cannot be written, nothing is kept.
+
+    Args:
+        work: a key of `REFERENCE`.
+        network: its name.
+        pixels: side of the square images.
+        images: how many there were; too few tell nothing.
+        seconds: for all of them.
+    """
+    if images >= FEWEST_IMAGES and seconds > 0:
+        _keep(f"{work} {network}", seconds / images / _share(pixels))
+
+
+def seconds(work: str, network: str, pixels: int) -> float:
+    """How long an image takes, as far as anything tells: see `is_known`.
+
+    Args:
+        work: a key of `REFERENCE`.
+        network: its name.
+        pixels: side of the square image.
+    """
+    lately = _read()
+    known = lately.get(f"{work} {network}")
+    if known:
+        return median(known) * _share(pixels)
+    for other, expected in REFERENCE.items():  # what is slow for one kind of work is slow for another
+        if lately.get(f"{other} {network}"):
+            slowness = median(lately[f"{other} {network}"]) / expected
+            break
+    else:
+        slowness = REFERENCE_GFLOPS / matrix_gflops()
+    return REFERENCE[work] * slowness * _share(pixels)
+
+
+def is_known(work: str, network: str, is_reference: bool) -> bool:
+    """Whether `seconds` is more than a guess: the work was done here lately, or, on a processor, other work
+    of the network was, or it is the network that `REFERENCE` is about.
+
+    Args:
+        work: see `seconds`.
+        network: see `seconds`.
+        is_reference: whether `REFERENCE` is about it.
+    """
+    lately = _read()
+    if lately.get(f"{work} {network}"):
+        return True
+    others = any(lately.get(f"{other} {network}") for other in REFERENCE)
+    return not devices.gpus() and (is_reference or others)
+
+
+def matrix_gflops() -> float:
+    """How many billion operations a second this machine does, multiplying float32 matrices: the fastest of
+    now and the last few times, for whatever else runs makes them slower."""
+    return max(_keep("matrices", _gflops_now()))
+
+
+@functools.cache
+def _gflops_now() -> float:
+    a = np.ones((MATRIX, MATRIX), np.float32)
+    fastest, began = float("inf"), time.perf_counter()
+    while time.perf_counter() - began < MATRIX_SECONDS:
+        start = time.perf_counter()
+        a @ a
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * MATRIX**3 / fastest / 1e9
+
+
+def _share(pixels: int) -> float:
+    """Of the time for an image of 224 pixels: convolutions scale with the area."""
+    return (pixels / 224) ** 2
+
+
+def _file() -> Path:
+    return cache_folder() / FILE
+
+
+def _read() -> dict[str, list[float]]:
+    """What is kept for the device that computes now; nothing where the file is damaged."""
+    return _all().get(devices.describe(), {})
+
+
+def _all() -> dict[str, Any]:
+    try:
+        kept = read_json(_file())
+        conform(kept, {str: {str: [(float, LEAST, MOST)]}})
+    except (OSError, ValueError):
+        return {}
+    return kept
+
+
+def _keep(what: str, value: float) -> list[float]:
+    """Put a value behind those that are kept; all of them."""
+    kept = _all()
+    of_device = kept.setdefault(devices.describe(), {})
+    value = min(max(float(f"{value:.4g}"), LEAST), MOST)
+    if of_device.get(what, [None])[-1] == value:  # of this process
+        return of_device[what]
+    of_device[what] = [*of_device.get(what, []), value][-KEPT:]
+    with suppress(OSError):
+        write_json(_file(), kept)
+    return of_device[what]
