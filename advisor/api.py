@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from advisor.advice import recommendation
+from advisor.advice import recommendation, times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
 from advisor.choices import DEFAULT_SAMPLE
@@ -48,6 +49,7 @@ def recommend(
     batch_size: int | None = None,
     base_labels: str | None = None,
     keep: str = "better",
+    minutes: float | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -73,6 +75,7 @@ def recommend(
         batch_size: images for each gradient step.
         base_labels: a JSON file with the class names of the backbone's own classifier.
         keep: what is kept after training: "better", "single" or "trained"; see docs/recipes.md.
+        minutes: that there are from the command to the finished folder; None for what is worth its time.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         seed: of everything random.
@@ -115,6 +118,7 @@ def run(
     batch_size: int | None = None,
     base_labels: str | None = None,
     keep: str = "better",
+    minutes: float | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -143,6 +147,7 @@ def run(
         batch_size: see `recommend`.
         base_labels: see `recommend`.
         keep: see `recommend`.
+        minutes: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.
@@ -160,7 +165,7 @@ def run(
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`, and the better model so
             far, if there is one.
     """
-    options, display = _options(locals()), display or Silent()
+    options, display, began = _options(locals()), display or Silent(), time.monotonic()
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
         advised = _advise(data, options, recipe, sample, source, seed, display)
         if on_advice:
@@ -178,9 +183,16 @@ def run(
             if on_model:
                 on_model(so_far)
 
-        finished = runs.run(advised.data, advice.settings, folder, seed, display, resume, meanwhile=meanwhile)
+        seconds = None
+        if minutes is not None:
+            after = times.after_steps(advice.settings, advice.data.splits)
+            seconds = 60 * minutes - (time.monotonic() - began) - after
+        finished = runs.run(
+            advised.data, advice.settings, folder, seed, display, resume, seconds, meanwhile=meanwhile
+        )
         _document(finished, advice, advised.data, command)
-        folder.finish()
+        if finished.metrics.complete:
+            folder.finish()  # else it keeps its checkpoints, to be gone on with
     return finished
 
 
@@ -246,7 +258,7 @@ def compare(
             comparison.clear(folder)
         asked = {**asdict(options), **measured}
         values = {
-            "budget": f"{minutes:g}",
+            "minutes": f"{minutes:g}",
             "baseline": baseline,
             **network,
             **training,

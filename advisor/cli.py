@@ -119,6 +119,9 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
             show_default=True,
             help="After training: the frozen and the trained network pooled; one alone; the trained one.",
         ),
+        "minutes": click.option(
+            "--minutes", type=float, metavar="N", help="To the finished folder; else what is worth its time."
+        ),
         "output": click.option("--output", metavar="DIR", help="Folder to write to."),
         "resume": click.option("--resume", is_flag=True, help="Go on with what is unfinished in --output."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an older run in --output."),
@@ -163,7 +166,7 @@ def command_line() -> None:
 
 @command_line.command()
 @click.argument("data")
-@_options("backbone", "weights", "image_size", "sample", "source", "seed", "json", "output")
+@_options("backbone", "weights", "image_size", "minutes", "sample", "source", "seed", "json", "output")
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure DATA, decide, print the rationale. Trains nothing.
 
@@ -204,7 +207,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="full_training: start from the weights or at random.",
 )
 @click.option("--base-labels", metavar="FILE", help="Class names of the backbone's classifier (JSON).")
-@_options(*_OF_TRAINING)
+@_options("minutes", *_OF_TRAINING)
 def run(
     data: str,
     auto: bool,
@@ -261,18 +264,18 @@ def run(
 @command_line.command()
 @click.argument("data")
 @click.option(
-    "--budget",
+    "--minutes",
     type=float,
     default=60.0,
     show_default=True,
-    metavar="MINUTES",
+    metavar="N",
     help="For all recipes, from the advice on.",
 )
 @click.option("--baseline", is_flag=True, help="Add a plain network from random weights.")
 @_options(*_OF_TRAINING)
 def compare(
     data: str,
-    budget: float,
+    minutes: float,
     baseline: bool,
     as_json: bool,
     output: str | None,
@@ -283,13 +286,13 @@ def compare(
 ) -> None:
     """Run all recipes on one split of DATA; print the leaderboard and the regret.
 
-    Each recipe may use an equal share of the budget, which measuring DATA is not in.
+    Each recipe may use an equal share of the minutes, which measuring DATA is not in.
     One that runs out of time is judged at its best epoch so far, and marked; one
     that could not finish an epoch is not begun. --resume goes on with those that are
-    not finished, with a new budget.
+    not finished, with new minutes.
 
     \b
-    Example: advisor compare ./flowers --budget 30
+    Example: advisor compare ./flowers --minutes 30
     """
     _check_data(data)
     _check_options(None, options)
@@ -298,13 +301,13 @@ def compare(
     from advisor.system.progress import Bars
     from recipes.runs import comparison
 
-    comparison.check_minutes(budget)  # before a folder is made
+    comparison.check_minutes(minutes)  # before a folder is made
     folder = Path(output) if output else _free_folder(data, "compare", resume)
     with _resumable(folder), Bars() as display:
         compared = api.compare(
             data,
             output=folder,
-            minutes=budget,
+            minutes=minutes,
             baseline=baseline,
             resume=resume,
             overwrite=overwrite,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from advisor.advice import plan, rationale, rule
+from advisor.advice import plan, rationale, rule, steps
+from advisor.advice import recommendation as recommendation_of
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options, choose
 from advisor.data.dataset import Dataset, Summary
@@ -99,8 +100,11 @@ def recommendation(
     """
     known = changes.pop("evidence", None) or evidence(data or summary())
     place = rule.place(known.data.images, known.similarity)
-    decision = rule.decide(place, known.probes, known.data.splits["validation"])
-    settings = choose(recipe or decision.recipe, options or Options(), known)
+    options = options or Options()
+    next_steps = steps.steps(known, recommendation_of.possible(options, known))
+    worth = {step.action: step.worth for step in next_steps if step.action in recommendation_of.TRAINING}
+    decision = rule.decide(place, known.probes, known.data.splits["validation"], worth)
+    settings = choose(recipe or decision.recipe, options, known)
     record = reproduction.Record(
         reproduction.command("recommend", known.data.source, seed=0),
         0,
@@ -114,8 +118,9 @@ def recommendation(
         frozen_recipe=decision.frozen_recipe,
         settings=settings,
         plan=plan.make(settings, known),
-        rationale=rationale.rows(known, place, decision),
-        alternatives=rationale.alternatives(place, decision.recipe),
+        rationale=rationale.rows(known, place, decision, next_steps),
+        steps=next_steps,
+        alternatives=rationale.alternatives(place, decision.recipe, recipe),
         warnings=("the test split has 79 images: its accuracy is known to ±9% at best",),
         device="2 cores of a made-up processor",
         seconds=12.34,

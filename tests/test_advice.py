@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import advisor
-from advisor.advice import rationale, rule
+from advisor.advice import rationale, rule, steps, times
 from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Options, choose
 from advisor.cli import main
 from advisor.evidence import linear_head, probe, similarity
 from advisor.evidence.embedding import Features
@@ -59,7 +60,9 @@ def test_digits_are_unlike_photographs_and_the_same_seed_says_the_same(capsys):
     assert first["similarity"]["level"] == "low"
     assert first["dataset"]["images"] == 1797
     for advice in (first, second):
-        del advice["seconds"]
+        del advice["seconds"], advice["plan"]["seconds_estimated"]
+        for step in advice["steps"]:
+            del step["seconds"]
     assert first == second
 
 
@@ -150,15 +153,68 @@ def probes_of(last: int, together: int, of: int = 200) -> Probes:
         ("large-dissimilar", 5, 160, 170, "shallow_features"),
     ],
 )
-def test_measurements_decide_where_all_is_solved_or_training_can_be_judged(
+def test_measurements_decide_where_nobody_knows_what_training_gains(
     name, validated_on, last, together, recipe
 ):
     place, probes = place_of(name), probes_of(last, together)
-    decision = rule.decide(place, probes, validated_on)
+    decision = rule.decide(place, probes, validated_on, {})
     assert decision.recipe == recipe
     data = made_up.summary(splits={"train": 160, "validation": validated_on, "test": 20})
-    reasons = rationale.rows(replace(made_up.evidence(data), probes=probes), place, decision)
+    reasons = rationale.rows(replace(made_up.evidence(data), probes=probes), place, decision, ())
     assert ("Evidence" in [row.factor for row in reasons]) == (recipe != rule.RECIPE[name])
+
+
+@pytest.mark.parametrize(
+    ("worth", "validated_on", "recipe"),
+    [
+        ({"fine_tuning": True}, 40, "fine_tuning"),
+        ({"fine_tuning": False}, 40, "shallow_features"),
+        ({"fine_tuning": True}, 5, "shallow_features"),
+        ({"fine_tuning": None}, 40, "fine_tuning"),
+    ],
+)
+def test_training_is_advised_where_it_is_worth_its_time_and_can_be_judged(worth, validated_on, recipe):
+    place = place_of("large-similar")
+    assert rule.decide(place, probes_of(160, 170), validated_on, worth).recipe == recipe
+
+
+def test_the_steps_are_what_the_advice_follows_from():
+    """At an expected accuracy of 80 % training is worth its minutes, at 99 % it is not."""
+    for accuracy, trains in ((0.8, True), (0.99, False)):
+        known = made_up.evidence(made_up.summary(400))
+        expected = {name: replace(one, accuracy=accuracy) for name, one in known.probes.expected.items()}
+        known = replace(known, probes=replace(known.probes, expected=expected))
+        advice = made_up.recommendation(evidence=known)
+        start, other, training, *_ = advice.steps
+        assert (start.action, start.gain, other.worth) == (advice.frozen_recipe, 0.0, False)
+        assert training.gain == pytest.approx(rule.ERRORS_TRAINED_AWAY * (1 - accuracy))
+        assert training.interval[0] < training.gain < training.interval[1]
+        assert (training.worth, advice.recipe in ("fine_tuning", "full_training")) == (trains, trains)
+        assert advice.steps[-1].seconds is None
+        assert Recommendation.from_json(json.loads(json.dumps(advice.to_json()))) == advice
+
+
+def test_nobody_knows_the_gain_of_what_was_not_measured():
+    for changes in ({"image_size": 512}, {"data": made_up.summary(60)}):
+        known = made_up.evidence(**{"data": made_up.summary(400), **changes})
+        advice = made_up.recommendation(evidence=known)
+        training = next(step for step in advice.steps if step.action == "fine_tuning")
+        assert (training.gain, training.interval, training.worth) == (None, None, None)
+
+
+def test_minutes_choose_what_fits(monkeypatch):
+    known = made_up.evidence(made_up.summary(4000))
+    monkeypatch.setattr(times, "run", lambda settings, images, embedded: 10.0 + 60 * settings.epochs)
+    monkeypatch.setattr(times, "epoch", lambda settings, images: 60.0)
+    settings = choose("fine_tuning", Options(), known)
+    assert settings.epochs == 9
+    assert steps.fitting(settings, known, seconds=5.0) is None
+    assert steps.fitting(settings, known, seconds=131.0) is None  # two epochs of nine are too few
+    for seconds, epochs in ((191.0, 3), (1e9, 9)):
+        assert steps.fitting(settings, known, seconds).epochs == epochs
+    head = choose("feature_extraction", Options(), known)
+    assert steps.fitting(head, known, seconds=9.0) is None
+    assert steps.fitting(head, known, seconds=11.0) == head
 
 
 def test_the_labels_of_test_images_choose_nothing(capsys, tmp_path):

@@ -141,7 +141,7 @@ def test_all_recipes_stand_on_one_leaderboard(capsys, tmp_path):
 
 def test_what_did_not_finish_is_shown(capsys, tmp_path):
     data = ci.textures(tmp_path / "textures", images_of_each=15)
-    arguments = ("--image-size", "32", "--budget", "0.001", "--output", str(tmp_path / "out"))
+    arguments = ("--image-size", "32", "--minutes", "0.001", "--output", str(tmp_path / "out"))
     statuses = {row["name"]: row["status"] for row in compare(capsys, str(data), *arguments)["leaderboard"]}
     assert len(statuses) == 4
     assert "finished" in statuses.values()
@@ -172,7 +172,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(capsys, tmp_path, textur
             assert row["seconds"] == metrics["seconds"]["total"]
             assert not (out / row["name"] / "checkpoints").exists()
     trainer.trained.clear()
-    assert compare(capsys, *arguments, "--resume", "--budget", "1e-9") == resumed  # nothing is left to do
+    assert compare(capsys, *arguments, "--resume", "--minutes", "1e-9") == resumed  # nothing is left to do
     assert not trainer.trained
 
 
@@ -186,7 +186,7 @@ def test_what_ran_out_of_time_is_gone_on_with(capsys, tmp_path, textures, traine
     for name in first:
         assert (tmp_path / "out" / name / "checkpoints").exists()
     trainer.trained.clear()
-    assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == before
+    assert compare(capsys, *arguments, "--resume", "--minutes", "1e-9")["leaderboard"] == before
     assert not trainer.trained  # no time for it, and nothing is lost
 
     trainer.complete = True
@@ -276,7 +276,7 @@ def test_training_interrupted_in_an_epoch_goes_on_with_the_next(capsys, tmp_path
     in_epochs = sum(float(row["seconds"]) for row in epochs)
     assert in_epochs + 0.05 < seconds["train"] < seconds["total"] < 1600  # more than epochs takes time
     assert {row["status"] for row in rows} == {"finished"}
-    assert compare(capsys, *arguments, "--resume", "--budget", "1e-9")["leaderboard"] == rows
+    assert compare(capsys, *arguments, "--resume", "--minutes", "1e-9")["leaderboard"] == rows
 
 
 @pytest.fixture
@@ -371,7 +371,7 @@ def test_what_is_finished_but_for_its_page_gets_it(capsys, tmp_path, textures, t
 
 
 def test_a_training_is_not_begun_that_cannot_come_to_an_end(capsys, tmp_path, textures, trainer):
-    arguments = (str(textures), "--image-size", "32", "--budget", "0.1", "--output", str(tmp_path / "out"))
+    arguments = (str(textures), "--image-size", "32", "--minutes", "0.1", "--output", str(tmp_path / "out"))
     rows = {row["name"]: row for row in compare(capsys, *arguments)["leaderboard"]}
     assert set(trainer.trained) == {"shallow_features", "feature_extraction"}
     assert rows["fine_tuning"]["status"] == "not run"
@@ -391,23 +391,23 @@ def test_what_is_left_is_shared_among_as_many_as_it_is_enough_for():
 def test_a_budget_of_zero_leaves_no_folder_where_runs_are_kept(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        main(["compare", "sklearn:digits", "--budget", "0"])
+        main(["compare", "sklearn:digits", "--minutes", "0"])
     assert end.value.code == 2
-    assert "--budget" in capsys.readouterr().err
+    assert "--minutes" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_budget_of_zero_is_refused(capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
-        main(["compare", "sklearn:digits", "--budget", "0", "--output", str(tmp_path / "out")])
+        main(["compare", "sklearn:digits", "--minutes", "0", "--output", str(tmp_path / "out")])
     assert end.value.code == 2
-    assert "--budget" in capsys.readouterr().err
+    assert "--minutes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_the_benchmark_fails_when_the_advice_is_broken():
-    def broken(place: Quadrant, probes: Probes, validation_images: int) -> Decision:
-        decision = decide(place, probes, validation_images)
+    def broken(place: Quadrant, probes: Probes, validation_images: int, worth) -> Decision:
+        decision = decide(place, probes, validation_images, worth)
         return replace(decision, recipe="feature_extraction")  # digits need the lower layers
 
     assert ci.main(["--only", "advice"]) == 0

@@ -99,7 +99,8 @@ def test_the_printed_table_is_the_json(advice: Recommendation) -> None:
     for split, count in data["splits"].items():
         assert f"{count:,} {split}" in text
     assert f"Advice: {values['recipe']}" in text
-    assert f"Confidence in the quadrant: {values['confidence']:.0%}" in text
+    for step in values["steps"]:
+        assert step["action"] in text
     for quadrant, probability in values["quadrants"].items():
         assert re.search(
             rf"{'>> HERE << ' if quadrant == values['quadrant'] else '[|] '}{probability:.0%}", text

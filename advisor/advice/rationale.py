@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.advice import rule
 from advisor.advice.rule import RECIPE, Decision, Quadrant
+from advisor.advice.steps import Step
 from advisor.choices import RECIPES
 from advisor.evidence import pooling, similarity
 from advisor.evidence.measure import Evidence
-from advisor.evidence.probe import BELIEF_IN_THE_WHOLE, Position, Probes
+from advisor.evidence.probe import Position, Probes
 
 
 @dataclass(frozen=True)
@@ -31,28 +33,45 @@ class Alternative:
     when: str
 
 
-def rows(evidence: Evidence, place: Quadrant, decision: Decision) -> tuple[Factor, ...]:
-    """A row for each measurement that decides, and one more where they overrule the quadrant."""
+def rows(
+    evidence: Evidence, place: Quadrant, decision: Decision, steps: Sequence[Step]
+) -> tuple[Factor, ...]:
+    """A row for each measurement that decides, and one more where they overrule the quadrant.
+
+    Args:
+        evidence: what was measured.
+        place: where the data set lies.
+        decision: what is advised.
+        steps: what could be done next.
+    """
+    training = next((step for step in steps if step.action in ("fine_tuning", "full_training")), None)
     found = [
         _size(evidence, place),
         _similarity(evidence, place),
         _frozen_accuracy(evidence.probes, decision),
-        _depth(evidence.probes, decision),
+        *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
         _validation(evidence.data.splits["validation"], decision),
+        *([_training(training)] if training else []),
     ]
     if decision.recipe != decision.proposal:
-        found.append(_overruled(place, decision))
+        found.append(_overruled(place, decision, training))
     return tuple(found)
 
 
-def alternatives(place: Quadrant, advised: str) -> tuple[Alternative, ...]:
-    """The other three recipes, that of the most probable quadrant first, and when to take each."""
+def alternatives(place: Quadrant, advised: str, asked: str | None = None) -> tuple[Alternative, ...]:
+    """The recipes that are neither advised nor asked for, and when to take each.
+
+    Args:
+        place: where the data set lies; the recipe of the most probable quadrant comes first.
+        advised: the recipe that is advised.
+        asked: the recipe that the user asked for, if any.
+    """
     found: list[Alternative] = []
     for name in sorted(RECIPE, key=lambda name: -place.probabilities[name]):
         recipe, probability = RECIPE[name], place.probabilities[name]
         near = place.confidence < rule.BORDERLINE and name == place.neighbour()
-        if recipe == advised:
+        if recipe in (advised, asked):
             continue
         if name == place.name:
             reason = "by the rule of thumb, without these measurements"
@@ -94,27 +113,32 @@ def _frozen_accuracy(probes: Probes, decision: Decision) -> Factor:
     return Factor(
         "Frozen accuracy",
         f"{frozen.accuracy:.1%} expected",
-        f"{1 - rule.SATURATED_ERROR:.0%}",
-        "little to gain" if decision.is_solved else "room to gain",
+        "-",
+        f"{1 - frozen.accuracy:.1%} errors",
         f"{'last layer' if frozen is last_layer else 'all depths'}, 90 % interval {low:.0%} to {high:.0%}; "
         f"last layer {last_layer.accuracy:.1%}, all depths {all_depths.accuracy:.1%}; "
         f"{frozen.gain_at_double:+.1%} with twice the images",
     )
 
 
-def _depth(probes: Probes, decision: Decision) -> Factor:
+def _depth(probes: Probes, decision: Decision) -> list[Factor]:
+    """Whether the lower layers help; no row where the network is looked at in one place only."""
+    if len(probes.by_depth) == 1:
+        return []
     gain, error = probes.gain_of_all_depths
     best, last = max(probes.by_depth, key=lambda probe: probe.accuracy), probes.last_layer
     known = f"the last layer knows most, {last.accuracy:.1%}"
     if best.accuracy > last.accuracy:
         known = f"{best.tap} knows most, {best.accuracy:.1%}, the last layer {last.accuracy:.1%}"
-    return Factor(
-        "Depth",
-        f"all depths {gain:+.1%} (± {error:.1%})",
-        f"{rule.least_gain_of_all_depths(error):.2%}",
-        "last layer" if decision.frozen_recipe == "feature_extraction" else "all depths",
-        f"averaged over the picture, {known}; {rule.ALL_DEPTHS_GAIN:+.1%} on other data",
-    )
+    return [
+        Factor(
+            "Depth",
+            f"all depths {gain:+.1%} (± {error:.1%})",
+            "clearly worse",
+            "last layer" if decision.frozen_recipe == "feature_extraction" else "all depths",
+            f"averaged over the picture, {known}; on other data all depths {rule.ALL_DEPTHS_GAIN:+.1%}",
+        )
+    ]
 
 
 def _position(position: Position) -> list[Factor]:
@@ -127,7 +151,7 @@ def _position(position: Position) -> list[Factor]:
         Factor(
             "Position",
             f"in up to {cells}x{cells} cells {position.gain:+.1%} (± {position.error:.1%})",
-            f"log-loss -{BELIEF_IN_THE_WHOLE:g}",
+            "clearly better",
             "cells" if kept else "whole picture",
             f"what stands where {'matters' if kept else 'says too little'} to a solved head: log-loss "
             f"{position.loss:+.1f}, summed over the images",
@@ -145,11 +169,33 @@ def _validation(images: int, decision: Decision) -> Factor:
     )
 
 
-def _overruled(place: Quadrant, decision: Decision) -> Factor:
-    if not decision.trains:
+def _training(step: Step) -> Factor:
+    """Whether what training gains is worth its time."""
+    least = f"{rule.least_gain(step.seconds or 0.0):+.1%}"
+    if step.gain is None or step.interval is None:
+        why = "nothing like it was measured, with this network at this size: the rule of thumb decides"
+        return Factor("Training", "nobody knows", least, "unknown", why)
+    low, high = step.interval
+    share = f"{rule.ERRORS_TRAINED_AWAY:.0%} of the errors, as on other data"
+    return Factor(
+        "Training",
+        f"{step.gain:+.1%} expected",
+        least,
+        "worth its time" if step.worth else "not worth it",
+        f"90 % interval {low:+.1%} to {high:+.1%}, {share}; a step has to gain {rule.WORTH_GAIN:.1%}, and "
+        f"{1800 * rule.WORTH_GAIN_PER_SECOND:.0%} more for each half hour",
+    )
+
+
+def _overruled(place: Quadrant, decision: Decision, training: Step | None) -> Factor:
+    if not decision.trains and training and training.worth is False:
+        why = f"training is expected to gain {training.gain:+.1%}, less than its time is worth"
+    elif not decision.trains:
         why = "a measurement on these images outweighs the rule of thumb"
     elif place.size == "large":
         why = "the probes favour the last layer, and fine_tuning starts from it"
+    elif decision.is_priced:
+        why = "training is expected to be worth its time with so few images, too"
     else:
         why = "training may gain with so few unlike images, too, and counts only as far as it does"
     return Factor("Evidence", f"quadrant says {decision.proposal}", "measured", decision.recipe, why)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from advisor import backbones
-from advisor.advice import plan, rationale, rule
+from advisor.advice import plan, rationale, rule, steps
 from advisor.advice.plan import Plan
 from advisor.advice.rationale import Alternative, Factor
 from advisor.advice.rule import Decision, Quadrant
 from advisor.advice.settings import Options, Settings, choose
+from advisor.advice.steps import Step
 from advisor.audit.warnings import warnings
 from advisor.backbones import Backbone
-from advisor.choices import DEFAULT_SAMPLE
+from advisor.choices import DEFAULT_SAMPLE, RECIPES
 from advisor.data.dataset import Dataset, Summary
 from advisor.errors import InputError
 from advisor.evidence import similarity
@@ -27,8 +29,9 @@ from advisor.system.progress import Display
 
 SCHEMA = 1
 SMALLEST_SAMPLE = 10  # images
+TRAINING = ("fine_tuning", "full_training")  # recipes that train the network
 
-Decide = Callable[[Quadrant, Probes, int], Decision]
+Decide = Callable[[Quadrant, Probes, int, Mapping[str, bool | None]], Decision]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Recommendation:
         settings: how the recipe that was asked for, else the advised one, will be built.
         plan: what that will take.
         rationale: why, a row for each factor.
+        steps: what could be done next, with its gain and its time, the better frozen recipe first.
         alternatives: what else, and when.
         warnings: what to know before trusting a result.
         device: what will train.
@@ -57,6 +61,7 @@ class Recommendation:
     settings: Settings
     plan: Plan
     rationale: tuple[Factor, ...]
+    steps: tuple[Step, ...]
     alternatives: tuple[Alternative, ...]
     warnings: tuple[str, ...]
     device: str
@@ -98,6 +103,7 @@ class Recommendation:
             "settings": self.settings.to_json(),
             "plan": vars(self.plan),
             "rationale": [vars(row) for row in self.rationale],
+            "steps": [step.to_json() for step in self.steps],
             "evidence": {**self.evidence.to_json(), "frozen_recipe": self.frozen_recipe},
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
@@ -128,6 +134,7 @@ class Recommendation:
             settings=Settings.from_json(values["settings"]),
             plan=Plan(**values["plan"]),
             rationale=tuple(Factor(**row) for row in values["rationale"]),
+            steps=tuple(Step.from_json(step) for step in values["steps"]),
             alternatives=tuple(Alternative(**item) for item in values["alternatives"]),
             warnings=tuple(values["warnings"]),
             device=values["device"],
@@ -190,8 +197,15 @@ def recommend(
     measured = measure(data, backbone, size, options.init == "pretrained", sample, source, seed, display)
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
-    decision = decide(place, evidence.probes, evidence.data.splits["validation"])
-    settings = choose(recipe or decision.recipe, options, evidence)
+    left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
+    next_steps = steps.steps(evidence, possible(options, evidence), left)
+    worth = {step.action: step.worth for step in next_steps if step.action in TRAINING}
+    decision = decide(place, evidence.probes, evidence.data.splits["validation"], worth)
+    settings, overrun = choose(recipe or decision.recipe, options, evidence), []
+    if left is not None:
+        fitted = steps.fitting(settings, evidence, left)
+        overrun = [] if fitted else [f"{settings.recipe} does not fit into --minutes {options.minutes:g}"]
+        settings = fitted or settings
     asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
     command = reproduction.command(
@@ -204,14 +218,24 @@ def recommend(
         frozen_recipe=decision.frozen_recipe,
         settings=settings,
         plan=plan.make(settings, evidence),
-        rationale=rationale.rows(evidence, place, decision),
-        alternatives=rationale.alternatives(place, decision.recipe),
-        warnings=(*warnings(measured), *backbone.notes),
+        rationale=rationale.rows(evidence, place, decision, next_steps),
+        steps=next_steps,
+        alternatives=rationale.alternatives(place, decision.recipe, recipe),
+        warnings=(*overrun, *warnings(measured), *backbone.notes),
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
     )
     return Advised(advice, measured.data, options)
+
+
+def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:
+    """The settings of each recipe that the options do not rule out."""
+    found = {}
+    for recipe in RECIPES:
+        with suppress(InputError):
+            found[recipe] = choose(recipe, options, evidence)
+    return found
 
 
 def _network(options: Options, recipe: str | None) -> tuple[Backbone, Options]:

@@ -24,9 +24,20 @@ SIMILAR_FROM_SCORE = 0.5
 SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
-# Expected error of frozen features below which training is not tried: with many images it gained nothing
-# where under 2 % was expected, a point from 5 to 10 % (benchmarks/calibration.py); between, that is cheaper.
+# What training takes away of the errors that are expected of the better frozen model, and the shares between
+# which that lay in nine of ten tasks; at such sizes, with the bundled network (benchmarks/prices.py).
+ERRORS_TRAINED_AWAY, ERRORS_TRAINED_AWAY_INTERVAL = 0.05, (-0.12, 0.22)
+PRICED_IMAGES, PRICED_PIXELS = (100, 10_000), (96, 256)
+# A step is worth its time where it gains half a point, and a point more for each half hour that it takes:
+# who waits for training wants to see it in the errors; three in a hundred are worth more than an hour.
+WORTH_GAIN, WORTH_GAIN_PER_SECOND = 0.005, 0.01 / 1800
+# Where nobody knows what training gains, the quadrant decides, and it is not tried below this expected error:
+# with many images it gained nothing where under 2 % was expected, a point from 5 to 10 %
+# (benchmarks/calibration.py).
 SATURATED_ERROR = 0.05
+# Of the epochs that a training has by itself, the least share that it is begun with where minutes are given.
+LEAST_EPOCHS = 0.25
+NINETY = 1.645  # standard errors either way hold 90 % of a normal distribution
 # Validation images, as 200 images give, from which on they can judge whether training helped: on tasks of 50
 # images, with 5 of them, what they took for a gain lost a point of test accuracy (benchmarks/averaging.py).
 FEWEST_VALIDATION_IMAGES = 20
@@ -89,34 +100,56 @@ class Decision:
         recipe: the advised one.
         proposal: the recipe of the quadrant.
         frozen_recipe: the better of the two frozen recipes.
-        is_solved: whether frozen features already classify nearly every image.
         is_judgeable: whether there are enough validation images to tell whether training helped.
         trains: whether the advised recipe trains the network.
+        is_priced: whether what training gains was foretold.
     """
 
     recipe: str
     proposal: str
     frozen_recipe: str
-    is_solved: bool
     is_judgeable: bool
     trains: bool
+    is_priced: bool
 
 
-def decide(place: Quadrant, probes: Probes, validation_images: int) -> Decision:
+def decide(
+    place: Quadrant, probes: Probes, validation_images: int, worth: Mapping[str, bool | None]
+) -> Decision:
     """The quadrant proposes a recipe, measurements may overrule it.
 
-    Training is worth trying with many images, and with few that are unlike the source domain; not where
-    frozen features leave nearly nothing to gain, nor where nobody could tell whether it helped. It starts
-    from the frozen recipe that the probes prefer: `full_training` from all depths, `fine_tuning` from what is
-    better. Where nothing is trained, the better frozen recipe is advised.
+    The network is trained where that is worth its time and there are enough validation images to tell whether
+    it helped. Where nobody knows what it gains, it is worth trying with many images, and with few that are
+    unlike the source domain, unless frozen features leave nearly nothing to gain. Training starts from the
+    frozen recipe that the probes prefer: `full_training` from all depths, `fine_tuning` from what is better.
+    Where nothing is trained, the better frozen recipe is advised.
+
+    Args:
+        place: where the data set lies.
+        probes: what was measured.
+        validation_images: that there are.
+        worth: by recipe, whether training is worth its time; None or missing where nobody knows.
     """
     frozen = better_frozen(probes)
-    solved = 1 - probes.expected[frozen].accuracy < SATURATED_ERROR
-    judgeable = validation_images >= FEWEST_VALIDATION_IMAGES
-    trains = judgeable and not solved and (place.size == "large" or place.similarity == "low")
     starts_shallow = place.similarity == "low" and frozen == "shallow_features"
     training = "full_training" if starts_shallow else "fine_tuning"
-    return Decision(training if trains else frozen, RECIPE[place.name], frozen, solved, judgeable, trains)
+    priced = worth.get(training, worth.get("fine_tuning"))
+    unsolved = 1 - probes.expected[frozen].accuracy >= SATURATED_ERROR
+    by_quadrant = unsolved and (place.size == "large" or place.similarity == "low")
+    judgeable = validation_images >= FEWEST_VALIDATION_IMAGES
+    trains = judgeable and (by_quadrant if priced is None else priced)
+    recipe = training if trains else frozen
+    return Decision(recipe, RECIPE[place.name], frozen, judgeable, trains, priced is not None)
+
+
+def least_gain(seconds: float) -> float:
+    """The accuracy that a step of so many seconds has to gain, 0..1."""
+    return WORTH_GAIN + WORTH_GAIN_PER_SECOND * seconds
+
+
+def is_worth(gain: float | None, seconds: float | None) -> bool | None:
+    """Whether a step is worth its time; None where its gain is not known. Unknown seconds count as none."""
+    return None if gain is None else gain >= least_gain(seconds or 0.0)
 
 
 def better_frozen(probes: Probes) -> str:

@@ -130,6 +130,7 @@ class Options:
     batch_size: int | None = None
     base_labels: str | None = None
     keep: str = "better"
+    minutes: float | None = None
 
     def check(self, recipe: str | None) -> None:
         """Refuse options that are wrong whatever the data are.
@@ -155,6 +156,8 @@ class Options:
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} is {value}; give {least} or more")
+        if self.minutes is not None and not self.minutes > 0:
+            raise InputError(f"--minutes is {self.minutes:g}; give more than 0")
         if self.image_size is not None and self.image_size > LARGEST_IMAGE:
             raise InputError(f"--image-size is {self.image_size}; give {LARGEST_IMAGE} or less")
         for option, given, recipes in (

@@ -153,6 +153,9 @@ def _of_advice(advice: Recommendation) -> dict[str, Any]:
         "learning_curve": svg.line_chart(charts.learning_curve(advice)),
         "expected": advice.evidence.probes.expected[advice.frozen_recipe],
         "plan": words.plan_rows(advice),
+        "step_heads": words.STEP_HEADS,
+        "step_numbers": words.STEP_NUMBERS,
+        "steps": words.steps_of(advice),
         "alternatives": [astuple(other) for other in advice.alternatives],
     }
 

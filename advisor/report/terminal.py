@@ -38,14 +38,15 @@ def recommendation_parts(advice: Recommendation, width: int = WIDTH) -> list[Ren
         styled(data.source, "bold"),
         styled(f"{data.images:,} images, {len(data.class_names):,} classes ({splits})"),
         "",
-        _rationale(advice.rationale, width),
-        "",
+        styled("By the rule of thumb"),
         _map(charts.quadrant_map(advice), width),
         "",
+        _rationale(advice.rationale, width),
+        "",
+        *([_steps(words.steps_of(advice), width), ""] if advice.steps else []),
         Text.assemble(
             styled(f"Advice: {advice.recipe}", "bold green"), f" - {words.what_it_does(advice.recipe)}"
         ),
-        styled(f"Confidence in the quadrant: {advice.quadrant.confidence:.0%}"),
     ]
     if asked != advice.recipe:
         parts.append(styled(f"You asked for: {asked}"))
@@ -71,6 +72,20 @@ def _rationale(factors: Sequence[Factor], width: int) -> RenderableType:
     for head, column_width in zip(words.FACTOR_HEADS[:-1], widths, strict=True):
         table.add_column(head, width=column_width, overflow="fold")
     table.add_column(words.FACTOR_HEADS[-1], ratio=1, overflow="fold")
+    for row in rows:
+        table.add_row(*(styled(cell) for cell in row))
+    return table
+
+
+def _steps(rows: Sequence[Sequence[str]], width: int) -> RenderableType:
+    """A row for each next step; where the columns have no room, a block for each."""
+    heads = words.STEP_HEADS
+    needed = sum(max(map(len, column)) + 1 for column in zip(heads, *rows, strict=True)) - 1
+    if needed > width:
+        return blocks(heads, rows, width)
+    table = ruled(width)
+    for head in heads:
+        table.add_column(head, justify="right" if head in words.STEP_NUMBERS else "left")
     for row in rows:
         table.add_row(*(styled(cell) for cell in row))
     return table

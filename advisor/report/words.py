@@ -5,13 +5,41 @@ from __future__ import annotations
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from advisor.advice.settings import Settings
+from advisor.advice.steps import MORE_IMAGES, Step
 from advisor.choices import RECIPES
 from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
+STEP_HEADS = ("Next step", "Of 100 images", "9 of 10 times", "Time", "Worth it")
+STEP_NUMBERS = ("Of 100 images", "9 of 10 times", "Time")  # these columns stand to the right
 LEADERBOARD_HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
 LEADERBOARD_NUMBERS = ("Accuracy", "F1", "Secs", "Trained")  # these columns stand to the right
+
+
+def step_cells(step: Step, frozen: str, accuracy: float) -> list[str]:
+    """A row of the table of next steps as text, in the order of `STEP_HEADS`.
+
+    Args:
+        step: the row.
+        frozen: the better frozen recipe, which the gains are over.
+        accuracy: that is expected of it, 0..1.
+    """
+    time = "yours" if step.action == MORE_IMAGES else "-" if step.seconds is None else duration(step.seconds)
+    if step.action == frozen:
+        return [step.action, f"{100 * accuracy:.1f} right", "", time, "the start"]
+    gain = interval = "nobody knows"
+    if step.gain is not None and step.interval is not None:
+        low, high = step.interval
+        gain, interval = f"{100 * step.gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"
+    worth = "try it" if step.worth is None else "yes" if step.worth else "no"
+    return [step.action, gain, interval, time, "" if step.action == MORE_IMAGES else worth]
+
+
+def steps_of(advice: Recommendation) -> list[list[str]]:
+    """The table of next steps as text."""
+    accuracy = advice.evidence.probes.expected[advice.frozen_recipe].accuracy
+    return [step_cells(step, advice.frozen_recipe, accuracy) for step in advice.steps]
 
 
 def what_it_does(recipe: str) -> str:
@@ -258,4 +286,4 @@ def about_the_rows(compared: Comparison) -> list[str]:
         if row.needs is not None and not row.same_as
     ]
     spent = f"From the advice to the last model it took {compared.seconds:.0f} s"
-    return [*said, f"{spent}; --budget gave {compared.budget:.0f} s."]
+    return [*said, f"{spent}; --minutes gave {compared.budget:.0f} s."]

@@ -127,7 +127,7 @@ def check_minutes(minutes: float) -> None:
         InputError: it is not more than 0.
     """
     if not minutes > 0:
-        raise InputError(f"--budget is {minutes:g} minutes; give more than 0")
+        raise InputError(f"--minutes is {minutes:g}; give more than 0")
 
 
 def _jobs(advised: Advised, baseline: bool) -> dict[str, Recommendation]:

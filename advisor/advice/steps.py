@@ -1,0 +1,142 @@
+"""What each next step would gain and what it costs: the table that the advice follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from advisor.advice import rule, times
+from advisor.advice.settings import Settings
+from advisor.backbones import BUNDLED
+from advisor.choices import RECIPES
+from advisor.evidence.measure import Evidence
+from advisor.evidence.probe import Probes
+
+MORE_IMAGES = "more images"
+FROZEN = ("feature_extraction", "shallow_features")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that can be done next.
+
+    Attributes:
+        action: a recipe, or `MORE_IMAGES`.
+        what: it is, for people.
+        gain: accuracy over the better frozen model, -1..1; None where nobody knows.
+        interval: 90 % interval of the gain; None where nobody knows.
+        seconds: from the advice to the finished folder; None for a person's work, and where nothing tells
+            how fast the network is here.
+        worth: whether the gain is worth the time; None where nobody knows, and for a person's work.
+    """
+
+    action: str
+    what: str
+    gain: float | None
+    interval: tuple[float, float] | None
+    seconds: float | None
+    worth: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `advisor recommend --json`."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Step:
+        """What `to_json` gave."""
+        low_high = values["interval"]
+        return Step(**{**values, "interval": low_high and (low_high[0], low_high[1])})
+
+
+def fitting(settings: Settings, evidence: Evidence, seconds: float) -> Settings | None:
+    """The settings with as many epochs as fit; None where too few do.
+
+    Args:
+        settings: of a recipe.
+        evidence: what was measured.
+        seconds: from the advice to the finished folder.
+    """
+    splits = evidence.data.splits
+    rest = times.run(replace(settings, epochs=0), splits, evidence.sampled)
+    if not settings.trains_on_images:
+        return settings if rest <= seconds else None
+    epochs = min(settings.epochs, int((seconds - rest) / times.epoch(settings, splits)))
+    return replace(settings, epochs=epochs) if epochs >= rule.LEAST_EPOCHS * settings.epochs else None
+
+
+def steps(
+    evidence: Evidence, settings: Mapping[str, Settings], seconds: float | None = None
+) -> tuple[Step, ...]:
+    """The better frozen recipe, the other one, training, and twice the images, in this order.
+
+    Two recipes that are the same training are one step. Nothing with random weights, of which no frozen
+    model can be made.
+
+    Args:
+        evidence: what was measured.
+        settings: by recipe; those that the user's options rule out are missing.
+        seconds: that there are; then a step is worth it where it fits. None for no limit.
+    """
+    frozen = rule.better_frozen(evidence.probes)
+    if any(each.init == "random" for each in settings.values()):
+        return ()
+    order = [frozen, *(name for name in FROZEN if name != frozen), "fine_tuning", "full_training"]
+    found: list[Step] = []
+    for name in order:
+        same = any(settings[step.action].trains_as(settings[name]) for step in found if name in settings)
+        if name in settings and not same:
+            found.append(_step(name, evidence, settings[name], frozen, seconds))
+    return (*found, _more_images(evidence.probes, frozen))
+
+
+def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limit: float | None) -> Step:
+    seconds, fitted = None, settings
+    if limit is not None:
+        fitted = fitting(settings, evidence, limit) or settings
+    if times.is_known(settings):
+        seconds = times.run(fitted, evidence.data.splits, evidence.sampled)
+    what = RECIPES[recipe].what
+    if settings.trains_on_images:
+        gain, interval = _of_training(evidence, settings, frozen)
+        worth = rule.is_worth(gain, seconds)
+        if limit is not None:
+            worth = fitting(settings, evidence, limit) is not None
+        return Step(recipe, what, gain, interval, seconds, worth)
+    gain, interval = _of_depths(evidence.probes, recipe, frozen)
+    return Step(recipe, what, gain, interval, seconds, recipe == frozen)
+
+
+def _of_depths(probes: Probes, recipe: str, frozen: str) -> tuple[float, tuple[float, float]]:
+    """What one frozen recipe has over the better one, by the probes of both on the same images."""
+    if recipe == frozen:
+        return 0.0, (0.0, 0.0)
+    gain, error = probes.gain_of_all_depths
+    gain = gain if recipe == "shallow_features" else -gain
+    return gain, (gain - rule.NINETY * error, gain + rule.NINETY * error)
+
+
+def _of_training(
+    evidence: Evidence, settings: Settings, frozen: str
+) -> tuple[float | None, tuple[float, float] | None]:
+    """What training adds, from what it added elsewhere; nothing where nothing like it was measured."""
+    few, many = rule.PRICED_IMAGES
+    smallest, largest = rule.PRICED_PIXELS
+    is_priced = (
+        settings.backbone == BUNDLED
+        and settings.keep == "better"
+        and settings.train_from == ""
+        and smallest <= settings.image_size <= largest
+        and few <= evidence.data.images <= many
+    )
+    if not is_priced:
+        return None, None
+    error = 1 - evidence.probes.expected[frozen].accuracy
+    low, high = rule.ERRORS_TRAINED_AWAY_INTERVAL
+    return rule.ERRORS_TRAINED_AWAY * error, (low * error, high * error)
+
+
+def _more_images(probes: Probes, frozen: str) -> Step:
+    """By the learning curve, of which more or less may hold beyond the images that there are."""
+    gain, what = probes.expected[frozen].gain_at_double, "twice the images, under the same frozen model"
+    return Step(MORE_IMAGES, what, gain, (0.0, 2 * gain), None, None)
