@@ -188,7 +188,15 @@ def run(
             after = times.after_steps(advice.settings, advice.data.splits)
             seconds = 60 * minutes - (time.monotonic() - began) - after
         finished = runs.run(
-            advised.data, advice.settings, folder, seed, display, resume, seconds, meanwhile=meanwhile
+            advised.data,
+            advice.settings,
+            folder,
+            seed,
+            display,
+            resume,
+            seconds,
+            meanwhile=meanwhile,
+            steps=advice.steps,
         )
         _document(finished, advice, advised.data, command)
         if finished.metrics.complete:

@@ -486,7 +486,10 @@ def export(run: str, format: str, output: str | None, as_json: bool, overwrite: 
     if as_json:
         print(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
     else:
-        screen.say(f"{made.path}: probabilities differ from model.keras by at most {made.difference:.1e}")
+        same = "the same probabilities as model.keras"
+        if made.difference:
+            same += f" but for {made.difference:.1e} at most"
+        screen.say(f"{made.path}: {same}")
     if not made.is_same:
         screen.tell(f"{made.path} gave other answers than model.keras and was removed")
         sys.exit(1)

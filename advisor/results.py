@@ -209,6 +209,33 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class StepTaken:
+    """A step of the advice that was taken: what was foretold, and what came.
+
+    Attributes:
+        action: the recipe.
+        gain: accuracy over the frozen model that was foretold, -1..1; None where nobody knew.
+        interval: 90 % interval of that; None where nobody knew.
+        seconds: that were foretold; None where nothing told.
+        measured_gain: test accuracy over that of the frozen model.
+        measured_seconds: that it took.
+    """
+
+    action: str
+    gain: float | None
+    interval: tuple[float, float] | None
+    seconds: float | None
+    measured_gain: float
+    measured_seconds: float
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> StepTaken:
+        """As in metrics.json."""
+        between = values["interval"]
+        return StepTaken(**{**values, "interval": between and (between[0], between[1])})
+
+
+@dataclass(frozen=True)
 class BeforeTraining:
     """Scores of the backbone's own classifier."""
 
@@ -247,6 +274,7 @@ class Metrics:
             before it; None where they were not averaged.
         near_copies: None where no test image is nearly the same as one in training.
         before_training: how good the backbone's own classifier is, where its rows were asked for.
+        steps: of the advice that were taken and can be judged; empty before the end.
     """
 
     recipe: str
@@ -266,6 +294,7 @@ class Metrics:
     trained_share: float | None = None
     near_copies: NearCopies | None = None
     before_training: BeforeTraining | None = None
+    steps: tuple[StepTaken, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object in metrics.json; what there is nothing to say about is left out."""
@@ -277,6 +306,7 @@ class Metrics:
             "kept": self.kept and self.kept.to_json(),
             "near_copies": self.near_copies and asdict(self.near_copies),
             "before_training": self.before_training and self.before_training.to_json(),
+            "steps": [asdict(step) for step in self.steps] or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -293,6 +323,7 @@ class Metrics:
                 "kept": Kept.from_json(values["kept"]) if "kept" in values else None,
                 "near_copies": NearCopies(**copies) if copies else None,
                 "before_training": BeforeTraining.from_json(before) if before else None,
+                "steps": tuple(StepTaken.from_json(step) for step in values.get("steps", ())),
             }
         )
 

@@ -51,7 +51,7 @@ def rows(
         _frozen_accuracy(evidence.probes, decision),
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
-        _validation(evidence.data.splits["validation"], decision),
+        *_validation(evidence.data.splits["validation"], decision),
         *([_training(training)] if training else []),
     ]
     if decision.recipe != decision.proposal:
@@ -159,14 +159,19 @@ def _position(position: Position) -> list[Factor]:
     ]
 
 
-def _validation(images: int, decision: Decision) -> Factor:
-    return Factor(
-        "Validation",
-        f"{images:,} images",
-        f"{rule.FEWEST_VALIDATION_IMAGES:,}",
-        "can judge" if decision.is_judgeable else "too few",
-        "they weigh what training brings",
-    )
+def _validation(images: int, decision: Decision) -> list[Factor]:
+    """Whether there are enough images to judge training; no row where nothing depends on it."""
+    if decision.is_judgeable and not decision.trains:
+        return []
+    return [
+        Factor(
+            "Validation",
+            f"{images:,} images",
+            f"{rule.FEWEST_VALIDATION_IMAGES:,}",
+            "can judge" if decision.is_judgeable else "too few",
+            "they weigh what training brings",
+        )
+    ]
 
 
 def _training(step: Step) -> Factor:

@@ -146,6 +146,7 @@ def _of_advice(advice: Recommendation) -> dict[str, Any]:
     return {
         "advice": advice,
         "what": words.what_it_does(advice.recipe),
+        "asked": words.what_it_does(advice.settings.recipe),
         "factor_heads": words.FACTOR_HEADS,
         "factors": [astuple(factor) for factor in advice.rationale],
         "quadrant_map": svg.quadrant_map(charts.quadrant_map(advice)),

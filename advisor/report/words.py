@@ -8,7 +8,7 @@ from advisor.advice.settings import Settings
 from advisor.advice.steps import MORE_IMAGES, Step
 from advisor.choices import RECIPES
 from advisor.evidence.pooling import AVERAGE, CELLS
-from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores
+from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores, StepTaken
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
 STEP_HEADS = ("Next step", "Of 100 images", "9 of 10 times", "Time", "Worth it")
@@ -170,7 +170,21 @@ def near_copies(metrics: Metrics) -> str:
 def about_training(metrics: Metrics) -> str:
     """Sentences about what there was before training, and what was kept after it; empty where neither says
     anything."""
-    return " ".join(sentence for sentence in (_before_training(metrics), _kept(metrics)) if sentence)
+    said = (_before_training(metrics), _kept(metrics), *map(_taken, metrics.steps))
+    return " ".join(sentence for sentence in said if sentence)
+
+
+def _taken(step: StepTaken) -> str:
+    """What was foretold beside what came."""
+    came = f"{100 * step.measured_gain:+.1f} of 100 test images in {step.measured_seconds:.0f} s"
+    if step.gain is None or step.interval is None:
+        return f"Over the frozen network: {came}; nobody knew."
+    low, high = step.interval
+    time = "" if step.seconds is None else f" in {duration(step.seconds)}"
+    return (
+        f"Over the frozen network: {came}; foretold were {100 * step.gain:+.1f} "
+        f"({100 * low:+.1f} to {100 * high:+.1f}){time}."
+    )
 
 
 def _before_training(metrics: Metrics) -> str:

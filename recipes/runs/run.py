@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -14,6 +14,7 @@ import numpy as np
 
 from advisor import backbones
 from advisor.advice.settings import Settings
+from advisor.advice.steps import Step
 from advisor.backbones import Backbone
 from advisor.data import copies, images, near_copies
 from advisor.data.checks import leave_out
@@ -34,6 +35,7 @@ from advisor.results import (
     Predictions,
     Run,
     Scores,
+    StepTaken,
     score,
 )
 from advisor.system import devices, reproduction
@@ -63,6 +65,7 @@ def run(
     seconds: float | None = None,
     observe: Observe | None = None,
     meanwhile: Meanwhile | None = None,
+    steps: Sequence[Step] = (),
 ) -> Run:
     """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, validation.npz (where
     two networks were compared), neighbours.npz, test.npz and metrics.json, in this order.
@@ -81,6 +84,7 @@ def run(
         seconds: from now, after which no gradient step begins; None for no limit.
         observe: see `recipes.job.Job`.
         meanwhile: called with what the folder holds before the run is finished, if it is to hold anything.
+        steps: of the advice; what was foretold of this one stands in metrics.json, beside what came.
 
     Raises:
         InputError: the settings do not fit the network, an image has changed meanwhile, memory is too small,
@@ -99,7 +103,8 @@ def run(
     job = Job(
         known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observe
     )
-    work = _Work(known, job, began, time.monotonic())
+    foretold = next((step for step in steps if step.action == settings.recipe), None)
+    work = _Work(known, job, began, time.monotonic(), foretold)
     if meanwhile:
 
         def tell(frozen: Trained, head: LinearHead) -> None:
@@ -124,12 +129,14 @@ class _Work:
         job: its one.
         began: when it began, as `time.monotonic` tells it.
         started: when the images were known.
+        foretold: of this step, if anything was.
     """
 
     known: _Known
     job: Job
     began: float
     started: float
+    foretold: Step | None
 
 
 def _write_frozen(work: _Work, frozen: Trained, head: LinearHead) -> Run:
@@ -356,9 +363,19 @@ def _metrics(work: _Work, trained: Trained, seen: _Seen, seconds: dict[str, floa
         versions=reproduction.versions(),
         kept=seen.kept,
         trained_share=trained.choice.share if trained.choice else None,
+        steps=_taken(work, seen, seconds["total"]) if trained.complete else (),
         near_copies=_near_copies(work.known, seen.test),
         before_training=before,
     )
+
+
+def _taken(work: _Work, seen: _Seen, seconds: float) -> tuple[StepTaken, ...]:
+    """What was foretold of a training that began from a frozen model, beside what came."""
+    step = work.foretold
+    if step is None or seen.kept is None:
+        return ()
+    gained = seen.test.scores().accuracy - seen.kept.frozen.test
+    return (StepTaken(step.action, step.gain, step.interval, step.seconds, gained, round(seconds, 3)),)
 
 
 def _trained_network(trained: Trained) -> keras.Model:

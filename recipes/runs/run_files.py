@@ -83,6 +83,16 @@ METRICS_THAT_MAY_LACK = {
     "trained_share": SHARE,
     "near_copies": {"test_images": COUNT, "accuracy_without": SHARE},
     "before_training": {"validation": SCORES, "test": SCORES},
+    "steps": [
+        {
+            "action": str,
+            "gain": Maybe((float, -1, 1)),
+            "interval": Maybe([(float, -1, 1)]),
+            "seconds": Maybe(float),
+            "measured_gain": (float, -1, 1),
+            "measured_seconds": float,
+        }
+    ],
 }
 
 
