@@ -50,6 +50,7 @@ def recommend(
     base_labels: str | None = None,
     keep: str = "better",
     minutes: float | None = None,
+    target: float | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -76,6 +77,7 @@ def recommend(
         base_labels: a JSON file with the class names of the backbone's own classifier.
         keep: what is kept after training: "better", "single" or "trained"; see docs/recipes.md.
         minutes: that there are from the command to the finished folder; None for what is worth its time.
+        target: an accuracy, 0..1: the advice says how many images would reach it.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         seed: of everything random.
@@ -119,6 +121,7 @@ def run(
     base_labels: str | None = None,
     keep: str = "better",
     minutes: float | None = None,
+    target: float | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -148,6 +151,7 @@ def run(
         base_labels: see `recommend`.
         keep: see `recommend`.
         minutes: see `recommend`.
+        target: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.

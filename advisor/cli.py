@@ -122,6 +122,9 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "minutes": click.option(
             "--minutes", type=float, metavar="N", help="To the finished folder; else what is worth its time."
         ),
+        "target": click.option(
+            "--target", type=float, metavar="ACCURACY", help="Say how many images would reach it, as 0.95."
+        ),
         "output": click.option("--output", metavar="DIR", help="Folder to write to."),
         "resume": click.option("--resume", is_flag=True, help="Go on with what is unfinished in --output."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an older run in --output."),
@@ -166,7 +169,9 @@ def command_line() -> None:
 
 @command_line.command()
 @click.argument("data")
-@_options("backbone", "weights", "image_size", "minutes", "sample", "source", "seed", "json", "output")
+@_options(
+    "backbone", "weights", "image_size", "minutes", "target", "sample", "source", "seed", "json", "output"
+)
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure DATA, decide, print the rationale. Trains nothing.
 
@@ -207,7 +212,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="full_training: start from the weights or at random.",
 )
 @click.option("--base-labels", metavar="FILE", help="Class names of the backbone's classifier (JSON).")
-@_options("minutes", *_OF_TRAINING)
+@_options("minutes", "target", *_OF_TRAINING)
 def run(
     data: str,
     auto: bool,

@@ -101,7 +101,7 @@ def recommendation(
     known = changes.pop("evidence", None) or evidence(data or summary())
     place = rule.place(known.data.images, known.similarity)
     options = options or Options()
-    next_steps = steps.steps(known, recommendation_of.possible(options, known))
+    next_steps = steps.steps(known, recommendation_of.possible(options, known), target=options.target)
     worth = {step.action: step.worth for step in next_steps if step.action in recommendation_of.TRAINING}
     decision = rule.decide(place, known.probes, known.data.splits["validation"], worth)
     settings = choose(recipe or decision.recipe, options, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 
 import made_up
@@ -200,6 +201,24 @@ def test_nobody_knows_the_gain_of_what_was_not_measured():
         advice = made_up.recommendation(evidence=known)
         training = next(step for step in advice.steps if step.action == "fine_tuning")
         assert (training.gain, training.interval, training.worth) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (0.9, "the images that there are should do"),
+        (0.93, r"takes about [\d,]+ images"),
+        (0.9999, "no number"),
+    ],
+)
+def test_a_target_tells_how_many_images_reach_it(target, says):
+    advice = made_up.recommendation(made_up.summary(400), Options(target=target))
+    step = advice.steps[-1]
+    assert re.search(says, step.what)
+    if "takes" in says:
+        curve = advice.evidence.probes.expected[advice.frozen_recipe].curve
+        needed = probe.images_for(curve, target)
+        assert probe.images_for(curve, target + 0.01) > needed > curve[-1].images
 
 
 def test_minutes_choose_what_fits(monkeypatch):

@@ -198,7 +198,7 @@ def recommend(
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
     left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
-    next_steps = steps.steps(evidence, possible(options, evidence), left)
+    next_steps = steps.steps(evidence, possible(options, evidence), left, options.target)
     worth = {step.action: step.worth for step in next_steps if step.action in TRAINING}
     decision = decide(place, evidence.probes, evidence.data.splits["validation"], worth)
     settings, overrun = choose(recipe or decision.recipe, options, evidence), []

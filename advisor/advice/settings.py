@@ -131,6 +131,7 @@ class Options:
     base_labels: str | None = None
     keep: str = "better"
     minutes: float | None = None
+    target: float | None = None
 
     def check(self, recipe: str | None) -> None:
         """Refuse options that are wrong whatever the data are.
@@ -158,6 +159,8 @@ class Options:
                 raise InputError(f"{option} is {value}; give {least} or more")
         if self.minutes is not None and not self.minutes > 0:
             raise InputError(f"--minutes is {self.minutes:g}; give more than 0")
+        if self.target is not None and not 0 < self.target < 1:
+            raise InputError(f"--target is {self.target:g}; give an accuracy between 0 and 1, as 0.95")
         if self.image_size is not None and self.image_size > LARGEST_IMAGE:
             raise InputError(f"--image-size is {self.image_size}; give {LARGEST_IMAGE} or less")
         for option, given, recipes in (

@@ -10,10 +10,12 @@ from advisor.advice import rule, times
 from advisor.advice.settings import Settings
 from advisor.backbones import BUNDLED
 from advisor.choices import RECIPES
+from advisor.data.dataset import Summary
+from advisor.evidence import probe
 from advisor.evidence.measure import Evidence
-from advisor.evidence.probe import Probes
+from advisor.evidence.probe import Expected, Probes
 
-MORE_IMAGES = "more images"
+MORE_IMAGES, UNTIL_TARGET = "more images", "images until the target"
 FROZEN = ("feature_extraction", "shallow_features")
 
 
@@ -22,7 +24,7 @@ class Step:
     """Something that can be done next.
 
     Attributes:
-        action: a recipe, or `MORE_IMAGES`.
+        action: a recipe, `MORE_IMAGES` or `UNTIL_TARGET`.
         what: it is, for people.
         gain: accuracy over the better frozen model, -1..1; None where nobody knows.
         interval: 90 % interval of the gain; None where nobody knows.
@@ -66,9 +68,12 @@ def fitting(settings: Settings, evidence: Evidence, seconds: float) -> Settings 
 
 
 def steps(
-    evidence: Evidence, settings: Mapping[str, Settings], seconds: float | None = None
+    evidence: Evidence,
+    settings: Mapping[str, Settings],
+    seconds: float | None = None,
+    target: float | None = None,
 ) -> tuple[Step, ...]:
-    """The better frozen recipe, the other one, training, and twice the images, in this order.
+    """The better frozen recipe, the other one, training, and more images, in this order.
 
     Two recipes that are the same training are one step. Nothing with random weights, of which no frozen
     model can be made.
@@ -77,6 +82,7 @@ def steps(
         evidence: what was measured.
         settings: by recipe; those that the user's options rule out are missing.
         seconds: that there are; then a step is worth it where it fits. None for no limit.
+        target: the accuracy that is wanted, 0..1; None where nothing was said.
     """
     frozen = rule.better_frozen(evidence.probes)
     if any(each.init == "random" for each in settings.values()):
@@ -87,7 +93,9 @@ def steps(
         same = any(settings[step.action].trains_as(settings[name]) for step in found if name in settings)
         if name in settings and not same:
             found.append(_step(name, evidence, settings[name], frozen, seconds))
-    return (*found, _more_images(evidence.probes, frozen))
+    expected = evidence.probes.expected[frozen]
+    more = [] if target is None else [_until(target, expected, evidence.data)]
+    return (*found, _more_images(expected), *more)
 
 
 def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limit: float | None) -> Step:
@@ -136,7 +144,22 @@ def _of_training(
     return rule.ERRORS_TRAINED_AWAY * error, (low * error, high * error)
 
 
-def _more_images(probes: Probes, frozen: str) -> Step:
+def _until(target: float, expected: Expected, data: Summary) -> Step:
+    """As many images as reach an accuracy, by the learning curve."""
+    wanted, gain = f"{100 * target:g} % of new images right", max(0.0, target - expected.accuracy)
+    needed = probe.images_for(expected.curve, target)
+    if not gain:
+        what = f"To get {wanted}, the images that there are should do"
+    elif needed is None:
+        what = f"To get {wanted}, no number of images is in sight, under the frozen model"
+    else:
+        images = round(needed * data.images / (data.images - data.splits["test"]))
+        what = f"To get {wanted}, it takes about {float(f'{images:.2g}'):,.0f} images in all, "
+        what += "under the frozen model"
+    return Step(UNTIL_TARGET, what, gain, None, None, None)
+
+
+def _more_images(expected: Expected) -> Step:
     """By the learning curve, of which more or less may hold beyond the images that there are."""
-    gain, what = probes.expected[frozen].gain_at_double, "twice the images, under the same frozen model"
+    gain, what = expected.gain_at_double, "twice the images, under the same frozen model"
     return Step(MORE_IMAGES, what, gain, (0.0, 2 * gain), None, None)

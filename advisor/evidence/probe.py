@@ -26,6 +26,7 @@ CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
 # with half of it 0.0 (128 px, three seeds; by a script that is not kept). What holds today is measured by
 # benchmarks/frozen.py.
 BEYOND = 0.5
+FARTHEST = 100  # times the images: nobody knows whether a law holds as far as that
 # By how much the leave-one-out log-loss, summed over the images, has to be lower with cells before they are
 # taken: the fewer images there are, the more this counts. With it no task of 42 lost accuracy on all depths
 # at 128 px, without it one lost 2.2 points (benchmarks/position.py).
@@ -295,9 +296,33 @@ def _extrapolate(curve: tuple[CurvePoint, ...], images: int) -> float:
     (Hestness et al., Deep Learning Scaling is Predictable, 2017, find such laws). Beyond the measured range
     half of b is taken, for the law levels off towards the errors that no number of images would mend.
     """
-    sizes = np.log([point.images for point in curve])
+    last = curve[-1]
+    return float(1 - (1 - last.accuracy) * (images / last.images) ** -_exponent(curve))
+
+
+def _exponent(curve: tuple[CurvePoint, ...]) -> float:
+    """Of the power law beyond the curve, 0 or more; 0 where there is no law."""
     errors = np.array([1 - point.accuracy for point in curve])
     if errors[-1] <= 0 or len(curve) < 2:
-        return float(1 - errors[-1])
-    b = float(np.clip(-np.polyfit(sizes, np.log(np.maximum(errors, 1e-3)), 1)[0], 0.0, 0.5))
-    return float(1 - errors[-1] * (images / np.exp(sizes[-1])) ** -(BEYOND * b))
+        return 0.0
+    sizes = np.log([point.images for point in curve])
+    return BEYOND * float(np.clip(-np.polyfit(sizes, np.log(np.maximum(errors, 1e-3)), 1)[0], 0.0, 0.5))
+
+
+def images_for(curve: tuple[CurvePoint, ...], accuracy: float) -> int | None:
+    """How many images a frozen model has to be fitted to for an accuracy, by the learning curve.
+
+    Args:
+        curve: see `Expected`.
+        accuracy: that is wanted, 0..1.
+
+    Returns:
+        None where that is out of sight: more than `FARTHEST` times as many as the curve was measured with.
+    """
+    last, exponent = curve[-1], _exponent(curve)
+    error, wanted = 1 - last.accuracy, 1 - accuracy
+    if error <= wanted:
+        return last.images
+    if not exponent or wanted <= 0 or np.log(error / wanted) / exponent > np.log(FARTHEST):
+        return None
+    return int(np.ceil(last.images * (error / wanted) ** (1 / exponent)))

@@ -157,6 +157,7 @@ def _of_advice(advice: Recommendation) -> dict[str, Any]:
         "step_heads": words.STEP_HEADS,
         "step_numbers": words.STEP_NUMBERS,
         "steps": words.steps_of(advice),
+        "about_steps": words.about_steps(advice),
         "alternatives": [astuple(other) for other in advice.alternatives],
     }
 

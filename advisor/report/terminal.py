@@ -43,7 +43,9 @@ def recommendation_parts(advice: Recommendation, width: int = WIDTH) -> list[Ren
         "",
         _rationale(advice.rationale, width),
         "",
-        *([_steps(words.steps_of(advice), width), ""] if advice.steps else []),
+        *([_steps(words.steps_of(advice), width)] if advice.steps else []),
+        *(styled(sentence) for sentence in words.about_steps(advice)),
+        "",
         Text.assemble(
             styled(f"Advice: {advice.recipe}", "bold green"), f" - {words.what_it_does(advice.recipe)}"
         ),

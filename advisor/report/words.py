@@ -5,7 +5,7 @@ from __future__ import annotations
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from advisor.advice.settings import Settings
-from advisor.advice.steps import MORE_IMAGES, Step
+from advisor.advice.steps import MORE_IMAGES, UNTIL_TARGET, Step
 from advisor.choices import RECIPES
 from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores, StepTaken
@@ -39,7 +39,16 @@ def step_cells(step: Step, frozen: str, accuracy: float) -> list[str]:
 def steps_of(advice: Recommendation) -> list[list[str]]:
     """The table of next steps as text."""
     accuracy = advice.evidence.probes.expected[advice.frozen_recipe].accuracy
-    return [step_cells(step, advice.frozen_recipe, accuracy) for step in advice.steps]
+    return [
+        step_cells(step, advice.frozen_recipe, accuracy)
+        for step in advice.steps
+        if step.action != UNTIL_TARGET
+    ]
+
+
+def about_steps(advice: Recommendation) -> list[str]:
+    """What the table of next steps has no columns for, as sentences."""
+    return [f"{step.what}." for step in advice.steps if step.action == UNTIL_TARGET]
 
 
 def what_it_does(recipe: str) -> str:
