@@ -240,13 +240,20 @@ def run(
 
     folder = Path(output) if output else _free_folder(data, recipe or "auto", resume)
     models: list[Run] = []  # that the folder held so far
-    with _resumable(folder, models), Bars() as display:
+    advised: list[Recommendation] = []
+    with _resumable(folder, models, advised), Bars() as display:
+
+        def on_advice(advice: Recommendation) -> None:
+            advised.append(advice)
+            if not as_json:
+                display.hide()
+                terminal.print_recommendation(advice)
 
         def on_model(model: Run) -> None:
             models.append(model)
             if not (as_json or model.history[-1].epoch):
                 display.hide()
-                terminal.print_so_far(model)
+                terminal.print_so_far(model, advised[-1])
 
         finished = api.run(
             data,
@@ -256,7 +263,7 @@ def run(
             overwrite=overwrite,
             seed=seed,
             display=display,
-            on_advice=None if as_json else _printed(display),
+            on_advice=on_advice,
             on_model=on_model,
             **options,
         )
@@ -583,12 +590,15 @@ def _check_data(data: str) -> None:
 
 
 @contextmanager
-def _resumable(folder: Path, models: Sequence[Run] = ()) -> Iterator[None]:
+def _resumable(
+    folder: Path, models: Sequence[Run] = (), advised: Sequence[Recommendation] = ()
+) -> Iterator[None]:
     """Say what there is and how to go on where Ctrl-C, or a request to end, comes in between.
 
     Args:
         folder: that is written to.
         models: that it held so far, the last one at the end.
+        advised: the advice, once there is one.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -596,7 +606,10 @@ def _resumable(folder: Path, models: Sequence[Run] = ()) -> Iterator[None]:
     except KeyboardInterrupt:
         from advisor.report import words
 
-        there = f"{words.so_far(models[-1])}; to train on" if models else "what was done is kept"
+        there = "what was done is kept"
+        if models:
+            ahead = words.training_ahead(advised[-1])
+            there = "; ".join(part for part in (words.so_far(models[-1]), ahead, "to train on") if part)
         raise KeyboardInterrupt(
             f"interrupted; {there}: give the same command with --output {folder} --resume"
         ) from None

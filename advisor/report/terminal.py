@@ -143,9 +143,12 @@ def print_run(run: Run) -> None:
         out.print(styled(line))
 
 
-def print_so_far(run: Run) -> None:
-    """Print which model a run has while it still trains."""
-    console().print(styled(f"Ready: {words.so_far(run)}. Training goes on; Ctrl-C keeps the better model."))
+def print_so_far(run: Run, advice: Recommendation) -> None:
+    """Print which model a run has while it still trains, and what is to be expected of that."""
+    ahead = words.training_ahead(advice)
+    goes_on = f"Training goes on: {ahead}" if ahead else "Training goes on"
+    said = f"Ready: {words.so_far(run)}. {goes_on}; Ctrl-C keeps the better model."
+    console().print(styled(said))
 
 
 def print_comparison(compared: Comparison) -> None:

@@ -238,6 +238,16 @@ def _network(name: str, alone: Alone) -> str:
     return f"the {name} network (test accuracy {alone.test:.1%}, validation {alone.validation:.1%})"
 
 
+def training_ahead(advice: Recommendation) -> str:
+    """What training is expected to bring, as the end of a sentence; empty where it was not foretold."""
+    recipe = advice.settings.recipe
+    step = next((step for step in advice.steps if step.action == recipe), None)
+    if step is None or step.gain is None or step.interval is None:
+        return ""
+    low, high = (100 * end for end in step.interval)
+    return f"all of training should bring {100 * step.gain:+.1f} of 100 images ({low:+.1f} to {high:+.1f})"
+
+
 def so_far(run: Run) -> str:
     """What the folder of a run holds before it is finished, as a sentence without full stop."""
     reached, (last, *_) = run.metrics.test, run.history[::-1]
