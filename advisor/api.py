@@ -17,9 +17,9 @@ from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 from advisor.report import model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
-from advisor.system import reproduction
+from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
-from recipes.runs import comparison, evaluation, prediction, preview
+from recipes.runs import comparison, evaluation, prediction, preview, run_files
 from recipes.runs import export as exports
 from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
@@ -189,8 +189,7 @@ def run(
 
         seconds = None
         if minutes is not None:
-            after = times.after_steps(advice.settings, advice.data.splits)
-            seconds = 60 * minutes - (time.monotonic() - began) - after
+            seconds = _seconds_for_steps(minutes, began, advice, folder.path)
         finished = runs.run(
             advised.data,
             advice.settings,
@@ -379,6 +378,13 @@ def _advise(
     images = sources.load(data, seed, display.steps("Looking at files"))
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)
+
+
+def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, folder: Path) -> float:
+    """What is left for gradient steps of the minutes of a run, of which earlier processes may have had some."""
+    devices.load_tensorflow()  # which takes seconds, too
+    spent = time.monotonic() - began + run_files.seconds_so_far(folder)
+    return 60 * minutes - spent - times.after_steps(advice.settings, advice.data.splits)
 
 
 def _document(finished: Run, advice: Recommendation, data: Dataset, command: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,17 @@ def digest(folder: Path, name: str) -> str:
     """
     with reading(folder, name), open_plain(folder / name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seconds_so_far(folder: Path) -> float:
+    """What a run has taken in earlier processes, as far as its folder tells: of one that was killed, only
+    its finished epochs."""
+    spent = [0.0]
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        spent.append(sum(float(row["seconds"]) for row in read_json(folder / "checkpoints" / "state.json")))
+    with suppress(InputError):
+        spent.append(read_metrics(folder).seconds["total"])
+    return max(spent)
 
 
 def holds_a_model(folder: Path) -> bool:
