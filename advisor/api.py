@@ -381,7 +381,7 @@ def _advise(
 
 
 def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, folder: Path) -> float:
-    """What is left for gradient steps of the minutes of a run, of which earlier processes may have had some."""
+    """What is left for gradient steps of the minutes of a run, after what earlier processes took of them."""
     devices.load_tensorflow()  # which takes seconds, too
     spent = time.monotonic() - began + run_files.seconds_so_far(folder)
     return 60 * minutes - spent - times.after_steps(advice.settings, advice.data.splits)
