@@ -10,8 +10,8 @@ as each task is done; tasks whose line is there already are skipped. The table: 
 the frozen network that sees averages over the whole picture, by what is kept: "frozen" (the frozen network
 with its cells, if it takes any), "trained" (what training ended with), "before" (the best average of the
 weights or the frozen network without cells, as was kept before there was a pool), "single" (the same with
-cells), "half" (the pool, both weighing the same), "weighed" (with the weight from the validation images)
-and "kept" (the saved model itself).
+cells), "half" (the pool, both weighing the same) and "kept" (with the weight that the validation images
+say, which is what a run saves).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from advisor.advice import recommendation
+from advisor.advice import recommendation, rule
 from advisor.advice.settings import Options
 from advisor.evidence.linear_head import softmax
 from advisor.system.progress import Silent
@@ -38,12 +38,13 @@ Logits: TypeAlias = Mapping[str, np.ndarray]
 
 
 def _weight(said: Logits) -> float:
-    """Of the trained network in the best pool, as far as the validation images tell."""
-    return pool.best_weight(
+    """Of the trained network in what is kept, as far as the validation images tell."""
+    best = pool.best_weight(
         said["frozen validation"].astype(np.float64),
         said["trained validation"].astype(np.float64),
         said["labels validation"],
     )
+    return rule.pool_weight(best)
 
 
 def _single(line: dict[str, Any], said: Logits) -> np.ndarray:
@@ -73,7 +74,7 @@ RULES: dict[str, Callable[[dict[str, Any], Logits], np.ndarray]] = {
     "before": _before,
     "single": _single,
     "half": lambda line, said: _pool(said, 0.5),
-    "weighed": lambda line, said: _pool(said, _weight(said)),
+    "kept": lambda line, said: _pool(said, _weight(said)),
 }
 
 
@@ -144,7 +145,7 @@ def read(file: Path) -> list[tuple[dict[str, Any], Logits]]:
 
 def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     """A row for each task, then the mean and the worst of each size, as Markdown."""
-    head = ["data", "images", "seed", "validated on", "weight", "whole picture", *RULES, "kept"]
+    head = ["data", "images", "seed", "validated on", "weight", "whole picture", *RULES]
     rows, gains = [], [_gains(line, said) for line, said in seen]
     for (line, said), gained in zip(seen, gains, strict=True):
         key = [line["data"], str(line["size"]), str(line["seed"]), str(len(said["labels validation"]))]
@@ -159,10 +160,9 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
 
 
 def _gains(line: dict[str, Any], said: Logits) -> list[float]:
-    """Points of test accuracy over the whole picture, by each rule and of what was kept."""
+    """Points of test accuracy over the whole picture, by each rule."""
     whole = _accuracy(_whole(said), said)
-    by_rule = [_accuracy(tell(line, said), said) for tell in RULES.values()]
-    return [accuracy - whole for accuracy in (*by_rule, 100 * line["test"])]
+    return [_accuracy(tell(line, said), said) - whole for tell in RULES.values()]
 
 
 def _whole(said: Logits) -> np.ndarray:

@@ -188,7 +188,7 @@ def test_the_steps_are_what_the_advice_follows_from():
         advice = made_up.recommendation(evidence=known)
         start, other, training, *_ = advice.steps
         assert (start.action, start.gain, other.worth) == (advice.frozen_recipe, 0.0, False)
-        assert training.gain == pytest.approx(rule.ERRORS_TRAINED_AWAY * (1 - accuracy))
+        assert training.gain == pytest.approx(rule.share_trained_away(400) * (1 - accuracy))
         assert training.interval[0] < training.gain < training.interval[1]
         assert (training.worth, advice.recipe in ("fine_tuning", "full_training")) == (trains, trains)
         assert advice.steps[-1].seconds is None

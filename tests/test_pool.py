@@ -363,7 +363,11 @@ def test_what_was_kept_is_a_sentence(kept, share, starts, says):
     ("options", "validation", "says"),
     [
         (Options(), 40, "the pool of the frozen and the trained network, weighed by 40 validation images"),
-        (Options(), 10, "the pool of the frozen and the trained network, each about half, for 10 validation"),
+        (
+            Options(),
+            10,
+            "the pool of the frozen and the trained network, about 0.3 of it the trained one, for 10",
+        ),
         (Options(keep="single"), 40, "the average with the start, where 40 validation images show a gain"),
         (
             Options(keep="single"),

@@ -52,7 +52,7 @@ def rows(
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
         *_validation(evidence.data.splits["validation"], decision),
-        *([_training(training)] if training else []),
+        *([_training(training, evidence.data.images)] if training else []),
     ]
     if decision.recipe != decision.proposal:
         found.append(_overruled(place, decision, training))
@@ -174,14 +174,14 @@ def _validation(images: int, decision: Decision) -> list[Factor]:
     ]
 
 
-def _training(step: Step) -> Factor:
+def _training(step: Step, images: int) -> Factor:
     """Whether what training gains is worth its time."""
     least = f"{rule.least_gain(step.seconds or 0.0):+.1%}"
     if step.gain is None or step.interval is None:
         why = "nothing like it was measured, with this network at this size: the rule of thumb decides"
         return Factor("Training", "nobody knows", least, "unknown", why)
     low, high = step.interval
-    share = f"{rule.ERRORS_TRAINED_AWAY:.0%} of the errors, as on other data"
+    share = f"{rule.share_trained_away(images):.0%} of the errors, as on other data of this size"
     return Factor(
         "Training",
         f"{step.gain:+.1%} expected",

@@ -140,8 +140,7 @@ def _of_training(
     if not is_priced:
         return None, None
     error = 1 - evidence.probes.expected[frozen].accuracy
-    low, high = rule.ERRORS_TRAINED_AWAY_INTERVAL
-    return rule.ERRORS_TRAINED_AWAY * error, (low * error, high * error)
+    return rule.gain_of_training(error, evidence.data.images)
 
 
 def _until(target: float, expected: Expected, data: Summary) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from advisor.advice.recommendation import Recommendation
-from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
+from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
 from advisor.advice.steps import MORE_IMAGES, UNTIL_TARGET, Step
 from advisor.choices import RECIPES
@@ -126,7 +126,8 @@ def will_be_kept(settings: Settings, validation_images: int) -> str:
         return "the best epoch"
     judges = f"{validation_images:,} validation images"
     if settings.pools and validation_images < FEWEST_VALIDATION_IMAGES:
-        return f"the pool of the frozen and the trained network, each about half, for {judges} say little"
+        about = f"about {POOL_CENTRE:.1f} of it the trained one"
+        return f"the pool of the frozen and the trained network, {about}, for {judges} say little"
     if settings.pools:
         return f"the pool of the frozen and the trained network, weighed by {judges}"
     if validation_images < FEWEST_VALIDATION_IMAGES:

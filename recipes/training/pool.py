@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from advisor.advice.rule import POOL_BELIEF
+from advisor.advice.rule import POOL_BELIEF, POOL_CENTRE
 from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.backbones.layer_names import free_name
@@ -43,7 +43,7 @@ def best_weight(frozen: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> 
     Two networks that err differently are better together than either alone (Kumar, Ma, Liang and
     Raghunathan, Calibrated ensembles can mitigate accuracy tradeoffs under distribution shift,
     arXiv 2207.08977). Their weight has the lowest log-loss, summed over the validation images, plus a belief
-    in one half, which decides where there are few of them: `POOL_BELIEF * 4 * (weight - 1/2)^2`.
+    that decides where there are few of them: `POOL_BELIEF * 4 * (weight - POOL_CENTRE)^2`.
 
     Args:
         frozen: logits [n, classes] of the frozen network, whose head has not seen the images.
@@ -59,7 +59,7 @@ def best_weight(frozen: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> 
     losses = []
     for weight in WEIGHTS:
         truth = probabilities(frozen, trained, weight)[at, labels]
-        belief = POOL_BELIEF * 4 * (weight - 0.5) ** 2
+        belief = POOL_BELIEF * 4 * (weight - POOL_CENTRE) ** 2
         losses.append(-np.log(np.maximum(truth, 1e-12)).sum() + belief)
     return float(WEIGHTS[int(np.argmin(losses))])
 
