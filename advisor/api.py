@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,8 @@ def run(
             on_advice(advised.advice)
         if overwrite and not resume:
             folder.clear()
-        asked = {"recipe": recipe, **asdict(options)}
+        # Time and target may be others when the run is gone on with.
+        asked = {"recipe": recipe, **asdict(replace(options, minutes=None, target=None))}
         advice = folder.start(advised.data, seed, advised.advice, asked, resume)
         how = {"recipe": recipe} if recipe else {"auto": True}
         values = {**how, **asdict(options), "sample": sample, "source": source, "seed": seed}

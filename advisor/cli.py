@@ -605,11 +605,13 @@ def _resumable(
         yield
     except KeyboardInterrupt:
         from advisor.report import words
+        from recipes.runs import run_files
 
         there = "what was done is kept"
         if models:
             ahead = words.training_ahead(advised[-1])
-            there = "; ".join(part for part in (words.so_far(models[-1]), ahead, "to train on") if part)
+            held = words.so_far(folder, run_files.read_metrics(folder))
+            there = "; ".join(part for part in (held, ahead, "to train on") if part)
         raise KeyboardInterrupt(
             f"interrupted; {there}: give the same command with --output {folder} --resume"
         ) from None

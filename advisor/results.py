@@ -231,8 +231,8 @@ class StepTaken:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> StepTaken:
         """As in metrics.json."""
-        between = values["interval"]
-        return StepTaken(**{**values, "interval": between and (between[0], between[1])})
+        named = {field.name: values[field.name] for field in fields(StepTaken)}
+        return StepTaken(**{**named, "interval": named["interval"] and tuple(named["interval"])})
 
 
 @dataclass(frozen=True)

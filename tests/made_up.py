@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from advisor.advice import plan, rationale, rule, steps
-from advisor.advice import recommendation as recommendation_of
-from advisor.advice.recommendation import Recommendation
+from advisor.advice.recommendation import Recommendation, possible
 from advisor.advice.settings import Options, choose
 from advisor.data.dataset import Dataset, Summary
 from advisor.data.listing import Skipped
@@ -101,8 +100,9 @@ def recommendation(
     known = changes.pop("evidence", None) or evidence(data or summary())
     place = rule.place(known.data.images, known.similarity)
     options = options or Options()
-    next_steps = steps.steps(known, recommendation_of.possible(options, known), target=options.target)
-    worth = {step.action: step.worth for step in next_steps if step.action in recommendation_of.TRAINING}
+    training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, known.probes)
+    next_steps = steps.steps(known, possible(options, known), training, target=options.target)
+    worth = {step.action: step.worth for step in next_steps if step.action in steps.TRAINING}
     decision = rule.decide(place, known.probes, known.data.splits["validation"], worth)
     settings = choose(recipe or decision.recipe, options, known)
     record = reproduction.Record(

@@ -43,16 +43,16 @@ def logits_of(right: int, images: int = 200, sure: float = 3.0, first: int = 0) 
 @pytest.mark.parametrize(
     ("frozen", "trained", "low", "high"),
     [
-        (logits_of(150), logits_of(150, first=50), 0.49, 0.51),
-        (logits_of(150), logits_of(190), 0.8, 1.0),
+        (logits_of(150), logits_of(150, first=50), 0.35, 0.5),
+        (logits_of(150), logits_of(190), 0.7, 1.0),
         (logits_of(190), logits_of(150), 0.0, 0.2),
-        (logits_of(3, 5), logits_of(4, 5), 0.4, 0.7),
+        (logits_of(3, 5), logits_of(4, 5), 0.25, 0.45),
         (logits_of(150), np.full((200, 2), np.nan), 0.0, 0.0),
         (logits_of(150), np.full((200, 2), np.inf), 0.0, 0.0),
     ],
     ids=["equally good", "trained is better", "frozen is better", "few images", "nan", "infinite"],
 )
-def test_the_weight_follows_the_validation_images_and_is_one_half_without(frozen, trained, low, high):
+def test_the_weight_follows_the_validation_images_and_the_belief_without(frozen, trained, low, high):
     labels = np.zeros(len(frozen), np.int64)
     assert low <= pool.best_weight(frozen, trained, labels) <= high
 
@@ -60,7 +60,7 @@ def test_the_weight_follows_the_validation_images_and_is_one_half_without(frozen
 def test_a_class_without_images_does_no_harm_to_the_weight():
     frozen = np.array([[2.0, 0.0, -1000.0]] * 9 + [[0.0, 2.0, -1000.0]])
     weight = pool.best_weight(frozen, frozen, np.array([0] * 9 + [2]))
-    assert weight == pytest.approx(0.5)
+    assert weight == pytest.approx(rule.POOL_CENTRE)
 
 
 @pytest.mark.parametrize(("best", "kept"), [(0.0, 0), (0.09, 0), (0.1, 0.1), (0.5, 0.5), (0.91, 1), (1, 1)])
@@ -349,7 +349,8 @@ FROZEN, TRAINED = Alone(0.8, 0.75), Alone(0.9, 0.85)
     ],
 )
 def test_what_was_kept_is_a_sentence(kept, share, starts, says):
-    metrics = SimpleNamespace(kept=kept, trained_share=share, images={"validation": 40}, before_training=None)
+    told = {"images": {"validation": 40}, "before_training": None, "steps": ()}
+    metrics = SimpleNamespace(kept=kept, trained_share=share, **told)
     sentence = words.about_training(metrics)
     assert sentence.startswith(starts)
     assert says in sentence

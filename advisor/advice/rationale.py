@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from advisor.advice import rule
 from advisor.advice.rule import RECIPE, Decision, Quadrant
-from advisor.advice.steps import Step
+from advisor.advice.steps import TRAINING, Step
 from advisor.choices import RECIPES
 from advisor.evidence import pooling, similarity
 from advisor.evidence.measure import Evidence
@@ -34,7 +34,11 @@ class Alternative:
 
 
 def rows(
-    evidence: Evidence, place: Quadrant, decision: Decision, steps: Sequence[Step]
+    evidence: Evidence,
+    place: Quadrant,
+    decision: Decision,
+    steps: Sequence[Step],
+    minutes: float | None = None,
 ) -> tuple[Factor, ...]:
     """A row for each measurement that decides, and one more where they overrule the quadrant.
 
@@ -43,8 +47,9 @@ def rows(
         place: where the data set lies.
         decision: what is advised.
         steps: what could be done next.
+        minutes: that there are; None for no limit.
     """
-    training = next((step for step in steps if step.action in ("fine_tuning", "full_training")), None)
+    training = next((step for step in steps if step.action in TRAINING), None)
     found = [
         _size(evidence, place),
         _similarity(evidence, place),
@@ -52,10 +57,10 @@ def rows(
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
         *_validation(evidence.data.splits["validation"], decision),
-        *([_training(training, evidence.data.images)] if training else []),
+        *([_training(training, evidence.data.images, minutes)] if training else []),
     ]
     if decision.recipe != decision.proposal:
-        found.append(_overruled(place, decision, training))
+        found.append(_overruled(place, decision, training, minutes))
     return tuple(found)
 
 
@@ -174,31 +179,40 @@ def _validation(images: int, decision: Decision) -> list[Factor]:
     ]
 
 
-def _training(step: Step, images: int) -> Factor:
-    """Whether what training gains is worth its time."""
+def _training(step: Step, images: int, minutes: float | None) -> Factor:
+    """Whether what training gains is worth its time, or fits into the time that there is."""
+    gain, known = "nobody knows", "nothing like it was measured, with this network at this size"
+    if step.gain is not None and step.interval is not None:
+        gain, (low, high) = f"{step.gain:+.1%} expected", step.interval
+        known = (
+            f"90 % interval {low:+.1%} to {high:+.1%}, {rule.share_trained_away(images):.0%} of the errors, "
+        )
+        known += "as on other data of this size"
+    if minutes is not None:
+        fits = "as many epochs as fit" if step.worth else "not even a quarter of its epochs fits"
+        return Factor(
+            "Training", gain, f"{minutes:g} min", "fits" if step.worth else "too long", f"{known}; {fits}"
+        )
     least = f"{rule.least_gain(step.seconds or 0.0):+.1%}"
-    if step.gain is None or step.interval is None:
-        why = "nothing like it was measured, with this network at this size: the rule of thumb decides"
-        return Factor("Training", "nobody knows", least, "unknown", why)
-    low, high = step.interval
-    share = f"{rule.share_trained_away(images):.0%} of the errors, as on other data of this size"
-    return Factor(
-        "Training",
-        f"{step.gain:+.1%} expected",
-        least,
-        "worth its time" if step.worth else "not worth it",
-        f"90 % interval {low:+.1%} to {high:+.1%}, {share}; a step has to gain {rule.WORTH_GAIN:.1%}, and "
-        f"{1800 * rule.WORTH_GAIN_PER_SECOND:.0%} more for each half hour",
-    )
+    if step.gain is None:
+        return Factor("Training", gain, least, "unknown", f"{known}: the rule of thumb decides")
+    asked = f"{1800 * rule.WORTH_GAIN_PER_SECOND:.0%} more for each half hour"
+    asked = f"a step has to gain {rule.WORTH_GAIN:.1%}, and {asked}"
+    verdict = "worth its time" if step.worth else "not worth it"
+    return Factor("Training", gain, least, verdict, f"{known}; {asked}")
 
 
-def _overruled(place: Quadrant, decision: Decision, training: Step | None) -> Factor:
-    if not decision.trains and training and training.worth is False:
-        why = f"training is expected to gain {training.gain:+.1%}, less than its time is worth"
+def _overruled(place: Quadrant, decision: Decision, training: Step | None, minutes: float | None) -> Factor:
+    if not decision.is_judgeable:
+        why = "there are too few validation images to judge what training gives"
+    elif not decision.trains and training and training.worth is False and training.gain is not None:
+        why = f"training is expected to gain {training.gain:+.1%}, which is not worth its time"
     elif not decision.trains:
         why = "a measurement on these images outweighs the rule of thumb"
     elif place.size == "large":
         why = "the probes favour the last layer, and fine_tuning starts from it"
+    elif minutes is not None:
+        why = "training fits into the minutes"
     elif decision.is_priced:
         why = "training is expected to be worth its time with so few images, too"
     else:

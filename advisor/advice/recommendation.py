@@ -29,7 +29,6 @@ from advisor.system.progress import Display
 
 SCHEMA = 1
 SMALLEST_SAMPLE = 10  # images
-TRAINING = ("fine_tuning", "full_training")  # recipes that train the network
 
 Decide = Callable[[Quadrant, Probes, int, Mapping[str, bool | None]], Decision]
 
@@ -198,8 +197,9 @@ def recommend(
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
     left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
-    next_steps = steps.steps(evidence, possible(options, evidence), left, options.target)
-    worth = {step.action: step.worth for step in next_steps if step.action in TRAINING}
+    training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, evidence.probes)
+    next_steps = steps.steps(evidence, possible(options, evidence), training, left, options.target)
+    worth = {step.action: step.worth for step in next_steps if step.action in steps.TRAINING}
     decision = decide(place, evidence.probes, evidence.data.splits["validation"], worth)
     settings, overrun = choose(recipe or decision.recipe, options, evidence), []
     if left is not None:
@@ -208,8 +208,9 @@ def recommend(
         settings = fitted or settings
     asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
+    minutes = None if options.minutes is None else f"{options.minutes:g}"
     command = reproduction.command(
-        "recommend", measured.data.source, **asked, sample=sample, source=named, seed=seed
+        "recommend", measured.data.source, **asked, minutes=minutes, sample=sample, source=named, seed=seed
     )
     advice = Recommendation(
         evidence=evidence,
@@ -218,7 +219,7 @@ def recommend(
         frozen_recipe=decision.frozen_recipe,
         settings=settings,
         plan=plan.make(settings, evidence),
-        rationale=rationale.rows(evidence, place, decision, next_steps),
+        rationale=rationale.rows(evidence, place, decision, next_steps, options.minutes),
         steps=next_steps,
         alternatives=rationale.alternatives(place, decision.recipe, recipe),
         warnings=(*overrun, *warnings(measured), *backbone.notes),
@@ -230,11 +231,13 @@ def recommend(
 
 
 def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:
-    """The settings of each recipe that the options do not rule out."""
+    """The settings of each recipe that the options do not rule out; of the frozen ones, of a head that is
+    solved, which other options do not change."""
     found = {}
     for recipe in RECIPES:
+        asked = replace(options, mode=None, augment=False, train_from=None)
         with suppress(InputError):
-            found[recipe] = choose(recipe, options, evidence)
+            found[recipe] = choose(recipe, asked if recipe in steps.FROZEN else options, evidence)
     return found
 
 

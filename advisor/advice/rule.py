@@ -24,9 +24,9 @@ SIMILAR_FROM_SCORE = 0.5
 SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
-# What training takes away of the errors that are expected of the better frozen model, at 1,000 images and more
-# of it for each e-fold of them; and between what accuracies above that nine of ten tasks gained, at such sizes,
-# with the bundled network (benchmarks/prices.py).
+# What training takes away of the errors that are expected of the better frozen model, at 1,000 images and
+# more of it for each e-fold of them; and between what accuracies above that nine of ten tasks gained, at such
+# sizes, with the bundled network (benchmarks/prices.py).
 ERRORS_TRAINED_AWAY, MORE_TRAINED_AWAY, GAIN_INTERVAL = 0.107, 0.048, (-0.0165, 0.0192)
 PRICED_IMAGES, PRICED_PIXELS = (100, 10_000), (96, 256)
 # A step is worth its time where it gains half a point, and a point more for each half hour that it takes:
@@ -38,6 +38,7 @@ WORTH_GAIN, WORTH_GAIN_PER_SECOND = 0.005, 0.01 / 1800
 SATURATED_ERROR = 0.05
 # Of the epochs that a training has by itself, the least share that it is begun with where minutes are given.
 LEAST_EPOCHS = 0.25
+PLANNED = 0.9  # of the time that is left for epochs, for they may take longer than expected
 NINETY = 1.645  # standard errors either way hold 90 % of a normal distribution
 # Validation images, as 200 images give, from which on they can judge whether training helped: on tasks of 50
 # images, with 5 of them, what they took for a gain lost a point of test accuracy (benchmarks/averaging.py).
@@ -131,10 +132,8 @@ def decide(
         validation_images: that there are.
         worth: by recipe, whether training is worth its time; None or missing where nobody knows.
     """
-    frozen = better_frozen(probes)
-    starts_shallow = place.similarity == "low" and frozen == "shallow_features"
-    training = "full_training" if starts_shallow else "fine_tuning"
-    priced = worth.get(training, worth.get("fine_tuning"))
+    frozen, training = better_frozen(probes), training_recipe(place, probes)
+    priced = worth.get(training, next(iter(worth.values()), None))  # the same training may have another name
     unsolved = 1 - probes.expected[frozen].accuracy >= SATURATED_ERROR
     by_quadrant = unsolved and (place.size == "large" or place.similarity == "low")
     judgeable = validation_images >= FEWEST_VALIDATION_IMAGES
@@ -168,6 +167,12 @@ def least_gain(seconds: float) -> float:
 def is_worth(gain: float | None, seconds: float | None) -> bool | None:
     """Whether a step is worth its time; None where its gain is not known. Unknown seconds count as none."""
     return None if gain is None else gain >= least_gain(seconds or 0.0)
+
+
+def training_recipe(place: Quadrant, probes: Probes) -> str:
+    """The recipe to train the network with, if it is trained."""
+    starts_shallow = place.similarity == "low" and better_frozen(probes) == "shallow_features"
+    return "full_training" if starts_shallow else "fine_tuning"
 
 
 def better_frozen(probes: Probes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -157,7 +158,7 @@ class Options:
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} is {value}; give {least} or more")
-        if self.minutes is not None and not self.minutes > 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise InputError(f"--minutes is {self.minutes:g}; give more than 0")
         if self.target is not None and not 0 < self.target < 1:
             raise InputError(f"--target is {self.target:g}; give an accuracy between 0 and 1, as 0.95")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advisor.advice import rule, times
-from advisor.advice.settings import Settings
+from advisor.advice.settings import Settings, epochs_for
 from advisor.backbones import BUNDLED
 from advisor.choices import RECIPES
 from advisor.data.dataset import Summary
@@ -16,7 +16,7 @@ from advisor.evidence.measure import Evidence
 from advisor.evidence.probe import Expected, Probes
 
 MORE_IMAGES, UNTIL_TARGET = "more images", "images until the target"
-FROZEN = ("feature_extraction", "shallow_features")
+FROZEN, TRAINING = ("feature_extraction", "shallow_features"), ("fine_tuning", "full_training")
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,20 @@ def fitting(settings: Settings, evidence: Evidence, seconds: float) -> Settings 
         seconds: from the advice to the finished folder.
     """
     splits = evidence.data.splits
+    if not times.is_known(settings):
+        return settings  # it is stopped when time is over
     rest = times.run(replace(settings, epochs=0), splits, evidence.sampled)
     if not settings.trains_on_images:
         return settings if rest <= seconds else None
-    epochs = min(settings.epochs, int((seconds - rest) / times.epoch(settings, splits)))
+    fitting = rule.PLANNED * (seconds - rest) / times.epoch(settings, splits)
+    epochs = min(settings.epochs, int(fitting))
     return replace(settings, epochs=epochs) if epochs >= rule.LEAST_EPOCHS * settings.epochs else None
 
 
 def steps(
     evidence: Evidence,
     settings: Mapping[str, Settings],
+    training: str,
     seconds: float | None = None,
     target: float | None = None,
 ) -> tuple[Step, ...]:
@@ -81,13 +85,15 @@ def steps(
     Args:
         evidence: what was measured.
         settings: by recipe; those that the user's options rule out are missing.
+        training: the recipe that trains the network if one does; where another one is the same training, the
+            step has this name.
         seconds: that there are; then a step is worth it where it fits. None for no limit.
         target: the accuracy that is wanted, 0..1; None where nothing was said.
     """
     frozen = rule.better_frozen(evidence.probes)
     if any(each.init == "random" for each in settings.values()):
         return ()
-    order = [frozen, *(name for name in FROZEN if name != frozen), "fine_tuning", "full_training"]
+    order = dict.fromkeys((frozen, *FROZEN, training, *TRAINING))
     found: list[Step] = []
     for name in order:
         same = any(settings[step.action].trains_as(settings[name]) for step in found if name in settings)
@@ -106,10 +112,12 @@ def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limi
         seconds = times.run(fitted, evidence.data.splits, evidence.sampled)
     what = RECIPES[recipe].what
     if settings.trains_on_images:
-        gain, interval = _of_training(evidence, settings, frozen)
+        gain, interval = _of_training(evidence, fitted, frozen)
         worth = rule.is_worth(gain, seconds)
         if limit is not None:
             worth = fitting(settings, evidence, limit) is not None
+        if evidence.data.splits["validation"] < rule.FEWEST_VALIDATION_IMAGES:
+            worth = False
         return Step(recipe, what, gain, interval, seconds, worth)
     gain, interval = _of_depths(evidence.probes, recipe, frozen)
     return Step(recipe, what, gain, interval, seconds, recipe == frozen)
@@ -130,9 +138,11 @@ def _of_training(
     """What training adds, from what it added elsewhere; nothing where nothing like it was measured."""
     few, many = rule.PRICED_IMAGES
     smallest, largest = rule.PRICED_PIXELS
+    usual = epochs_for(evidence.data.splits["train"], random=False)
     is_priced = (
-        settings.backbone == BUNDLED
-        and settings.keep == "better"
+        (settings.backbone, settings.weights, settings.cut_layer) == (BUNDLED, None, None)
+        and (settings.head, settings.keep) == ("linear", "better")
+        and settings.epochs >= usual / 2
         and settings.train_from == ""
         and smallest <= settings.image_size <= largest
         and few <= evidence.data.images <= many

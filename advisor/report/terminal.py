@@ -134,8 +134,7 @@ def print_run(run: Run) -> None:
         f"macro F1 {test.macro_f1:.3f}, {len(run.test)} images",
         *([copies] if copies else []),
     ]
-    if training:
-        lines.append(training)
+    lines += [said for said in (training, words.out_of_time(run)) if said]
     where = f"model, plots and metrics are in {run.folder}"
     lines.append(f"{run.recipe} took {run.metrics.seconds['total']:.0f} s; {where}")
     out = console()
@@ -147,7 +146,7 @@ def print_so_far(run: Run, advice: Recommendation) -> None:
     """Print which model a run has while it still trains, and what is to be expected of that."""
     ahead = words.training_ahead(advice)
     goes_on = f"Training goes on: {ahead}" if ahead else "Training goes on"
-    said = f"Ready: {words.so_far(run)}. {goes_on}; Ctrl-C keeps the better model."
+    said = f"Ready: {words.so_far(run.folder, run.metrics)}. {goes_on}; Ctrl-C keeps the better model."
     console().print(styled(said))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
@@ -246,16 +248,29 @@ def training_ahead(advice: Recommendation) -> str:
     if step is None or step.gain is None or step.interval is None:
         return ""
     low, high = (100 * end for end in step.interval)
-    return f"all of training should bring {100 * step.gain:+.1f} of 100 images ({low:+.1f} to {high:+.1f})"
+    return (
+        f"all of training should bring {100 * step.gain:+.1f} of 100 images over the frozen network "
+        f"({low:+.1f} to {high:+.1f})"
+    )
 
 
-def so_far(run: Run) -> str:
+def so_far(folder: Path, metrics: Metrics) -> str:
     """What the folder of a run holds before it is finished, as a sentence without full stop."""
-    reached, (last, *_) = run.metrics.test, run.history[::-1]
-    model = f"the model in {run.folder} has a test accuracy of {reached.accuracy:.1%} ({interval(reached)})"
-    if last.epoch == 0:
-        return f"{model}; it is the frozen network"
-    return f"{model}, after {last.epoch} of {run.metrics.settings.epochs} epochs"
+    reached = metrics.test
+    model = f"the model in {folder} has a test accuracy of {reached.accuracy:.1%} ({interval(reached)})"
+    is_frozen = metrics.kept is not None and metrics.kept.rule == "frozen"
+    return f"{model}; it is the frozen network" if is_frozen else model
+
+
+def out_of_time(run: Run) -> str:
+    """A sentence about a training that time ended; empty for others."""
+    if run.metrics.complete:
+        return ""
+    done, all_of_them = run.history[-1].epoch, run.metrics.settings.epochs
+    return (
+        f"Time was over after {done} of {all_of_them} epochs; to train on, give the same command with "
+        f"--output {run.folder} --resume, and without --minutes or with more of them."
+    )
 
 
 def training_of(run: Run) -> str:

@@ -29,7 +29,7 @@ KINDS = {  # no other files are touched, for the user may have named a folder th
     "features": ("features/*.sqlite",),
     "networks for LiteRT": ("litert/*.checked",),
     "data sets": ("data/sklearn-*", "data/tfds-*", "data/.sklearn-*", "data/.tfds-*"),
-    "measured speed": ("speed.json",),
+    "measured speed": ("speed.json", "gigaflops.txt"),
 }
 LOCKS = "in-use"  # a folder with one file for each entry and process that uses it, locked by that process
 

@@ -7,6 +7,7 @@ neither lasts nor counts for much. Before there is any, the speed of a matrix pr
 from __future__ import annotations
 
 import functools
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -43,7 +44,7 @@ def learn(work: str, network: str, pixels: int, images: int, seconds: float) -> 
         seconds: for all of them.
     """
     if images >= FEWEST_IMAGES and seconds > 0:
-        _keep(f"{work} {network}", seconds / images / _share(pixels))
+        _keep(f"{work} {network} {pixels}", seconds / images)
 
 
 def seconds(work: str, network: str, pixels: int) -> float:
@@ -54,17 +55,14 @@ def seconds(work: str, network: str, pixels: int) -> float:
         network: its name.
         pixels: side of the square image.
     """
-    lately = _read()
-    known = lately.get(f"{work} {network}")
-    if known:
-        return median(known) * _share(pixels)
+    known = _lately(work, network, pixels)
+    if known is not None:
+        return known
     for other, expected in REFERENCE.items():  # what is slow for one kind of work is slow for another
-        if lately.get(f"{other} {network}"):
-            slowness = median(lately[f"{other} {network}"]) / expected
-            break
-    else:
-        slowness = REFERENCE_GFLOPS / matrix_gflops()
-    return REFERENCE[work] * slowness * _share(pixels)
+        known = _lately(other, network, pixels)
+        if known is not None:
+            return known * REFERENCE[work] / expected
+    return REFERENCE[work] * _share(pixels) * REFERENCE_GFLOPS / matrix_gflops()
 
 
 def is_known(work: str, network: str, is_reference: bool) -> bool:
@@ -76,11 +74,23 @@ def is_known(work: str, network: str, is_reference: bool) -> bool:
         network: see `seconds`.
         is_reference: whether `REFERENCE` is about it.
     """
-    lately = _read()
-    if lately.get(f"{work} {network}"):
+    if _lately(work, network, 224) is not None:
         return True
-    others = any(lately.get(f"{other} {network}") for other in REFERENCE)
+    others = any(_lately(other, network, 224) is not None for other in REFERENCE)
     return not devices.gpus() and (is_reference or others)
+
+
+def _lately(work: str, network: str, pixels: int) -> float | None:
+    """Seconds that an image took lately, of this size or else of the next one; None where none did."""
+    known = {
+        int(size): median(times)
+        for what, times in _read().items()
+        if (size := what.removeprefix(f"{work} {network} ")) != what and size.isdecimal() and times
+    }
+    if not known:
+        return None
+    nearest = min(known, key=lambda size: abs(math.log(size / pixels)))
+    return known[nearest] * _share(pixels) / _share(nearest)
 
 
 def matrix_gflops() -> float:

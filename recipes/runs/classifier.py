@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from advisor.data import images
+from advisor.errors import InputError
 from advisor.evidence import forward
 from recipes.runs import run_files
 from recipes.training.assembly import WHOLE_PICTURE
@@ -79,7 +80,14 @@ def load(folder: Path, image_size: int) -> Classifier:
         InputError: the model cannot be loaded, takes other images, or gives no probabilities.
     """
     digest = run_files.digest(folder, "model.keras")
-    return _classifier(lambda: load_model(folder), folder, digest, image_size)
+
+    def read() -> keras.Model:
+        model = load_model(folder)
+        if run_files.digest(folder, "model.keras") != digest:
+            raise InputError(f"a run has just finished {folder} with a better model; give the command again")
+        return model
+
+    return _classifier(read, folder, digest, image_size)
 
 
 def of(model: keras.Model, file: Path, image_size: int) -> Classifier:

@@ -73,11 +73,12 @@ def _metrics(folder: Path) -> Metrics:
         InputError: they do not belong to each other, and no run is there to put that right.
     """
     while True:
+        is_written = is_locked(folder) or is_locked(folder.parent)  # by a comparison
         metrics = run_files.read_metrics(folder)
         run_files.check_model(folder)
         if run_files.digest(folder, "model.keras") == metrics.model_sha256:
             return metrics
-        if not is_locked(folder):
+        if not is_written:
             break
         time.sleep(WAIT)
     if not (folder / "checkpoints").exists():

@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -38,15 +39,15 @@ from advisor.results import (
     StepTaken,
     score,
 )
-from advisor.system import devices, reproduction
+from advisor.system import devices, interrupts, reproduction
 from advisor.system.json_file import write_json, write_text
 from advisor.system.progress import Display
-from advisor.system.storage import replacing
+from advisor.system.storage import remove, replacing
 from recipes import trainer
 from recipes.job import Job, Observe, Trained
 from recipes.runs import classifier, compared, neighbours_file, run_files, splits_file, test_file
 from recipes.runs.classifier import Classifier
-from recipes.runs.run_folder import RunFolder
+from recipes.runs.run_folder import EXPORTS, RunFolder
 from recipes.training.base_head import from_base_labels
 
 if TYPE_CHECKING:
@@ -143,13 +144,15 @@ def _write_frozen(work: _Work, frozen: Trained, head: LinearHead) -> Run:
     """Write the frozen model before training begins; its test images are known by their features."""
     job, at = work.job, work.job.data.indices("test")
     solved_at = time.monotonic()
-    with replacing(job.folder / "model.keras") as unfinished:
-        frozen.model.save(unfinished)
-        digest = run_files.digest(job.folder, unfinished.name)
-        near = _neighbours(job, lambda at, what: job.averages(at))
-        test = _predictions(job, head.probabilities(job.head_features(at)).astype(np.float32))
-        kept = compared.frozen_so_far(job, frozen, test)
-    return _finish(work, replace(frozen, complete=False), _Seen(digest, near, test, kept), solved_at)
+    with ExitStack() as exchange:
+        with replacing(job.folder / "model.keras") as unfinished:
+            frozen.model.save(unfinished)
+            digest = run_files.digest(job.folder, unfinished.name)
+            near = _neighbours(job, lambda at, what: job.averages(at))
+            test = _predictions(job, head.probabilities(job.head_features(at)).astype(np.float32))
+            seen = _Seen(digest, near, test, compared.frozen_so_far(job, frozen, test))
+            exchange.enter_context(interrupts.put_off())
+        return _finish(work, replace(frozen, complete=False), seen, solved_at)
 
 
 def _write(work: _Work, trained: Trained) -> Run:
@@ -160,18 +163,21 @@ def _write(work: _Work, trained: Trained) -> Run:
     """
     job, trained_at = work.job, time.monotonic()
     is_embedded = job.features is not None and _holds_the_frozen_network(job, trained)
-    with replacing(job.folder / "model.keras") as unfinished:
-        trained.model.save(unfinished)
-        saved = classifier.of(trained.model, unfinished, job.settings.image_size)
+    with ExitStack() as exchange:
+        with replacing(job.folder / "model.keras") as unfinished:
+            trained.model.save(unfinished)
+            saved = classifier.of(trained.model, unfinished, job.settings.image_size)
 
-        def features(at: np.ndarray, what: str) -> np.ndarray:
-            return job.averages(at) if is_embedded else _classified(job, saved, at, what)[0]
+            def features(at: np.ndarray, what: str) -> np.ndarray:
+                return job.averages(at) if is_embedded else _classified(job, saved, at, what)[0]
 
-        near = _neighbours(job, features)
-        test = _predictions(job, _classified(job, saved, job.data.indices("test"), "Testing")[1])
-        _refuse_what_is_no_number(job, trained, test)
-        kept = compared.kept(job, trained, test, saved) if trained.choice else None
-    return _finish(work, trained, _Seen(saved.digest, near, test, kept), trained_at)
+            near = _neighbours(job, features)
+            test = _predictions(job, _classified(job, saved, job.data.indices("test"), "Testing")[1])
+            _refuse_what_is_no_number(job, trained, test)
+            kept = compared.kept(job, trained, test, saved) if trained.choice else None
+            seen = _Seen(saved.digest, near, test, kept)
+            exchange.enter_context(interrupts.put_off())
+        return _finish(work, trained, seen, trained_at)
 
 
 class _Seen(NamedTuple):
@@ -191,8 +197,10 @@ class _Seen(NamedTuple):
 
 
 def _finish(work: _Work, trained: Trained, seen: _Seen, trained_at: float) -> Run:
-    """Write all but model.keras; metrics.json, which makes it one, comes last."""
+    """Write all but model.keras; metrics.json, which makes it one, comes last. Exports of other models go."""
     job, folder = work.job, work.job.folder
+    for name in EXPORTS:
+        remove(folder / name)
     write_json(folder / "labels.json", list(job.data.class_names))
     write_history(trained.history, folder / "history.csv")
     if trained.choice:
@@ -326,8 +334,8 @@ def _classified(job: Job, saved: Classifier, at: np.ndarray, stage: str) -> tupl
 def _refuse_what_is_no_number(job: Job, trained: Trained, test: Predictions) -> None:
     if not (np.isfinite(test.probabilities).all() and np.isfinite(trained.validation).all()):
         raise InputError(
-            f"training ended in a network whose answers are no numbers, so nothing in {job.folder} is of "
-            "use; start again with --overwrite and another --seed or --batch-size"
+            f"training ended in a network whose answers are no numbers, and it is not in {job.folder}; "
+            "start again with --overwrite and another --seed or --batch-size"
         )
 
 

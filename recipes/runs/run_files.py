@@ -129,6 +129,8 @@ def read_metrics(folder: Path) -> Metrics:
         conform(values, METRICS)
         optional = {name: shape for name, shape in METRICS_THAT_MAY_LACK.items() if name in values}
         conform(values, optional)
+        if any(len(step["interval"] or (0, 0)) != 2 for step in values.get("steps", ())):
+            raise ValueError("holds an interval without two ends")
         return Metrics.from_json({name: values[name] for name in (*METRICS, *optional)})
 
 

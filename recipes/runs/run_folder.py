@@ -20,6 +20,7 @@ from advisor.system.storage import is_unfinished as is_unfinished_file
 from advisor.system.storage import remove
 from recipes.runs import run_files
 
+EXPORTS = ("saved_model", "model.tflite", "model.onnx")
 # All that a run folder may hold; `--overwrite` removes these and nothing else.
 FILES = (
     "model.keras",
@@ -36,9 +37,7 @@ FILES = (
     "neighbours.npz",
     "test.npz",
     "validation.npz",
-    "saved_model",
-    "model.tflite",
-    "model.onnx",
+    *EXPORTS,
     "logs",
     "checkpoints",
     ".checkpoints",

@@ -64,7 +64,7 @@ def train(job: Job) -> Trained:
         model=model,
         history=tuple(checkpoints.history),
         validation=validation,
-        complete=not (checkpoints.out_of_time or interrupted),
+        complete=checkpoints.epochs_done() == settings.epochs or not (checkpoints.out_of_time or interrupted),
         interrupted=interrupted,
         precision=precision,
         choice=choice,
