@@ -6,7 +6,8 @@ Reads what `benchmarks.kept` measured: nothing is trained. The gain of a task is
 training recipe keeps, less that of the best frozen model, in points. Each rule is fitted to all data sets but
 one and asked about that one. The table: mean absolute error, mean width of the 90 % intervals (of what the
 rule left unexplained on the others) and how many of them hold. Last, the share that grows with the images,
-fitted to all tasks.
+fitted to all tasks. The second table: what follows from it, with the gain of each task foretold from the
+other data sets.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from advisor.advice import rule
 from benchmarks import results
 from benchmarks.kept import RULES, Logits, read
 
 Foretell: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 COVERED = 0.90
+CLEAR = 2  # points
 KNOWN = ("error", "log images", "log classes", "distance", "depths", "cells", "slope", "twice")
 
 
@@ -30,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     seen = [one for file in parser.parse_args().files for one in read(file)]
-    print(table(seen))
+    print(table(seen) + "\n\n" + decisions(seen))
 
 
 def measured(line: dict[str, Any]) -> np.ndarray:
@@ -114,8 +117,8 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     gains = np.array([gain(line, said) for line, said in seen])
     names = np.array([line["data"] for line, _ in seen])
     rows = []
-    for name, rule in FORETELL.items():
-        foretold, low, high = _left_out(rule, known, gains, names)
+    for name, foretell in FORETELL.items():
+        foretold, low, high = _left_out(foretell, known, gains, names)
         holds = (low <= gains) & (gains <= high)
         numbers = np.abs(foretold - gains).mean(), (high - low).mean()
         rows.append([name, *(f"{number:.2f}" for number in numbers), f"{holds.sum()} of {len(gains)}"])
@@ -126,6 +129,42 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
         + results.markdown(["foretold", "mean error", "width", "holds"], rows)
         + _law(known, gains, names)
     )
+
+
+def decisions(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
+    """A row for each rule about when to train, as Markdown: points lost on average and at most against the
+    better of training and not, how many of the tasks it trains, and of those that gain more than two points,
+    and its share of the seconds that training all of them takes."""
+    known = np.array([measured(line) for line, _ in seen])
+    gains = np.array([gain(line, said) for line, said in seen])
+    names = np.array([line["data"] for line, _ in seen])
+    seconds = np.array([line["seconds"] for line, _ in seen])
+    foretold = _left_out(_share_by_images, known, gains, names)[0]
+    least = np.array([100 * rule.least_gain(each) for each in seconds])
+    rules = {
+        "by the steps, as advised": foretold >= least,
+        "always": np.ones(len(gains), bool),
+        "never": np.zeros(len(gains), bool),
+        f"from {rule.LARGE_FROM_IMAGES} images": np.exp(known[:, 1]) >= rule.LARGE_FROM_IMAGES,
+        "from 10 % expected errors": known[:, 0] >= 10,
+    }
+    share = rules["by the steps, as advised"].mean()
+    lost = np.maximum(gains, 0) - np.stack([gains, np.zeros(len(gains))])
+    rows = [
+        [
+            name,
+            f"{np.where(trains, *lost).mean():.2f}",
+            f"{np.where(trains, *lost).max():.1f}",
+            f"{trains.sum()} of {len(gains)}",
+            f"{trains[gains > CLEAR].sum()} of {(gains > CLEAR).sum()}",
+            f"{seconds[trains].sum() / seconds.sum():.0%}",
+        ]
+        for name, trains in rules.items()
+    ]
+    mean = share * lost[0].mean() + (1 - share) * lost[1].mean()
+    rows.append(["at random, as often as advised", f"{mean:.2f}", "", "", "", f"{share:.0%}"])
+    head = ["train", "lost", "worst", "trains", f"of those over {CLEAR} points", "of the time"]
+    return results.markdown(head, rows)
 
 
 def _law(known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> str:
@@ -139,14 +178,14 @@ def _law(known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> str:
 
 
 def _left_out(
-    rule: Foretell, known: np.ndarray, gains: np.ndarray, names: np.ndarray
+    foretell: Foretell, known: np.ndarray, gains: np.ndarray, names: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a rule foretells for each data set from the others, and its interval, each [n]."""
     foretold, low, high = (np.empty(len(gains)) for _ in range(3))
     for name in set(names):
         out = names == name
-        foretold[out] = rule(known[~out], gains[~out], known[out])
-        below, above = _quantiles(gains[~out] - _crossed(rule, known[~out], gains[~out], names[~out]))
+        foretold[out] = foretell(known[~out], gains[~out], known[out])
+        below, above = _quantiles(gains[~out] - _crossed(foretell, known[~out], gains[~out], names[~out]))
         low[out] = foretold[out] + below
         high[out] = np.minimum(foretold[out] + above, known[out, 0])  # no more than there are errors
     return foretold, low, high
@@ -156,11 +195,11 @@ def _quantiles(unexplained: np.ndarray) -> np.ndarray:
     return np.quantile(unexplained, [(1 - COVERED) / 2, (1 + COVERED) / 2])
 
 
-def _crossed(rule: Foretell, known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> np.ndarray:
+def _crossed(foretell: Foretell, known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> np.ndarray:
     foretold = np.empty(len(gains))
     for name in set(names):
         out = names == name
-        foretold[out] = rule(known[~out], gains[~out], known[out])
+        foretold[out] = foretell(known[~out], gains[~out], known[out])
     return foretold
 
 

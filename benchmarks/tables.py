@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, kept, position, regret
+from benchmarks import averaging, calibration, frozen, kept, position, prices, regret
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -204,6 +204,16 @@ def kept_by_rule() -> str:
     return kept.table(kept.read(RESULTS / "kept.jsonl"))
 
 
+def foretold_gains() -> str:
+    """How well what training gains can be foretold, and what follows from that."""
+    return prices.table(kept.read(RESULTS / "kept.jsonl"))
+
+
+def when_to_train() -> str:
+    """Rules about when to train: what each loses, and its share of the time."""
+    return prices.decisions(kept.read(RESULTS / "kept.jsonl"))
+
+
 def gain_of_cells() -> str:
     """Points over the whole picture alone of heads on cells, with several shares of the whole picture."""
     return position.heads(lines_of("position"))
@@ -268,6 +278,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "expected-and-reached": expected_and_reached,
     "kept-after-training": kept_after_training,
     "kept-by-rule": kept_by_rule,
+    "foretold-gains": foretold_gains,
+    "when-to-train": when_to_train,
     "gain-of-cells": gain_of_cells,
     "choosing-cells": choosing_cells,
     "speed": speed,
