@@ -191,17 +191,8 @@ def run(
         seconds = None
         if minutes is not None:
             seconds = _seconds_for_steps(minutes, began, advice, folder.path)
-        finished = runs.run(
-            advised.data,
-            advice.settings,
-            folder,
-            seed,
-            display,
-            resume,
-            seconds,
-            meanwhile=meanwhile,
-            steps=advice.steps,
-        )
+        of = advised.data, advice.settings, folder, seed, display, resume, seconds
+        finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps)
         _document(finished, advice, advised.data, command)
         if finished.metrics.complete:
             folder.finish()  # else it keeps its checkpoints, to be gone on with

@@ -28,7 +28,7 @@ BORDERLINE = 0.75
 # more of it for each e-fold of them; and between what accuracies above that nine of ten tasks gained, at such
 # sizes, with the bundled network (benchmarks/prices.py).
 ERRORS_TRAINED_AWAY, MORE_TRAINED_AWAY, GAIN_INTERVAL = 0.107, 0.048, (-0.0165, 0.0192)
-PRICED_IMAGES, PRICED_PIXELS = (100, 10_000), (96, 256)
+PRICED_IMAGES, PRICED_PIXELS = (100, 6_000), (96, 256)
 # A step is worth its time where it gains half a point, and a point more for each half hour that it takes:
 # who waits for training wants to see it in the errors; three in a hundred are worth more than an hour.
 WORTH_GAIN, WORTH_GAIN_PER_SECOND = 0.005, 0.01 / 1800

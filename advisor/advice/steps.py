@@ -65,8 +65,7 @@ def fitting(settings: Settings, evidence: Evidence, seconds: float) -> Settings 
     rest = times.run(replace(settings, epochs=0), splits, evidence.sampled)
     if not settings.trains_on_images:
         return settings if rest <= seconds else None
-    fitting = rule.PLANNED * (seconds - rest) / times.epoch(settings, splits)
-    epochs = min(settings.epochs, int(fitting))
+    epochs = min(settings.epochs, int(rule.PLANNED * (seconds - rest) / times.epoch(settings, splits)))
     return replace(settings, epochs=epochs) if epochs >= rule.LEAST_EPOCHS * settings.epochs else None
 
 
@@ -105,22 +104,17 @@ def steps(
 
 
 def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limit: float | None) -> Step:
-    seconds, fitted = None, settings
-    if limit is not None:
-        fitted = fitting(settings, evidence, limit) or settings
-    if times.is_known(settings):
-        seconds = times.run(fitted, evidence.data.splits, evidence.sampled)
-    what = RECIPES[recipe].what
-    if settings.trains_on_images:
-        gain, interval = _of_training(evidence, fitted, frozen)
-        worth = rule.is_worth(gain, seconds)
-        if limit is not None:
-            worth = fitting(settings, evidence, limit) is not None
-        if evidence.data.splits["validation"] < rule.FEWEST_VALIDATION_IMAGES:
-            worth = False
-        return Step(recipe, what, gain, interval, seconds, worth)
-    gain, interval = _of_depths(evidence.probes, recipe, frozen)
-    return Step(recipe, what, gain, interval, seconds, recipe == frozen)
+    fits = settings if limit is None else fitting(settings, evidence, limit)
+    done, what = fits or settings, RECIPES[recipe].what
+    seconds = times.run(done, evidence.data.splits, evidence.sampled) if times.is_known(done) else None
+    if not settings.trains_on_images:
+        gain, interval = _of_depths(evidence.probes, recipe, frozen)
+        return Step(recipe, what, gain, interval, seconds, recipe == frozen)
+    foretold, between = _of_training(evidence, done, frozen)
+    worth = rule.is_worth(foretold, seconds) if limit is None else fits is not None
+    if evidence.data.splits["validation"] < rule.FEWEST_VALIDATION_IMAGES:
+        worth = False  # nobody could tell whether it helped
+    return Step(recipe, what, foretold, between, seconds, worth)
 
 
 def _of_depths(probes: Probes, recipe: str, frozen: str) -> tuple[float, tuple[float, float]]:
