@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import made_up
 import numpy as np
 import pytest
 
 from advisor.data.dataset import SPLITS
-from benchmarks import averaging, calibration, ci, kept, regret, results, tables, tasks
+from benchmarks import averaging, calibration, ci, kept, prices, regret, results, tables, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -161,16 +163,45 @@ def test_what_each_rule_keeps_is_told_in_points_over_the_whole_picture():
     for split in ("validation", "test"):
         said |= {f"frozen {split}": logits(range(80)), f"trained {split}": 2 * logits(range(10, 100))}
         said |= {f"averaged {split}": logits(range(85))}
-    said["whole test"] = logits(range(78))
+        said |= {f"whole {split}": logits(range(78))}
     averaging = {"share": 0.4, "gains": [0.1, 0.2] * 50}
     task = {"data": "made up", "size": 1000, "seed": 0, "test": 0.9, "averaging": averaging}
     unclear = task | {"averaging": averaging | {"gains": [0.1] * 10}}
     rows = [row.strip("| ").split(" | ") for row in kept.table([(task, said), (unclear, said)]).splitlines()]
-    assert rows[0][-6:] == ["frozen", "trained", "single", "half", "weighed", "kept"]
-    assert rows[2][5:] == ["78.0", "+2.0", "+12.0", "+7.0", "+12.0", "+12.0", "+12.0"]
-    assert rows[3][5:] == ["78.0", "+2.0", "+12.0", "+2.0", "+12.0", "+12.0", "+12.0"]
-    assert rows[4][:2] + rows[4][-4:-2] == ["mean of 2", "1,000", "+4.50", "+12.00"]
-    assert rows[5][:2] + rows[5][-4:-2] == ["worst of 2", "1,000", "+2.00", "+12.00"]
+    assert rows[0][-6:] == ["frozen", "trained", "before", "single", "half", "kept"]
+    assert rows[2][5:] == ["78.0", "+2.0", "+12.0", "+7.0", "+7.0", "+12.0", "+12.0"]
+    assert rows[3][5:] == ["78.0", "+2.0", "+12.0", "+7.0", "+2.0", "+12.0", "+12.0"]
+    assert rows[4][:2] + rows[4][-3:-1] == ["mean of 2", "1,000", "+4.50", "+12.00"]
+    assert rows[5][:2] + rows[5][-3:-1] == ["worst of 2", "1,000", "+2.00", "+12.00"]
+
+
+def test_gains_are_foretold_from_other_data_sets():
+    """Training takes away half of the errors, whatever the data are: the share is known exactly."""
+    seen = []
+    for number, errors in enumerate((2, 10, 20, 40)):
+        known = made_up.evidence(made_up.summary(1000))
+        expected = {
+            name: replace(one, accuracy=1 - errors / 100) for name, one in known.probes.expected.items()
+        }
+        told = made_up.recommendation(
+            evidence=replace(known, probes=replace(known.probes, expected=expected))
+        )
+        wrong = {"frozen": errors, "trained": errors // 2, "whole": errors, "averaged": errors}
+        said = {f"labels {split}": np.zeros(100, int) for split in ("validation", "test")}
+        for network, count in wrong.items():
+            truth = np.where(np.arange(100) < count, -4.0, 4.0)
+            said |= {
+                f"{network} {split}": np.stack([truth, -truth], axis=1) for split in ("validation", "test")
+            }
+        seen.append(({"data": str(number), "recommend": told.to_json(), "seconds": 60.0}, said))
+    rows = {row[0]: row[1:] for row in tables.rows_of(prices.table(seen).split("\n\n")[1])}
+    assert rows["a share of the expected error"][0] == "0.00"
+    assert float(rows["the mean gain"][0]) > 1
+    assert "takes away 0.500 at 1,000 images" in prices.table(seen)
+    trains = {row[0]: row[1:] for row in tables.rows_of(prices.decisions(seen))}
+    assert trains["always"][:3] == ["0.00", "0.0", "4 of 4"]
+    assert trains["never"][1:] == ["20.0", "0 of 4", "0 of 3", "0%"]
+    assert trains["by the steps, as advised"][2:4] == ["4 of 4", "3 of 3"]
 
 
 @pytest.mark.parametrize(

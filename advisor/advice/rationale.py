@@ -183,7 +183,7 @@ def _training(step: Step, images: int, minutes: float | None) -> Factor:
     """Whether what training gains is worth its time, or fits into the time that there is."""
     gain, known = "nobody knows", "nothing like it was measured, with this network at this size"
     if step.gain is not None and step.interval is not None:
-        gain, (low, high) = f"{step.gain:+.1%} expected", step.interval
+        gain, (low, high) = f"{step.gain:+.2%} expected", step.interval
         known = (
             f"90 % interval {low:+.1%} to {high:+.1%}, {rule.share_trained_away(images):.0%} of the errors, "
         )
@@ -193,7 +193,7 @@ def _training(step: Step, images: int, minutes: float | None) -> Factor:
         return Factor(
             "Training", gain, f"{minutes:g} min", "fits" if step.worth else "too long", f"{known}; {fits}"
         )
-    least = f"{rule.least_gain(step.seconds or 0.0):+.1%}"
+    least = f"{rule.least_gain(step.seconds or 0.0):+.2%}"
     if step.gain is None:
         return Factor("Training", gain, least, "unknown", f"{known}: the rule of thumb decides")
     asked = f"{1800 * rule.WORTH_GAIN_PER_SECOND:.0%} more for each half hour"
