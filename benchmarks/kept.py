@@ -29,7 +29,6 @@ from advisor.evidence.linear_head import softmax
 from advisor.system.progress import Silent
 from advisor.system.storage import replacing
 from benchmarks import results
-from benchmarks.regret import epochs_of
 from benchmarks.tasks import Task, not_done, train_and_look
 from recipes.training import pool
 from recipes.training.averaging import Average
@@ -84,7 +83,6 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
     arguments = parser.parse_args()
@@ -100,7 +98,7 @@ def measure(arguments: argparse.Namespace) -> None:
     of_size = [line for line in lines if line["image_size"] == arguments.image_size]
     done = [(line["data"], line["size"], line["seed"]) for line in of_size]
     for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
-        line, said = judge(task, arguments.image_size, arguments.images_seen)
+        line, said = judge(task, arguments.image_size)
         with replacing(_arrays(arguments.output, line)) as unfinished:
             np.savez_compressed(unfinished, **said)  # type: ignore[arg-type]
         lines.append(line)
@@ -108,18 +106,17 @@ def measure(arguments: argparse.Namespace) -> None:
         print(table([(line, said)]).splitlines()[2], flush=True)
 
 
-def judge(task: Task, image_size: int, images_seen: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def judge(task: Task, image_size: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train the whole network, and look at both networks before one of them or both are kept."""
-    epochs = epochs_of(task, images_seen)
-    options = Options(image_size=image_size, epochs=epochs)
-    advised = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
-    trained, said = train_and_look(task, advised.with_recipe("full_training").settings)
+    advised = recommendation.recommend(task.held, Options(image_size=image_size), Silent(), seed=task.seed)
+    settings = advised.with_recipe("full_training").settings
+    trained, said = train_and_look(task, settings)
     line = {
         "data": task.name,
         "size": task.size,
         "seed": task.seed,
         "image_size": image_size,
-        "epochs": epochs,
+        "epochs": settings.epochs,
         "classes": len(task.held.class_names),
         "tested": len(said["labels test"]),
         "recommend": advised.advice.to_json(),
