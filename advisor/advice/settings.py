@@ -201,8 +201,8 @@ RANDOM_INIT_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 # A head with a hidden layer, on features that were computed once: seconds, and the best epoch is kept.
 MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY = 100, 1e-3, 0.05
-# Training images times epochs; each image ten times if that is no more than `MOST_SEEN`. On 1,000 images twenty
-# epochs gained nothing over ten (benchmarks/README.md).
+# Training images times epochs; each image ten times if that is no more than `MOST_SEEN`. On 1,000 images
+# twenty epochs gained nothing over ten (benchmarks/README.md).
 IMAGES_SEEN, MOST_SEEN = 8_000, 24_000
 FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 10, 20, 30
 TRAINING_SIZE_SHARE = 0.72

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
-from advisor.advice.steps import MORE_IMAGES, UNTIL_TARGET, Step
+from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step
+from advisor.backbones import BUNDLED
 from advisor.choices import RECIPES
 from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores, StepTaken
@@ -50,7 +52,16 @@ def steps_of(advice: Recommendation) -> list[list[str]]:
 
 def about_steps(advice: Recommendation) -> list[str]:
     """What the table of next steps has no columns for, as sentences."""
-    return [f"{step.what}." for step in advice.steps if step.action == UNTIL_TARGET]
+    said = [f"{step.what}." for step in advice.steps if step.action == UNTIL_TARGET]
+    trains = any(step.action in TRAINING for step in advice.steps)
+    if trains and advice.settings.keep == "better":
+        more = ""
+        if advice.settings.backbone == BUNDLED:
+            more = f", {4 * BUNDLED_PARAMETERS['frozen'] / 1e6:.0f} MB more"
+        said.append(
+            f"A trained model holds the frozen network, too{more}, and takes twice as long for an image."
+        )
+    return said
 
 
 def what_it_does(recipe: str) -> str:
