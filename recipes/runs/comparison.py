@@ -132,14 +132,17 @@ def check_minutes(minutes: float) -> None:
 
 def _jobs(advised: Advised, baseline: bool) -> dict[str, Recommendation]:
     """The advice with the settings of each recipe, in the order of training: the quick ones first, for what
-    they leave of their share is left to the others; the advised one first among equals."""
+    they leave of their share is left to the others; then those that see cells, for averages come with them and
+    no image is embedded twice; the advised one first among equals."""
     jobs = {name: advised.with_recipe(name) for name in RECIPES}
     if baseline:
         plain = _plain_network(jobs["full_training"].settings, advised)
         jobs[BASELINE] = advised.advice.with_settings(plain)
 
-    def rank(name: str) -> tuple[bool, bool, bool]:
-        return jobs[name].settings.trains_on_images, name == BASELINE, name != advised.advice.recipe
+    def rank(name: str) -> tuple[bool, bool, bool, bool]:
+        settings = jobs[name].settings
+        sees_cells, is_advised = settings.pooling != AVERAGE, name == advised.advice.recipe
+        return settings.trains_on_images, name == BASELINE, not sees_cells, not is_advised
 
     return {name: jobs[name] for name in sorted(jobs, key=rank)}
 
