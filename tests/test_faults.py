@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from advisor.data import images, sources
 from advisor.evidence import embedding
 from advisor.evidence.feature_cache import FeatureCache
 from advisor.system.progress import Bars
+from recipes.runs import prediction, run_files
 
 
 @pytest.fixture
@@ -338,6 +340,26 @@ def test_training_killed_in_an_epoch_then_resumed(blow, data, tmp_path, capfd):
         whole = finished(alone)
         assert abs(resumed["test"]["accuracy"] - whole["test"]["accuracy"]) < 0.51  # one image of two
         assert abs(resumed["validation"]["log_loss"] - whole["validation"]["log_loss"]) < 0.3
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_twenty_moments_leaves_a_valid_model(real_data, tmp_path):
+    """On ants and bees, at any moment from the first model on; one run, gone on with each time."""
+    run, draw, moments = tmp_path / "run", np.random.default_rng(0), 0
+    command = ["run", str(real_data / "hymenoptera"), "--recipe", "fine_tuning", "--image-size", "96"]
+    while moments < 20:
+        process = start(*command, "--output", str(run), "--resume", ADVISOR_CACHE=os.environ["ADVISOR_CACHE"])
+        wait_for(process, run / "metrics.json")
+        time.sleep(draw.uniform(0, 25))
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        prediction.ready(prediction.load(run))
+        if process.returncode == 0:
+            shutil.rmtree(run)
+            continue
+        assert process.returncode == 130
+        assert not run_files.read_metrics(run).complete or (run / "checkpoints").exists()
+        moments += 1
 
 
 @pytest.mark.slow

@@ -132,8 +132,8 @@ def check_minutes(minutes: float) -> None:
 
 def _jobs(advised: Advised, baseline: bool) -> dict[str, Recommendation]:
     """The advice with the settings of each recipe, in the order of training: the quick ones first, for what
-    they leave of their share is left to the others; then those that see cells, for averages come with them and
-    no image is embedded twice; the advised one first among equals."""
+    they leave of their share is left to the others; then those that see cells, for averages come with them
+    and no image is embedded twice; the advised one first among equals."""
     jobs = {name: advised.with_recipe(name) for name in RECIPES}
     if baseline:
         plain = _plain_network(jobs["full_training"].settings, advised)
