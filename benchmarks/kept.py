@@ -11,7 +11,7 @@ the frozen network that sees averages over the whole picture, by what is kept: "
 with its cells, if it takes any), "trained" (what training ended with), "before" (the best average of the
 weights or the frozen network without cells, as was kept before there was a pool), "single" (the same with
 cells), "half" (the pool, both weighing the same) and "kept" (with the weight that the validation images
-say, which is what a run saves).
+say, which is what a run saves). `--epochs` gives others than a run has by itself.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--epochs", type=int, help="passes over the training images")
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
     arguments = parser.parse_args()
@@ -98,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> None:
     of_size = [line for line in lines if line["image_size"] == arguments.image_size]
     done = [(line["data"], line["size"], line["seed"]) for line in of_size]
     for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
-        line, said = judge(task, arguments.image_size)
+        line, said = judge(task, arguments.image_size, arguments.epochs)
         with replacing(_arrays(arguments.output, line)) as unfinished:
             np.savez_compressed(unfinished, **said)  # type: ignore[arg-type]
         lines.append(line)
@@ -106,9 +107,10 @@ def measure(arguments: argparse.Namespace) -> None:
         print(table([(line, said)]).splitlines()[2], flush=True)
 
 
-def judge(task: Task, image_size: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def judge(task: Task, image_size: int, epochs: int | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train the whole network, and look at both networks before one of them or both are kept."""
-    advised = recommendation.recommend(task.held, Options(image_size=image_size), Silent(), seed=task.seed)
+    options = Options(image_size=image_size, epochs=epochs)
+    advised = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
     settings = advised.with_recipe("full_training").settings
     trained, said = train_and_look(task, settings)
     line = {

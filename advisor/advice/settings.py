@@ -201,10 +201,8 @@ RANDOM_INIT_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 # A head with a hidden layer, on features that were computed once: seconds, and the best epoch is kept.
 MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY = 100, 1e-3, 0.05
-# Training images times epochs; each image ten times if that is no more than `MOST_SEEN`. On 1,000 images
-# twenty epochs gained nothing over ten (benchmarks/README.md).
-IMAGES_SEEN, MOST_SEEN = 8_000, 24_000
-FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 10, 20, 30
+IMAGES_SEEN = 24_000  # training images times epochs
+FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
 STEP_BYTES = 150_000_000  # for one image of 224 pixels in a gradient step of a large backbone, roughly
 
@@ -319,8 +317,7 @@ def epochs_for(training_images: int, random: bool) -> int:
     """Passes over the training images: fewer for more images, many from random weights."""
     if random:
         return RANDOM_INIT_EPOCHS
-    enough = min(ENOUGH_EPOCHS, MOST_SEEN / training_images)
-    return int(np.clip(round(max(IMAGES_SEEN / training_images, enough)), FEWEST_EPOCHS, MOST_EPOCHS))
+    return int(np.clip(round(IMAGES_SEEN / training_images), FEWEST_EPOCHS, MOST_EPOCHS))
 
 
 def _mode(recipe: str, options: Options) -> str:
