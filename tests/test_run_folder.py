@@ -147,8 +147,10 @@ def test_settings_are_all_mandatory(settings):
 def test_a_sound_folder_is_resumed_with_its_settings(unfinished, data, advice, settings):
     now = advice.with_settings(replace(settings, batch_size=1, taps=settings.taps[:1], mode="augmented"))
     assert resume(unfinished, data, now) == settings
-    told = json.loads((unfinished / "recommendation.json").read_text())
-    assert told == json.loads(json.dumps(advice.to_json()))
+    told, expected = json.loads((unfinished / "recommendation.json").read_text()), advice.to_json()
+    for each in (told, expected):  # what is known of this machine's speed changes
+        del each["plan"]["seconds_estimated"]
+    assert told == json.loads(json.dumps(expected))
 
 
 STARTED = {
