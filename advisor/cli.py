@@ -242,12 +242,12 @@ def run(
     models: list[Run] = []  # that the folder held so far
     advised: list[Recommendation] = []
     with _resumable(folder, models, advised), Bars() as display:
+        show = _printed(display)
 
         def on_advice(advice: Recommendation) -> None:
             advised.append(advice)
             if not as_json:
-                display.hide()
-                terminal.print_recommendation(advice)
+                show(advice)
 
         def on_model(model: Run) -> None:
             models.append(model)

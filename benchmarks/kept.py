@@ -148,7 +148,7 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     rows, gains = [], [_gains(line, said) for line, said in seen]
     for (line, said), gained in zip(seen, gains, strict=True):
         key = [line["data"], str(line["size"]), str(line["seed"]), str(len(said["labels validation"]))]
-        key += [f"{_weight(said):.2f}", f"{_accuracy(_whole(said), said):.1f}"]
+        key += [f"{_weight(said):.2f}", f"{_accuracy(said['whole test'], said):.1f}"]
         rows.append([*key, *(f"{gain:+.1f}" for gain in gained)])
     for size in sorted({line["size"] for line, _ in seen}):
         group = np.array([each for (line, _), each in zip(seen, gains, strict=True) if line["size"] == size])
@@ -160,13 +160,8 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
 
 def _gains(line: dict[str, Any], said: Logits) -> list[float]:
     """Points of test accuracy over the whole picture, by each rule."""
-    whole = _accuracy(_whole(said), said)
+    whole = _accuracy(said["whole test"], said)
     return [_accuracy(tell(line, said), said) - whole for tell in RULES.values()]
-
-
-def _whole(said: Logits) -> np.ndarray:
-    """What the frozen network says by averages over the whole picture."""
-    return said["whole test"]
 
 
 def _accuracy(tested: np.ndarray, said: Logits) -> float:

@@ -139,7 +139,7 @@ def decisions(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     gains = np.array([gain(line, said) for line, said in seen])
     names = np.array([line["data"] for line, _ in seen])
     seconds = np.array([line["seconds"] for line, _ in seen])
-    foretold = _left_out(_share_by_images, known, gains, names)[0]
+    foretold = _crossed(_share_by_images, known, gains, names)
     least = np.array([100 * rule.least_gain(each) for each in seconds])
     rules = {
         "by the steps, as advised": foretold >= least,
@@ -180,11 +180,11 @@ def _law(known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> str:
 def _left_out(
     foretell: Foretell, known: np.ndarray, gains: np.ndarray, names: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a rule foretells for each data set from the others, and its interval, each [n]."""
-    foretold, low, high = (np.empty(len(gains)) for _ in range(3))
+    """As `_crossed`, with the ends of the intervals, each [n]."""
+    foretold = _crossed(foretell, known, gains, names)
+    low, high = np.empty(len(gains)), np.empty(len(gains))
     for name in set(names):
         out = names == name
-        foretold[out] = foretell(known[~out], gains[~out], known[out])
         below, above = _quantiles(gains[~out] - _crossed(foretell, known[~out], gains[~out], names[~out]))
         low[out] = foretold[out] + below
         high[out] = np.minimum(foretold[out] + above, known[out, 0])  # no more than there are errors
@@ -196,6 +196,7 @@ def _quantiles(unexplained: np.ndarray) -> np.ndarray:
 
 
 def _crossed(foretell: Foretell, known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """What a rule foretells for each data set from the others, [n]."""
     foretold = np.empty(len(gains))
     for name in set(names):
         out = names == name

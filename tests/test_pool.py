@@ -22,7 +22,7 @@ from advisor.errors import InputError
 from advisor.evidence.linear_head import LinearHead, softmax
 from advisor.evidence.pooling import CELLS
 from advisor.report import words
-from advisor.results import Alone, Kept, Second
+from advisor.results import Alone, Kept, Run, Second
 from advisor.system import folder_lock
 from advisor.system.progress import Silent
 from benchmarks import ci
@@ -182,18 +182,16 @@ def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ci.textures(tmp_path_factory.mktemp("textures"), images_of_each=100)
 
 
+def train(textures: Path, output: Path, **changes) -> Run:
+    """The upper layers for one epoch, unless the changes say otherwise."""
+    options = {"recipe": "fine_tuning", "train_from": "block_14_expand", "image_size": SIZE, "epochs": 1}
+    return api.run(str(textures), output=output, sample=100, **(options | changes))
+
+
 @pytest.fixture(scope="module")
 def pooled(textures: Path, tmp_path_factory: pytest.TempPathFactory):
     """A run that ends as a pool of both networks."""
-    return api.run(
-        str(textures),
-        recipe="fine_tuning",
-        train_from="block_14_expand",
-        image_size=SIZE,
-        epochs=1,
-        sample=100,
-        output=tmp_path_factory.mktemp("pool") / "run",
-    )
+    return train(textures, tmp_path_factory.mktemp("pool") / "run")
 
 
 def test_a_run_says_what_was_kept(pooled):
@@ -228,19 +226,8 @@ def test_the_frozen_model_is_there_before_training(textures, tmp_path):
             if self.epoch and text.startswith(f"epoch {self.epoch}/"):
                 raise KeyboardInterrupt
 
-    def train(display: Silent) -> None:
-        api.run(
-            str(textures),
-            recipe="fine_tuning",
-            train_from="block_14_expand",
-            image_size=SIZE,
-            epochs=2,
-            sample=100,
-            output=run,
-            resume=True,
-            display=display,
-            on_model=seen.append,
-        )
+    def go_on(display: Silent) -> None:
+        train(textures, run, epochs=2, resume=True, display=display, on_model=seen.append)
 
     for display, kept_by in (
         (Pressed("Training"), "frozen"),
@@ -248,7 +235,7 @@ def test_the_frozen_model_is_there_before_training(textures, tmp_path):
         (Pressed("Choosing what to keep"), "better"),
     ):
         with pytest.raises(KeyboardInterrupt):
-            train(display)
+            go_on(display)
         metrics = run_files.read_metrics(run)
         assert (metrics.complete, metrics.recipe, metrics.kept.rule) == (False, "fine_tuning", kept_by)
         assert metrics == seen[-1].metrics
@@ -257,7 +244,7 @@ def test_the_frozen_model_is_there_before_training(textures, tmp_path):
         np.testing.assert_allclose(tested, seen[-1].test.probabilities, atol=1e-4)
         assert "frozen network" in (run / "report.html").read_text(encoding="utf-8")
     assert [model.history[-1].epoch for model in seen] == [0, 1]
-    train(Silent())
+    go_on(Silent())
     assert len(seen) == 2  # what was there stayed until the end
     assert run_files.read_metrics(run).complete
 
@@ -305,16 +292,7 @@ def test_the_pool_predicts_is_evaluated_and_exports(pooled, textures, tmp_path):
 
 @pytest.mark.parametrize("keep", ["single", "trained"])
 def test_another_rule_keeps_one_network(keep, textures, pooled, tmp_path):
-    finished = api.run(
-        str(textures),
-        recipe="fine_tuning",
-        train_from="block_14_expand",
-        image_size=SIZE,
-        epochs=1,
-        sample=100,
-        keep=keep,
-        output=tmp_path / "run",
-    )
+    finished = train(textures, tmp_path / "run", keep=keep)
     kept, metrics = finished.metrics.kept, finished.metrics
     assert kept.rule == metrics.settings.keep == keep
     assert kept.weight in ((1.0,) if keep == "trained" else (0.0, 1.0))

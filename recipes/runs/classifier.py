@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from advisor.data import images
-from advisor.errors import InputError
 from advisor.evidence import forward
 from recipes.runs import run_files
 from recipes.training.assembly import WHOLE_PICTURE
@@ -84,7 +83,7 @@ def load(folder: Path, image_size: int) -> Classifier:
     def read() -> keras.Model:
         model = load_model(folder)
         if run_files.digest(folder, "model.keras") != digest:
-            raise InputError(f"a run has just finished {folder} with a better model; give the command again")
+            raise run_files.exchanged(folder)
         return model
 
     return _classifier(read, folder, digest, image_size)

@@ -154,7 +154,7 @@ def ready(run: FinishedRun) -> Classifier:
     except Exception as error:  # of as many kinds as there are layers
         raise run_files.damaged(run.folder, f"its model cannot be run ({one_line(error)})") from error
     if model.digest != run.digest:
-        raise InputError(f"a run has just finished {run.folder} with a better model; give the command again")
+        raise run_files.exchanged(run.folder)
     classes, kept = probabilities.shape[1], run.neighbours.features.shape[1]
     if classes != len(run.class_names):
         what = f"its model has {classes} classes, and labels.json names {len(run.class_names)}"

@@ -101,6 +101,11 @@ def damaged(folder: Path, what: str) -> InputError:
     return InputError(f"{folder} is damaged: {what}; get it anew, or train again with --overwrite")
 
 
+def exchanged(folder: Path) -> InputError:
+    """The error that says that another model took the place of the one that was being opened."""
+    return InputError(f"a run has just finished {folder} with a better model; give the command again")
+
+
 @contextmanager
 def reading(folder: Path, name: str) -> Iterator[None]:
     """Turn what is wrong with a file of a run folder into the one line that says so.
