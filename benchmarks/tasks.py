@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,13 @@ from recipes.runs.run_folder import RunFolder
 from recipes.training.averaging import use_best_average
 from recipes.training.frozen import solve, with_validation_images
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 MOST_TEST_IMAGES = 500
 BATCH = 32  # test images at once
+LOOKS = (0.3, 0.5, 0.7)  # of all epochs, after which the trained network is looked at, too
 
 
 @dataclass(frozen=True)
@@ -110,18 +115,18 @@ def train_and_look(task: Task, settings: Settings) -> tuple[dict[str, Any], dict
         What `train` does; and by the names "frozen test", "trained test" and "averaged test" the logits
         float32 [n, classes] of the frozen network, of the trained one and of the best average of its weights
         with those before, and the same with "validation", by heads that have not seen these images; what
-        `whole_picture` gives; labels int64 [n] under "labels test" and "labels validation". Nothing where
-        there was no choice.
+        `whole_picture` gives; labels int64 [n] under "labels test" and "labels validation". Of the network
+        while it was trained, log-probabilities "epochs validation" after each epoch, float32 [epochs, n,
+        classes], and logits "looks
+        test" after `LOOKS` of them, [3, n, classes]. Nothing where there was no choice.
     """
     import keras
 
     keras.backend.clear_session()  # else the graphs of all earlier trainings stay in memory
-    judge = _Judge(task, settings.image_size)
+    judge = _Judge(task, settings)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        finished = run(
-            task.judged, settings, RunFolder(Path(folder)), task.seed, Silent(), observe=judge.observe
-        )
+        finished = run(task.judged, settings, RunFolder(Path(folder)), task.seed, Silent(), observer=judge)
     correct = finished.test.predicted == finished.test.labels
     result = {
         "test": finished.metrics.test.accuracy,
@@ -153,17 +158,29 @@ class _Judge:
         seconds: that it took.
     """
 
-    def __init__(self, task: Task, image_size: int) -> None:
-        self.data, self.image_size = task.judged, image_size
+    def __init__(self, task: Task, settings: Settings) -> None:
+        self.data, self.image_size = task.judged, settings.image_size
+        self.looks = {max(1, round(share * settings.epochs)) for share in LOOKS}
         self.seen: dict[str, Any] = {}
         self.logits: dict[str, np.ndarray] = {}
         self.seconds = 0.0
+        self.validated: list[np.ndarray] = []
+        self.looked: list[np.ndarray] = []
 
-    def observe(self, job: Job, networks: Networks, validation: Any) -> None:
-        """As `recipes.job.Observe`."""
+    def after_epoch(self, model: keras.Model, probabilities: np.ndarray) -> None:
+        """As `recipes.job.Observer`."""
+        began = time.monotonic()
+        self.validated.append(np.log(np.maximum(probabilities, 1e-30)))
+        if len(self.validated) in self.looks:
+            self.looked.append(_logits(model, self._pixels()))
+        self.seconds += time.monotonic() - began
+
+    def after_training(self, job: Job, networks: Networks, validation: tf.data.Dataset) -> None:
+        """As `recipes.job.Observer`."""
         began, model = time.monotonic(), networks.trained
         ended, labels = model.get_weights(), self._labels("validation")
         tested, said = self._pixels(), self.logits
+        said |= {"epochs validation": np.stack(self.validated), "looks test": np.stack(self.looked)}
         said |= {"labels validation": labels, "labels test": self._labels("test")}
         said["frozen validation"] = networks.frozen_logits.astype(np.float32)
         said["trained validation"] = networks.trained_logits.astype(np.float32)
@@ -180,7 +197,7 @@ class _Judge:
             "share": average.share,
             "gains": [round(float(gain), 4) for gain in average.gains],
         }
-        self.seconds = time.monotonic() - began
+        self.seconds += time.monotonic() - began
 
     def _labels(self, split: str) -> np.ndarray:
         return self.data.labels[self.data.indices(split)]

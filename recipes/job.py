@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -26,9 +26,27 @@ if TYPE_CHECKING:
 Weights: TypeAlias = list[np.ndarray]
 # Called before gradient steps begin, with the frozen model as it would be finished and its head.
 OnFrozen: TypeAlias = Callable[["Trained", LinearHead], None]
-# Called when training has ended, with the job, both networks, and batches of the validation images with their
-# one-hot labels; it has to leave the networks as they were.
-Observe: TypeAlias = Callable[["Job", "Networks", "tf.data.Dataset"], None]
+
+
+class Observer(Protocol):
+    """Who looks at the networks of a training; they have to be left as they are."""
+
+    def after_epoch(self, model: keras.Model, probabilities: np.ndarray) -> None:
+        """Look at the network after each epoch.
+
+        Args:
+            model: the network.
+            probabilities: of it on the validation images, float32 [n, classes].
+        """
+
+    def after_training(self, job: Job, networks: Networks, validation: tf.data.Dataset) -> None:
+        """Look at both networks before one of them or both are kept.
+
+        Args:
+            job: that is done.
+            networks: the frozen one and the trained one.
+            validation: batches of the validation images with their one-hot labels.
+        """
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Job:
         resume: go on from `checkpoints/`.
         deadline: after which no gradient step begins, as `time.monotonic` tells it; None for no limit.
         display: where progress is shown.
-        observe: who wants to see the frozen network and the trained one, if anybody does.
+        observer: who looks at the networks, if anybody does.
         on_frozen: who wants the frozen model before gradient steps begin, if anybody does; then Ctrl-C ends
             training as time does, once an epoch was trained.
     """
@@ -60,7 +78,7 @@ class Job:
     resume: bool = False
     deadline: float | None = None
     display: Display = field(default_factory=Silent)
-    observe: Observe | None = None
+    observer: Observer | None = None
     on_frozen: OnFrozen | None = None
 
     @property

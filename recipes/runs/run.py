@@ -44,7 +44,7 @@ from advisor.system.json_file import write_json, write_text
 from advisor.system.progress import Display
 from advisor.system.storage import remove, replacing
 from recipes import trainer
-from recipes.job import Job, Observe, Trained
+from recipes.job import Job, Observer, Trained
 from recipes.runs import classifier, compared, neighbours_file, run_files, splits_file, test_file
 from recipes.runs.classifier import Classifier
 from recipes.runs.run_folder import EXPORTS, RunFolder
@@ -64,7 +64,7 @@ def run(
     display: Display,
     resume: bool = False,
     seconds: float | None = None,
-    observe: Observe | None = None,
+    observer: Observer | None = None,
     meanwhile: Meanwhile | None = None,
     steps: Sequence[Step] = (),
 ) -> Run:
@@ -83,7 +83,7 @@ def run(
         display: where progress is shown.
         resume: go on from `checkpoints/`.
         seconds: from now, after which no gradient step begins; None for no limit.
-        observe: see `recipes.job.Job`.
+        observer: who looks at the networks while they are trained, if anybody does.
         meanwhile: called with what the folder holds before the run is finished, if it is to hold anything.
         steps: of the advice; what was foretold of this one stands in metrics.json, beside what came.
 
@@ -102,7 +102,7 @@ def run(
     splits_file.write(known.data, known.contents, folder.path)
     deadline = None if seconds is None else began + seconds
     job = Job(
-        known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observe
+        known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observer
     )
     foretold = next((step for step in steps if step.action == settings.recipe), None)
     work = _Work(known, job, began, time.monotonic(), foretold)

@@ -11,6 +11,7 @@ import numpy as np
 
 from advisor.advice.settings import Settings
 from advisor.errors import InputError
+from advisor.evidence.linear_head import judge
 from advisor.evidence.pooling import AVERAGE
 from advisor.results import Epoch
 from advisor.system import devices, speed
@@ -141,8 +142,7 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
 
     settings, model = job.settings, checkpoints.model
     board = keras.callbacks.TensorBoard(devices.name_for_tensorflow(job.folder / "logs"), write_graph=False)
-    callbacks = [_callback(job, checkpoints), board]
-    validation = seen.validation_batches()
+    callbacks = [_callback(job, seen, checkpoints), board]
     model.stop_training = checkpoints.is_patience_over()
     for epoch in range(checkpoints.epochs_done(), settings.epochs):
         if model.stop_training:
@@ -150,7 +150,6 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
         try:
             model.fit(
                 seen.training_batches(epoch),
-                validation_data=validation,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,  # the data set shuffles itself
@@ -169,13 +168,14 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
     return False
 
 
-def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
-    """Writes down each epoch, stops when patience or time is over, and moves the bar."""
+def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints) -> keras.callbacks.Callback:
+    """Judges and writes down each epoch, stops when patience or time is over, and moves the bar."""
     import keras
 
     settings, images = job.settings, len(job.data.indices("train"))
     epochs = settings.epochs
-    bar = job.display.steps("Training")
+    bar, validation = job.display.steps("Training"), seen.validation_batches()
+    labels = job.data.labels[job.data.indices("validation")]
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -196,13 +196,12 @@ def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
                 f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s"
             )
 
-        def on_test_begin(self, logs: Any = None) -> None:
-            (began, before), work = self.first, {"": "step", None: "head"}.get(settings.train_from)
-            took, size = time.monotonic() - began, settings.training_size
-            if work:
-                speed.learn(work, job.backbone.name, size, self.seen - before, took)
-
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self._learn_speed()
+            probabilities = self.model.predict(validation, verbose=0)
+            judged = judge(probabilities, labels)
+            # TensorBoard, which comes next, draws these, too.
+            logs.update(val_loss=judged.loss, val_accuracy=judged.accuracy, val_brier=judged.brier)
             if self.seen < images and checkpoints.history:
                 return  # time was over in the middle of it: `resume` does it again
             row = Epoch(
@@ -210,14 +209,22 @@ def _callback(job: Job, checkpoints: Checkpoints) -> keras.callbacks.Callback:
                 phase="training",
                 loss=float(logs["loss"]),
                 accuracy=float(logs["accuracy"]),
-                validation_loss=float(logs["val_loss"]),
-                validation_accuracy=float(logs["val_accuracy"]),
-                validation_brier=float(logs["val_brier"]),
+                validation_loss=judged.loss,
+                validation_accuracy=judged.accuracy,
+                validation_brier=judged.brier,
                 learning_rate=float(np.asarray(self.model.optimizer.learning_rate)),
                 seconds=time.monotonic() - self.began,
             )
             checkpoints.add(row)
+            if job.observer:
+                job.observer.after_epoch(self.model, probabilities)
             if checkpoints.is_patience_over():
                 self.model.stop_training = True
+
+        def _learn_speed(self) -> None:
+            (began, before), work = self.first, {"": "step", None: "head"}.get(settings.train_from)
+            if work:
+                took, size = time.monotonic() - began, settings.training_size
+                speed.learn(work, job.backbone.name, size, self.seen - before, took)
 
     return Watch()

@@ -58,8 +58,8 @@ def keep(
     bar(0, 2)
     networks = _networks(job, seen, solved, model, checkpoints.start)
     bar(1, 2)
-    if job.observe:
-        job.observe(job, networks, seen.validation_batches())
+    if job.observer:
+        job.observer.after_training(job, networks, seen.validation_batches())
     choice = (
         _choose(job, seen, networks) if checkpoints.best_epoch() else Choice(networks, job.settings.keep, 0.0)
     )
