@@ -66,6 +66,7 @@ def evidence(
             accuracy=reached + 0.02,
             interval=(reached - 0.05, reached + 0.07),
             gain_at_double=0.012,
+            balanced=reached - 0.2,
         )
         for recipe, reached in (("feature_extraction", 0.88), ("shallow_features", 0.9))
     }

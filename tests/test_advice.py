@@ -21,6 +21,7 @@ from advisor.evidence import linear_head, probe, similarity
 from advisor.evidence.embedding import Features
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.signed_root import signed_root
+from advisor.report import words
 from benchmarks import ci
 
 
@@ -126,7 +127,7 @@ def probes_of(last: int, together: int, of: int = 200) -> Probes:
         together=DepthProbe(probe.ALL_TAPS, together / of),
         gain_of_all_depths=(float(difference.mean()), float(difference.std() / np.sqrt(of))),
         expected={
-            recipe: Expected((CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01)
+            recipe: Expected((CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01, hits / of)
             for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
         },
         position={recipe: Position("average", 7) for recipe in ("feature_extraction", "shallow_features")},
@@ -193,6 +194,18 @@ def test_the_steps_are_what_the_advice_follows_from():
         assert (training.worth, advice.recipe in ("fine_tuning", "full_training")) == (trains, trains)
         assert advice.steps[-1].seconds is None
         assert Recommendation.from_json(json.loads(json.dumps(advice.to_json()))) == advice
+
+
+def test_gains_are_told_in_balanced_accuracy_where_classes_are_of_unlike_sizes():
+    for largest, told in ((100, False), (300, True)):
+        data = made_up.summary(400, smallest_class=90, largest_class=largest)
+        advice = made_up.recommendation(data)
+        start, _, training, *_, more_images = advice.steps
+        gain = rule.share_trained_away(400) * (1 - advice.evidence.probes.expected[start.action].balanced)
+        assert training.balanced_gain == (pytest.approx(gain) if told else None)
+        assert start.balanced_gain == (0.0 if told else None)
+        assert more_images.balanced_gain is None
+        assert any("each class counts" in said for said in words.about_steps(advice)) == told
 
 
 def test_nobody_knows_the_gain_of_what_was_not_measured():

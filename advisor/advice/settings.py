@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from advisor.advice import rule
-from advisor.audit.warnings import UNBALANCED
 from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
@@ -226,7 +225,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
             "--base-labels needs the backbone's last layer, which --mode cut leaves out; use one"
         )
     data, network, random = evidence.data, evidence.network, options.init == "random"
-    training_images, counts = data.splits["train"], (data.largest_class, data.smallest_class)
+    training_images = data.splits["train"]
     smaller = max(32, round(TRAINING_SIZE_SHARE * network.image_size / 32) * 32)
     whole_size = network.fixed_size or not mode.on_images
     training_size = network.image_size if whole_size else min(network.image_size, smaller)
@@ -249,7 +248,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         learning_rate=_learning_rate(mode, random),
         weight_decay=WEIGHT_DECAY if mode.on_images else 0.0,
         label_smoothing=0.1 if random else 0.0,
-        class_weights="square root" if counts[0] > UNBALANCED * counts[1] else "none",
+        class_weights="square root" if data.is_unbalanced else "none",
         cut_layer=options.cut_layer,
         base_labels=options.base_labels,
         roots=not random,

@@ -31,6 +31,8 @@ class Step:
         seconds: from the advice to the finished folder; None for a person's work, and where nothing tells
             how fast the network is here.
         worth: whether the gain is worth the time; None where nobody knows, and for a person's work.
+        balanced_gain: the gain in balanced accuracy, the mean over the classes, -1..1; None where the classes
+            are of about the same size, and where nobody knows.
     """
 
     action: str
@@ -39,6 +41,7 @@ class Step:
     interval: tuple[float, float] | None
     seconds: float | None
     worth: bool | None
+    balanced_gain: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in `advisor recommend --json`."""
@@ -109,12 +112,22 @@ def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limi
     seconds = times.run(done, evidence.data.splits, evidence.sampled) if times.is_known(done) else None
     if not settings.trains_on_images:
         gain, interval = _of_depths(evidence.probes, recipe, frozen)
-        return Step(recipe, what, gain, interval, seconds, recipe == frozen)
+        more = evidence.probes.expected[recipe].balanced - evidence.probes.expected[frozen].balanced
+        return Step(recipe, what, gain, interval, seconds, recipe == frozen, _told(more, evidence.data))
     foretold, between = _of_training(evidence, done, frozen)
     worth = rule.is_worth(foretold, seconds) if limit is None else fits is not None
     if evidence.data.splits["validation"] < rule.FEWEST_VALIDATION_IMAGES:
         worth = False  # nobody could tell whether it helped
-    return Step(recipe, what, foretold, between, seconds, worth)
+    if foretold is None:
+        return Step(recipe, what, None, None, seconds, worth)
+    missed = 1 - evidence.probes.expected[frozen].balanced  # of which training takes the same share
+    more = rule.share_trained_away(evidence.data.images) * missed
+    return Step(recipe, what, foretold, between, seconds, worth, _told(more, evidence.data))
+
+
+def _told(balanced_gain: float, data: Summary) -> float | None:
+    """Only where it says what the gain in accuracy does not."""
+    return balanced_gain if data.is_unbalanced else None
 
 
 def _of_depths(probes: Probes, recipe: str, frozen: str) -> tuple[float, tuple[float, float]]:

@@ -7,11 +7,10 @@ import math
 import numpy as np
 
 from advisor import backbones
-from advisor.data.dataset import Dataset
+from advisor.data.dataset import UNBALANCED, Dataset
 from advisor.data.names import SPLITS
 from advisor.evidence.measure import Measured
 
-UNBALANCED = 3.0  # times the images of the smallest class that the largest has
 SMALL_TEST = 100  # images
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from advisor.data.listing import Skipped, relative
 from advisor.data.names import SPLITS
 
+UNBALANCED = 3.0  # times the images of the smallest class that the largest has
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -124,6 +126,11 @@ class Summary:
     splits: Mapping[str, int]
     skipped: tuple[Skipped, ...]
     fingerprint: str
+
+    @property
+    def is_unbalanced(self) -> bool:
+        """Whether accuracy says little of the smaller classes."""
+        return self.largest_class > UNBALANCED * self.smallest_class
 
     def to_json(self) -> dict[str, Any]:
         """The object "dataset" of `advisor recommend --json`."""

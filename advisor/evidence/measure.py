@@ -71,6 +71,7 @@ class Evidence:
                     "expected_accuracy": expected.accuracy,
                     "expected_interval": list(expected.interval),
                     "gain_at_double": expected.gain_at_double,
+                    "balanced_accuracy": expected.balanced,
                     "learning_curve": [vars(point) for point in expected.curve],
                 }
                 for recipe, expected in probes.expected.items()
@@ -92,6 +93,7 @@ class Evidence:
                 accuracy=told["expected_accuracy"],
                 interval=(told["expected_interval"][0], told["expected_interval"][1]),
                 gain_at_double=told["gain_at_double"],
+                balanced=told["balanced_accuracy"],
             )
             for recipe, told in values["frozen"].items()
         }

@@ -65,12 +65,14 @@ class Expected:
             0..1.
         interval: 90 % interval for the accuracy that it will show on the test split.
         gain_at_double: accuracy that twice the images would add, 0..1.
+        balanced: leave-one-out accuracy as the mean over the classes, whatever their sizes, 0..1.
     """
 
     curve: tuple[CurvePoint, ...]
     accuracy: float
     interval: tuple[float, float]
     gain_at_double: float
+    balanced: float
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def gather(
     expected = {}
     for recipe, view in recipes.items():
         curve = learning_curve(view.products, labels, classes, float(view.right.mean()), seed)
-        expected[recipe] = _expect(curve, fitted_images, test_images)
+        expected[recipe] = _expect(curve, _balanced(view.right, labels), fitted_images, test_images)
     return Probes(
         by_depth=(*by_depth, DepthProbe(features.taps[-1], last.accuracy_of_the_whole)),
         together=DepthProbe(ALL_TAPS, float(whole.right.mean())),
@@ -273,7 +275,12 @@ def mirror_loss(
     return seen - turned
 
 
-def _expect(curve: tuple[CurvePoint, ...], fitted_images: int, test_images: int) -> Expected:
+def _balanced(right: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy as the mean over the classes that there are."""
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
+def _expect(curve: tuple[CurvePoint, ...], balanced: float, fitted_images: int, test_images: int) -> Expected:
     expected = _extrapolate(curve, fitted_images)
     # Sampling noise of the test split and of the cross-validation, and the doubt in the extrapolation.
     extrapolated = abs(expected - curve[-1].accuracy)
@@ -286,6 +293,7 @@ def _expect(curve: tuple[CurvePoint, ...], fitted_images: int, test_images: int)
         accuracy=expected,
         interval=(max(0.0, expected - 1.645 * spread), min(1.0, expected + 1.645 * spread)),
         gain_at_double=max(0.0, _extrapolate(curve, 2 * fitted_images) - expected),
+        balanced=balanced,
     )
 
 

@@ -53,6 +53,7 @@ def steps_of(advice: Recommendation) -> list[list[str]]:
 def about_steps(advice: Recommendation) -> list[str]:
     """What the table of next steps has no columns for, as sentences."""
     said = [f"{step.what}." for step in advice.steps if step.action == UNTIL_TARGET]
+    said += _in_balanced_accuracy(advice)
     trains = any(step.action in TRAINING for step in advice.steps)
     if trains and advice.settings.keep == "better":
         more = ""
@@ -62,6 +63,22 @@ def about_steps(advice: Recommendation) -> list[str]:
             f"A trained model holds the frozen network, too{more}, and takes twice as long for an image."
         )
     return said
+
+
+def _in_balanced_accuracy(advice: Recommendation) -> list[str]:
+    """The same gains where each class counts the same; nothing where classes are of about the same size."""
+    gains = [
+        f"{step.action} {100 * step.balanced_gain:+.1f}"
+        for step in advice.steps
+        if step.balanced_gain is not None and step.action != advice.frozen_recipe
+    ]
+    if not gains:
+        return []
+    start = advice.evidence.probes.expected[advice.frozen_recipe].balanced
+    return [
+        f"Where each class counts the same, {advice.frozen_recipe} gets {100 * start:.1f} of 100 images "
+        f"right; {', '.join(gains)}."
+    ]
 
 
 def what_it_does(recipe: str) -> str:
