@@ -39,7 +39,6 @@ SATURATED_ERROR = 0.05
 # Of the epochs that a training has by itself, the least share that it is begun with where minutes are given.
 LEAST_EPOCHS = 0.25
 PLANNED = 0.9  # of the time that is left for epochs, for they may take longer than expected
-NINETY = 1.645  # standard errors either way hold 90 % of a normal distribution
 # Validation images, as 200 images give, from which on they can judge whether training helped: on tasks of 50
 # images, with 5 of them, what they took for a gain lost a point of test accuracy (benchmarks/averaging.py).
 FEWEST_VALIDATION_IMAGES = 20

@@ -13,7 +13,7 @@ from advisor.choices import RECIPES
 from advisor.data.dataset import Summary
 from advisor.evidence import probe
 from advisor.evidence.measure import Evidence
-from advisor.evidence.probe import Expected, Probes
+from advisor.evidence.probe import NINETY, Expected, Probes
 
 MORE_IMAGES, UNTIL_TARGET = "more images", "images until the target"
 FROZEN, TRAINING = ("feature_extraction", "shallow_features"), ("fine_tuning", "full_training")
@@ -136,7 +136,7 @@ def _of_depths(probes: Probes, recipe: str, frozen: str) -> tuple[float, tuple[f
         return 0.0, (0.0, 0.0)
     gain, error = probes.gain_of_all_depths
     gain = gain if recipe == "shallow_features" else -gain
-    return gain, (gain - rule.NINETY * error, gain + rule.NINETY * error)
+    return gain, (gain - NINETY * error, gain + NINETY * error)
 
 
 def _of_training(

@@ -10,6 +10,7 @@ from advisor import backbones
 from advisor.data.dataset import UNBALANCED, Dataset
 from advisor.data.names import SPLITS
 from advisor.evidence.measure import Measured
+from advisor.evidence.probe import NINETY
 
 SMALL_TEST = 100  # images
 
@@ -56,7 +57,7 @@ def _small_test(data: Dataset) -> str:
     test = len(data.indices("test"))
     if test >= SMALL_TEST:
         return ""
-    error = 1.645 * 0.5 / math.sqrt(test)
+    error = NINETY * 0.5 / math.sqrt(test)
     return f"the test split has {test} images: its accuracy is known to ±{error:.0%} at best"
 
 

@@ -31,6 +31,7 @@ FARTHEST = 100  # times the images: nobody knows whether a law holds as far as t
 # taken: the fewer images there are, the more this counts. With it no task of 42 lost accuracy on all depths
 # at 128 px, without it one lost 2.2 points (benchmarks/position.py).
 BELIEF_IN_THE_WHOLE = 4.0
+NINETY = 1.645  # standard errors either way hold 90 % of a normal distribution
 MOST_PROBED = 3_000  # images of the sample, of each two of which heads need the inner product
 
 
@@ -291,7 +292,7 @@ def _expect(curve: tuple[CurvePoint, ...], balanced: float, fitted_images: int, 
     return Expected(
         curve=curve,
         accuracy=expected,
-        interval=(max(0.0, expected - 1.645 * spread), min(1.0, expected + 1.645 * spread)),
+        interval=(max(0.0, expected - NINETY * spread), min(1.0, expected + NINETY * spread)),
         gain_at_double=max(0.0, _extrapolate(curve, 2 * fitted_images) - expected),
         balanced=balanced,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -51,3 +51,32 @@ def blocks(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> R
     for first, *others in rows:
         parts += [styled(first, "bold"), pairs(zip(heads[1:], others, strict=True), width)]
     return Group(*parts)
+
+
+def tabled(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Collection[str],
+    width: int,
+    bold: Collection[int] = (),
+) -> RenderableType:
+    """A table whose last column may go on in further lines; blocks where the others have no room.
+
+    Args:
+        heads: of the columns.
+        rows: their cells.
+        numbers: heads of the columns that stand to the right.
+        width: of the screen, in columns.
+        bold: positions of the rows that stand out.
+    """
+    *others, last = zip(heads, *rows, strict=True)
+    words = max(len(word) for cell in last for word in cell.split() or [""])
+    if sum(max(map(len, column)) + 1 for column in others) + words > width:
+        return blocks(heads, rows, width)
+    table = ruled(width)
+    for head in heads:
+        right = head in numbers
+        table.add_column(head, justify="right" if right else "left", no_wrap=head != heads[-1])
+    for number, row in enumerate(rows):
+        table.add_row(*map(styled, row), style="bold" if number in bold else "")
+    return table

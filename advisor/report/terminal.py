@@ -12,7 +12,7 @@ from rich.text import Text
 from advisor.advice.rationale import Factor
 from advisor.advice.recommendation import Recommendation
 from advisor.report import charts, words
-from advisor.report.layout import LEAST_PROSE, WIDTH, blocks, console, pairs, ruled, styled
+from advisor.report.layout import LEAST_PROSE, WIDTH, blocks, console, pairs, ruled, styled, tabled
 from advisor.results import Comparison, Evaluation, Run, Scores
 from advisor.system.text import fitting, shortened
 
@@ -32,7 +32,7 @@ def print_recommendation(advice: Recommendation) -> None:
 
 def recommendation_parts(advice: Recommendation, width: int = WIDTH) -> list[RenderableType]:
     """The advice as rich renderables, from top to bottom, for a screen of `width` columns."""
-    data, asked = advice.data, advice.settings.recipe
+    data, asked, steps = advice.data, advice.settings.recipe, words.steps_of(advice)
     splits = " + ".join(f"{count:,} {split}" for split, count in data.splits.items())
     parts: list[RenderableType] = [
         styled(data.source, "bold"),
@@ -43,7 +43,7 @@ def recommendation_parts(advice: Recommendation, width: int = WIDTH) -> list[Ren
         "",
         _rationale(advice.rationale, width),
         "",
-        *([_steps(words.steps_of(advice), width)] if advice.steps else []),
+        *([tabled(words.STEP_HEADS, steps, words.STEP_NUMBERS, width)] if steps else []),
         *(styled(sentence) for sentence in words.about_steps(advice)),
         "",
         Text.assemble(
@@ -74,20 +74,6 @@ def _rationale(factors: Sequence[Factor], width: int) -> RenderableType:
     for head, column_width in zip(words.FACTOR_HEADS[:-1], widths, strict=True):
         table.add_column(head, width=column_width, overflow="fold")
     table.add_column(words.FACTOR_HEADS[-1], ratio=1, overflow="fold")
-    for row in rows:
-        table.add_row(*(styled(cell) for cell in row))
-    return table
-
-
-def _steps(rows: Sequence[Sequence[str]], width: int) -> RenderableType:
-    """A row for each next step; where the columns have no room, a block for each."""
-    heads = words.STEP_HEADS
-    needed = sum(max(map(len, column)) + 1 for column in zip(heads, *rows, strict=True)) - 1
-    if needed > width:
-        return blocks(heads, rows, width)
-    table = ruled(width)
-    for head in heads:
-        table.add_column(head, justify="right" if head in words.STEP_NUMBERS else "left")
     for row in rows:
         table.add_row(*(styled(cell) for cell in row))
     return table
@@ -153,24 +139,11 @@ def print_so_far(run: Run, advice: Recommendation) -> None:
 def print_comparison(compared: Comparison) -> None:
     """Print the leaderboard, and what the advice cost."""
     out = console()
-    out.print(_leaderboard(compared, out.width))
+    cells = [words.leaderboard_cells(row) for row in compared.rows]
+    advised = [number for number, row in enumerate(compared.rows) if row.advised]
+    out.print(tabled(words.LEADERBOARD_HEADS, cells, words.LEADERBOARD_NUMBERS, out.width, advised))
     for sentence in (f"* {words.verdict(compared)}", *words.about_the_rows(compared)):
         out.print(styled(sentence))
-
-
-def _leaderboard(compared: Comparison, width: int) -> RenderableType:
-    """A row for each recipe; where the columns have no room, a block for each."""
-    heads, rows = words.LEADERBOARD_HEADS, [words.leaderboard_cells(row) for row in compared.rows]
-    needed = sum(max(map(len, column)) + 1 for column in zip(heads, *rows, strict=True)) - 1
-    if needed > width < WIDTH:
-        return blocks(heads, rows, width)
-    table = ruled(width)
-    for head in heads:
-        right = head in words.LEADERBOARD_NUMBERS
-        table.add_column(head, justify="right" if right else "left", no_wrap=head != heads[-1])
-    for cells, row in zip(rows, compared.rows, strict=True):
-        table.add_row(*cells, style="bold" if row.advised else "")
-    return table
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
