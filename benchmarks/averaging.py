@@ -1,9 +1,8 @@
 """What it brings to average the weights before and after training, see recipes/training/averaging.py.
 
-    python -m benchmarks.averaging DATA... --sizes 50 200 1000 --seeds 0 1 --output results.jsonl
-    python -m benchmarks.averaging --table benchmarks/results/regret.jsonl
+    python -m benchmarks.averaging benchmarks/results/grid.jsonl
 
-Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. For
+Reads what `benchmarks.grid` measured: nothing is trained. For
 `full_training`: test accuracy of the frozen recipe that training started from, of what training ended with,
 of the best average of both, and of the model that is kept in the end. Then: what would have been kept, had a
 clear gain been one of another number of standard errors; the last columns are of tasks that have as many
@@ -19,14 +18,14 @@ import numpy as np
 
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES
 from benchmarks import results
-from benchmarks.regret import measured
 from recipes.training.averaging import Average
 
 CLEAR_GAINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, np.inf)
 
 
 def main() -> None:
-    print(table([line for line in measured(__doc__) if "averaging" in line["recipes"]["full_training"]]))
+    lines = results.asked_for(__doc__)
+    print(table([line for line in lines if "averaging" in line["recipes"]["full_training"]]))
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
@@ -36,7 +35,8 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         seen = line["recipes"]["full_training"]["averaging"]
         numbers = [_frozen(line), seen["trained"], seen["best average"]]
         numbers.append(line["recipes"]["full_training"]["test"])
-        key = [line["data"], str(line["images"]), str(line["seed"]), str(len(_gains(line)))]
+        images = str(line["recommend"]["dataset"]["images"])
+        key = [line["data"], images, str(line["seed"]), str(len(_gains(line)))]
         rows.append(
             [*key, f"{_errors(line):.1f}", f"{seen['share']:.1f}", *(f"{number:.3f}" for number in numbers)]
         )

@@ -1,9 +1,8 @@
 """From how many images does training the network beat frozen features? The size threshold of the advice.
 
-    python -m benchmarks.calibration DATA... --sizes 50 200 1000 all --seeds 0 1 2 --output calibration.jsonl
-    python -m benchmarks.calibration --table benchmarks/results/regret.jsonl
+    python -m benchmarks.calibration benchmarks/results/grid.jsonl
 
-Measures as `benchmarks.regret` does, into the same lines, so that one measurement serves both. Frozen is
+Reads what `benchmarks.grid` measured: nothing is trained. Frozen is
 the frozen recipe that the probes prefer on the user's images (nothing is chosen by test accuracy), trained
 is the recipe of the quadrant with many images. Prints, for similar data, for unlike data and for both, the
 gain of training at each size with its standard error, and the size from which it wins by more than that; then
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE, SATURATED_ERROR, SIMILAR_FROM_SCORE
-from benchmarks.regret import measured
+from benchmarks import regret, results
 from benchmarks.results import markdown, paired_gain
 
 ERRORS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
@@ -64,18 +63,19 @@ def gains(lines: Sequence[dict[str, Any]]) -> list[Gain]:
     """One for each task."""
     found = []
     for line in lines:
-        similar = line["score"] >= SIMILAR_FROM_SCORE
+        told, frozen = line["recommend"], regret.frozen(line)
+        similar = told["similarity"]["score"] >= SIMILAR_FROM_SCORE
         trained = RECIPE["large-similar" if similar else "large-dissimilar"]
-        points, noise = paired_gain(line, trained, line["frozen_advice"])
+        points, noise = paired_gain(line, trained, frozen)
         found.append(
             Gain(
                 data=line["data"],
                 size=line["size"],
-                images=line["images"],
-                classes=line["classes"],
+                images=told["dataset"]["images"],
+                classes=told["dataset"]["classes"],
                 similar=similar,
-                expected_error=1 - line["evidence"]["frozen"][line["frozen_advice"]]["expected_accuracy"],
-                frozen_error=1 - line["recipes"][line["frozen_advice"]]["test"],
+                expected_error=regret.expected_error(line),
+                frozen_error=1 - line["recipes"][frozen]["test"],
                 points=points,
                 noise=noise,
             )
@@ -198,7 +198,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    print(report(measured(__doc__)))
+    print(report(results.asked_for(__doc__)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How well can be foretold what training gains, from what `advisor recommend` has measured anyway?
 
-    python -m benchmarks.prices benchmarks/results/kept.jsonl
+    python -m benchmarks.prices benchmarks/results/grid.jsonl
 
-Reads what `benchmarks.kept` measured: nothing is trained. The gain of a task is the test accuracy of what a
+Reads what `benchmarks.grid` measured: nothing is trained. The gain of a task is the test accuracy of what a
 training recipe keeps, less that of the best frozen model, in points. Each rule is fitted to all data sets but
 one and asked about that one. The table: mean absolute error, mean width of the 90 % intervals (of what the
 rule left unexplained on the others) and how many of them hold. Last, the share that grows with the images,
@@ -20,8 +20,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from advisor.advice import rule
-from benchmarks import results
-from benchmarks.kept import RULES, Logits, read
+from benchmarks import grid, regret, results
+from benchmarks.grid import Logits
+from benchmarks.kept import RULES
 
 Foretell: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 COVERED = 0.90
@@ -32,7 +33,7 @@ KNOWN = ("error", "log images", "log classes", "distance", "depths", "cells", "s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    seen = [one for file in parser.parse_args().files for one in read(file)]
+    seen = [one for file in parser.parse_args().files for one in grid.read(file)]
     print(table(seen) + "\n\n" + decisions(seen))
 
 
@@ -138,7 +139,7 @@ def decisions(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     known = np.array([measured(line) for line, _ in seen])
     gains = np.array([gain(line, said) for line, said in seen])
     names = np.array([line["data"] for line, _ in seen])
-    seconds = np.array([line["seconds"] for line, _ in seen])
+    seconds = np.array([60 * regret.taken(line, "full_training").minutes for line, _ in seen])
     foretold = _crossed(_share_by_images, known, gains, names)
     least = np.array([100 * rule.least_gain(each) for each in seconds])
     rules = {

@@ -1,166 +1,109 @@
-"""Regret of the advice: test accuracy lost against the best recipe in hindsight.
+"""Regret of the advice: test accuracy lost against the best step in hindsight, beside the time that it takes.
 
-    python -m benchmarks.regret DATA... --sizes 50 200 1000 all --output benchmarks/results/regret.jsonl
-    python -m benchmarks.regret --table benchmarks/results/regret.jsonl
+    python -m benchmarks.regret benchmarks/results/grid.jsonl
+    python -m benchmarks.regret benchmarks/results/grid.jsonl --picture frontier.svg
 
-Each task is a data set cut to a size; the advisor sees only what a user of that size would have; all four
-recipes are then trained on it and judged on up to 500 images that were held back. One JSON line is
-written as each task is done; tasks whose line is there already are skipped, so that it can be stopped and
-gone on with. `--advise-anew` asks the advisor again about those; it trains only where the probes now prefer
-the last layer and did not before, for `fine_tuning` starts from what they prefer. The table compares the
-advisor with fixed rules on the same tasks; a loss is clear where it is more than twice its standard error,
-both recipes judging the very same test images.
+Reads what `benchmarks.grid` measured: nothing is trained. The first table has the tasks, seeds averaged. The
+second compares the advice with other rules on the same tasks: mean and worst regret in points; clear losses
+(more than twice their standard error, both recipes judging the very same test images); the share of the time
+of always training, summed over the tasks and as the mean over them; and the regret against what is best on
+average over the seeds of a task. Time is that of all processors together after `recommend`, which other work
+on the machine does not change. The third allows each rule some minutes only: where what it would do took
+longer, it has the better frozen model. The picture shows mean accuracy against mean minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from advisor.advice import recommendation
-from advisor.advice.recommendation import Advised
-from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE, SIMILAR_FROM_SCORE
-from advisor.advice.settings import FEWEST_EPOCHS, MOST_EPOCHS, Options
+from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE
 from advisor.choices import RECIPES
-from advisor.system.progress import Silent
 from benchmarks import results
-from benchmarks.tasks import Task, cut, train
 
+Line: TypeAlias = dict[str, Any]
 CLEAR = 2.0  # standard errors
+HIGH_ERROR = 0.10  # that is expected of the frozen model, from which one rule trains
+MINUTES = (1 / 6, 1.0, 5.0, 20.0)
+PROCESSORS = 2  # of the machine that the minutes are told for
+TRAINED = "fine-tuning without a way back"  # to the frozen model, as tutorials do it
+AT_RANDOM = "at random, in the time of the advice"
 
 
-def _frozen(is_deep: bool) -> str:
-    return "feature_extraction" if is_deep else "shallow_features"
+class Taken(NamedTuple):
+    """What a rule does with a task.
+
+    Attributes:
+        accuracy: on the test images, 0..1.
+        minutes: that it takes on `PROCESSORS` processors.
+    """
+
+    accuracy: float
+    minutes: float
 
 
-# What each rule would have taken on a task, by its line; "random choice" is the mean over all recipes.
-RULES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "the advisor": lambda line: line["advice"],
+def frozen(line: Line) -> str:
+    """The better of the two frozen recipes, as the advice tells it."""
+    return str(line["recommend"]["evidence"]["frozen_recipe"])
+
+
+def expected_error(line: Line) -> float:
+    """Of the better frozen model, as the advice tells it, 0..1."""
+    return 1 - float(line["recommend"]["evidence"]["frozen"][frozen(line)]["expected_accuracy"])
+
+
+def _trained_if(condition: Callable[[Line], bool]) -> Callable[[Line], str]:
+    return lambda line: "full_training" if condition(line) else frozen(line)
+
+
+# The recipe that each rule takes on a task, by its line.
+RULES: dict[str, Callable[[Line], str]] = {
+    "the advice": lambda line: line["recommend"]["recipe"],
     "always feature extraction": lambda line: "feature_extraction",
-    "always fine-tuning": lambda line: "fine_tuning",
     "always shallow features": lambda line: "shallow_features",
+    "always the better frozen recipe": frozen,
+    "always fine-tuning": lambda line: "fine_tuning",
     "always full training": lambda line: "full_training",
-    "quadrant alone": lambda line: RECIPE[line["quadrant"]],
-    "frozen, by the probes": lambda line: line["frozen_advice"],
-    "frozen, by the sign of the probes": lambda line: _frozen(line["evidence"]["gain_of_all_depths"][0] < 0),
-    "frozen, by the quadrant": lambda line: _frozen(line["score"] >= SIMILAR_FROM_SCORE),
-    "size alone": lambda line: "feature_extraction" if line["images"] < LARGE_FROM_IMAGES else "fine_tuning",
+    "the quadrant alone": lambda line: RECIPE[line["recommend"]["quadrant"]],
+    "training by size alone": _trained_if(
+        lambda line: line["recommend"]["dataset"]["images"] >= LARGE_FROM_IMAGES
+    ),
+    "training from 10 % expected errors": _trained_if(lambda line: expected_error(line) >= HIGH_ERROR),
 }
 
 
 def main() -> None:
-    print(table(measured(__doc__)))
-
-
-def measured(description: str) -> list[dict[str, Any]]:
-    """The lines that the command line asks for, measured first if they are not there yet."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", nargs="*", help="folders, CSV files, or sklearn:digits")
-    parser.add_argument("--sizes", nargs="+", default=["50", "200", "1000", "all"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--images-seen", type=int, default=8000, help="training images times epochs, at most")
-    parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
-    parser.add_argument("--advise-anew", action="store_true", help="ask again for tasks that are done")
-    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--picture", type=Path, help="draw accuracy against minutes into this file")
     arguments = parser.parse_args()
-    if not arguments.table:
-        measure(arguments)
-    return [line for file in arguments.table or [arguments.output] for line in results.read(file)]
+    lines = [line for file in arguments.files for line in results.read(file)]
+    print("\n\n".join([tasks(lines), rules(lines), budgets(lines)]))
+    if arguments.picture:
+        draw(lines, arguments.picture)
 
 
-def measure(arguments: argparse.Namespace) -> None:
-    """Judge the tasks that have no line yet, and advise those anew that have one, if asked."""
-    lines = results.read(arguments.output)
-    done = {(line["data"], line["size"], line["seed"], line["image_size"]): line for line in lines}
-    sizes = [None if size == "all" else int(size) for size in arguments.sizes]
-    for size, source, seed in itertools.product(sizes, arguments.data, arguments.seeds):
-        task = cut(source, size, seed)
-        if task is None:
-            continue
-        key = (task.name, size, seed, arguments.image_size)
-        if key not in done:
-            done[key] = judge(task, arguments.image_size, arguments.images_seen)
-        elif arguments.advise_anew:
-            done[key] = advise_anew(task, done[key], arguments.images_seen)
-        line = done[key]
-        results.write(arguments.output, done.values())
-        accuracy = " ".join(f"{r}={line['recipes'][r]['test']:.3f}" for r in RECIPES)
-        print(task.name, size, seed, f"advice={line['advice']}", accuracy, flush=True)
+def taken(line: Line, recipe: str) -> Taken:
+    """What a recipe gave on a task."""
+    result = line["recipes"][recipe]
+    return Taken(result["test"], result["processor_seconds"] / PROCESSORS / 60)
 
 
-def advise(task: Task, image_size: int, epochs: int) -> tuple[dict[str, Any], Advised]:
-    """Ask for advice, blind to the judge's images: what of it stands in the line, and all of it."""
-    options = Options(image_size=image_size, epochs=epochs)
-    advised = recommendation.recommend(task.held, options, Silent(), seed=task.seed)
-    advice = advised.advice
-    return {
-        "advice": advice.recipe,
-        "frozen_advice": advice.frozen_recipe,
-        "quadrant": advice.quadrant.name,
-        "confidence": advice.quadrant.confidence,
-        "score": advice.evidence.similarity.score,
-        "evidence": advice.to_json()["evidence"],
-    }, advised
-
-
-def epochs_of(task: Task, images_seen: int) -> int:
-    """How often training sees each image, so that it sees `images_seen` in all, within the usual bounds."""
-    return int(np.clip(images_seen // len(task.held.indices("train")), FEWEST_EPOCHS, MOST_EPOCHS))
-
-
-def judge(task: Task, image_size: int, images_seen: int) -> dict[str, Any]:
-    """Ask for advice, then train all recipes."""
-    epochs = epochs_of(task, images_seen)
-    told, advised = advise(task, image_size, epochs)
-    settings = {recipe: advised.with_recipe(recipe).settings for recipe in RECIPES}
-    trained: dict[str, dict[str, float]] = {}
-    for recipe in RECIPES:  # what differs in nothing but its name is trained once
-        same = next((other for other in trained if settings[other].trains_as(settings[recipe])), None)
-        trained[recipe] = trained[same] if same else train(task, settings[recipe])
-    return {
-        "data": task.name,
-        "size": task.size,
-        "seed": task.seed,
-        "image_size": image_size,
-        "epochs": epochs,
-        "images": len(task.held),
-        "classes": len(task.held.class_names),
-        "tested": len(task.judged.indices("test")),
-        **told,
-        "recipes": trained,
-    }
-
-
-def advise_anew(task: Task, line: dict[str, Any], images_seen: int) -> dict[str, Any]:
-    """The line with today's advice; trained again only where that starts training from what no recipe did."""
-    told, advised = advise(task, line["image_size"], line["epochs"])
-    if told["frozen_advice"] != line["frozen_advice"]:
-        fine_tuning, full = (advised.with_recipe(name).settings for name in ("fine_tuning", "full_training"))
-        if not fine_tuning.trains_as(full):
-            return judge(task, line["image_size"], images_seen)
-        line["recipes"]["fine_tuning"] = line["recipes"]["full_training"]
-    return line | told
-
-
-def regret(line: dict[str, Any], recipe: str) -> tuple[float, float]:
+def regret(line: Line, recipe: str) -> tuple[float, float]:
     """Points of test accuracy lost against the best recipe of this task, and their standard error."""
-    best = max(RECIPES, key=lambda name: line["recipes"][name]["test"])
-    return results.paired_gain(line, best, recipe)
+    return results.paired_gain(line, _best(line), recipe)
 
 
-def is_clear(lost: tuple[float, float]) -> bool:
-    """Whether a loss is more than luck with the test images would make it, in 39 of 40 cases."""
-    return lost[0] > CLEAR * lost[1]
+def _best(line: Line) -> str:
+    return max(RECIPES, key=lambda name: line["recipes"][name]["test"])
 
 
-def regret_over_seeds(lines: Sequence[dict[str, Any]], rule: Callable[[dict[str, Any]], str]) -> list[float]:
+def regret_over_seeds(lines: Sequence[Line], rule: Callable[[Line], str]) -> list[float]:
     """Points lost for each data set and size against the recipe that is best there on average over the seeds.
 
     With a few hundred test images, the best recipe of a single task is in part the luckiest. Less than
@@ -168,65 +111,143 @@ def regret_over_seeds(lines: Sequence[dict[str, Any]], rule: Callable[[dict[str,
     """
     lost = []
     for group in _by_seed(lines):
-        mean = {name: _mean_accuracy(group, name) for name in RECIPES}
-        taken = np.mean([line["recipes"][rule(line)]["test"] for line in group])
-        lost.append(100 * float(max(mean.values()) - taken))
+        best = max(np.mean([taken(line, recipe).accuracy for line in group]) for recipe in RECIPES)
+        lost.append(100 * float(best - np.mean([taken(line, rule(line)).accuracy for line in group])))
     return lost
 
 
-def _by_seed(lines: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _by_seed(lines: Sequence[Line]) -> list[list[Line]]:
     """Lines that differ in their seed alone, together."""
-    groups: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, int | None], list[Line]] = {}
     for line in lines:
         groups.setdefault((line["data"], line["size"]), []).append(line)
     return list(groups.values())
 
 
-def _mean_accuracy(lines: Sequence[dict[str, Any]], recipe: str) -> float:
-    return float(np.mean([line["recipes"][recipe]["test"] for line in lines]))
+def is_clear(lost: tuple[float, float]) -> bool:
+    """Whether a loss is more than luck with the test images would make it, in 39 of 40 cases."""
+    return lost[0] > CLEAR * lost[1]
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """The tasks, seeds averaged, then each rule with its mean and its worst regret, as Markdown."""
-    head = ["data", "images", "seeds", "quadrant", *RECIPES, "advice", "regret"]
+def tasks(lines: Sequence[Line]) -> str:
+    """Each data set and size, seeds averaged, as Markdown."""
     rows = [
         [
             group[0]["data"],
-            f"{group[0]['images']:,}",
+            f"{group[0]['recommend']['dataset']['images']:,}",
             str(len(group)),
-            _counted([line["quadrant"] for line in group]),
-            *(f"{_mean_accuracy(group, recipe):.3f}" for recipe in RECIPES),
-            _counted([line["advice"] for line in group]),
-            _mean_regret([regret(line, line["advice"]) for line in group]),
+            _counted([line["recommend"]["quadrant"] for line in group]),
+            *(f"{np.mean([taken(line, recipe).accuracy for line in group]):.3f}" for recipe in RECIPES),
+            _counted([line["recommend"]["recipe"] for line in group]),
+            _mean_regret([regret(line, line["recommend"]["recipe"]) for line in group]),
         ]
         for group in _by_seed(lines)
     ]
-    summary = []
+    return results.markdown(["data", "images", "seeds", "quadrant", *RECIPES, "advice", "regret"], rows)
+
+
+def rules(lines: Sequence[Line]) -> str:
+    """Each rule with its regret and its time, as Markdown."""
+    always = np.array([taken(line, "full_training").minutes for line in lines])
+    rows = []
     for name, rule in RULES.items():
         lost = [regret(line, rule(line)) for line in lines]
-        over_seeds = regret_over_seeds(lines, rule)
-        summary.append(
-            [
-                name,
-                *_mean_and_worst([points for points, _ in lost]),
-                str(sum(is_clear(one) for one in lost)),
-                *_mean_and_worst(over_seeds),
-            ]
-        )
-    # What a tutorial does: it has no way back to the frozen model where training did harm.
-    kept = [_lost(line, line["recipes"]["fine_tuning"]["averaging"]["trained"]) for line in lines]
-    summary.append(["fine-tuning, kept whatever comes", *_mean_and_worst(kept), "", "", ""])
-    by_chance = [float(np.mean([regret(line, recipe)[0] for recipe in RECIPES])) for line in lines]
-    summary.append(["random choice", *_mean_and_worst(by_chance), "", "", ""])
-    rules = ["rule", "mean regret", "worst", "clear losses", "mean, seeds averaged", "worst"]
-    return results.markdown(head, rows) + "\n\n" + results.markdown(rules, summary)
+        minutes = np.array([taken(line, rule(line)).minutes for line in lines])
+        clear = str(sum(is_clear(one) for one in lost))
+        row = [name, *_mean_and_worst([points for points, _ in lost]), clear, *_time(minutes, always)]
+        rows.append([*row, f"{np.mean(regret_over_seeds(lines, rule)):.2f}"])
+    without = np.array([_without_a_way_back(line) for line in lines])
+    best = np.array([taken(line, _best(line)).accuracy for line in lines])
+    lost_without = _mean_and_worst(100 * (best - without[:, 0]))
+    rows.append([TRAINED, *lost_without, "", *_time(without[:, 1], always), ""])
+    points, spent = _at_random(lines)
+    lost_by_lot, share = 100 * best.mean() - points, spent / always.mean()
+    rows.append([AT_RANDOM, f"{lost_by_lot:.2f}", "", "", f"{share:.0%}", "", ""])
+    head = ["rule", "mean regret", "worst", "clear losses", "of the time", "mean over tasks"]
+    head.append("mean regret, seeds averaged")
+    return results.markdown(head, rows)
 
 
-def _lost(line: dict[str, Any], accuracy: float) -> float:
-    return 100 * (max(result["test"] for result in line["recipes"].values()) - accuracy)
+def _time(minutes: np.ndarray, always: np.ndarray) -> list[str]:
+    return [f"{minutes.sum() / always.sum():.0%}", f"{(minutes / always).mean():.0%}"]
 
 
-def _mean_and_worst(lost: Sequence[float]) -> list[str]:
+def _without_a_way_back(line: Line) -> Taken:
+    """What fine-tuning ended with, whatever the validation images say of it."""
+    result = taken(line, "fine_tuning")
+    averaging = line["recipes"]["fine_tuning"].get("averaging")
+    return result._replace(accuracy=averaging["trained"]) if averaging else result
+
+
+def _at_random(lines: Sequence[Line]) -> tuple[float, float]:
+    """Mean accuracy in per cent and minutes of training by lot, as often as fills the time of the advice."""
+    ways = (RULES["always the better frozen recipe"], RULES["always full training"], RULES["the advice"])
+    none, all_, advice = (np.mean([taken(line, way(line)) for line in lines], axis=0) for way in ways)
+    share = (advice[1] - none[1]) / (all_[1] - none[1])
+    return float(100 * (none[0] + share * (all_[0] - none[0]))), float(advice[1])
+
+
+def budgets(lines: Sequence[Line]) -> str:
+    """Mean accuracy in per cent of each rule within some minutes, and of the advice the standard error of its
+    difference to the best other rule, over the tasks, as Markdown."""
+    rows = []
+    for minutes in MINUTES:
+        by_rule = {
+            name: [_within(line, rule(line), minutes) for line in lines] for name, rule in RULES.items()
+        }
+        by_rule["the advice"] = [taken(line, _advised(line, minutes)).accuracy for line in lines]
+        means = {name: 100 * float(np.mean(accuracies)) for name, accuracies in by_rule.items()}
+        best = max((name for name in means if name != "the advice"), key=lambda name: means[name])
+        lead = 100 * (np.array(by_rule["the advice"]) - np.array(by_rule[best]))
+        error = lead.std(ddof=1) / np.sqrt(len(lead)) if len(lead) > 1 else 0.0
+        late = sum(taken(line, _advised(line, minutes)).minutes > 1.1 * minutes + 1 / 6 for line in lines)
+        row = [f"{minutes:.2g}", f"{means['the advice']:.2f}", best, f"{means[best]:.2f}"]
+        rows.append([*row, f"{lead.mean():+.2f} ± {error:.2f}", str(late)])
+    head = ["minutes", "the advice", "best other rule", "it", "advice less it", "of the advice too late"]
+    return results.markdown(head, rows)
+
+
+def _within(line: Line, recipe: str, minutes: float) -> float:
+    """Accuracy where a recipe took longer than there is: that of the better frozen model."""
+    result = taken(line, recipe)
+    return result.accuracy if result.minutes <= minutes else taken(line, frozen(line)).accuracy
+
+
+def _advised(line: Line, minutes: float) -> str:
+    """The recipe that gains most of those that are foretold to fit, as `--minutes` chooses; never with fewer
+    epochs than there would be without."""
+    steps = [step for step in line["recommend"]["steps"] if step["action"] in RECIPES]
+    fit = [step for step in steps if step["seconds"] is not None and step["seconds"] <= 60 * minutes]
+    known = [step for step in fit if step["gain"] is not None]
+    return str(max(known, key=lambda step: step["gain"])["action"]) if known else frozen(line)
+
+
+def draw(lines: Sequence[Line], file: Path) -> None:
+    """Draw the mean accuracy of each rule against its mean minutes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    points = {
+        name: np.mean([taken(line, rule(line)) for line in lines], axis=0) for name, rule in RULES.items()
+    }
+    points[TRAINED] = np.mean([_without_a_way_back(line) for line in lines], axis=0)
+    ends = [points[name] for name in ("always the better frozen recipe", "always full training")]
+    axes.plot([end[1] for end in ends], [100 * end[0] for end in ends], ":", color="grey")
+    for name, (accuracy, minutes) in points.items():
+        chosen = name == "the advice"
+        axes.plot(minutes, 100 * accuracy, "o", color="tab:green" if chosen else "tab:blue")
+        axes.annotate(name, (minutes, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=8)
+    axes.set(
+        xlabel=f"minutes for each task, on {PROCESSORS} processors",
+        ylabel="test accuracy, %",
+        title=f"{len(lines)} tasks; dotted: training by lot",
+    )
+    axes.margins(x=0.25, y=0.1)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+
+
+def _mean_and_worst(lost: Sequence[float] | np.ndarray) -> list[str]:
     return [f"{np.mean(lost):.2f}", f"{max(lost):.1f}"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,13 @@ from advisor.system.storage import replacing
 def read(file: Path) -> list[dict[str, Any]]:
     """All lines; none where there is no file yet."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def asked_for(description: str | None) -> list[dict[str, Any]]:
+    """The lines of the files that a command line names, whose help has this description."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    return [line for file in parser.parse_args().files for line in read(file)]
 
 
 def correct(line: dict[str, Any], recipe: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, kept, position, prices, regret
+from benchmarks import averaging, calibration, frozen, grid, kept, position, prices, regret
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -29,26 +29,16 @@ TABLE = re.compile(r"^<!-- table: (\S+) -->\n[^<]*^<!-- end -->$", re.MULTILINE)
 
 Lines = list[dict[str, Any]]
 
-# Regret is shown in three columns; those who judge come first, for no threshold was set on them.
-JUDGED = {
-    "the seven, 224 px": "held-out-224px",
-    "the seven, 128 px": "held-out",
-    "the eleven, 128 px": "regret",
-}
-# Names of rules as the pages write them, where `benchmarks.regret` has others.
-RULES = {
-    "quadrant alone": "the quadrant, without probes",
-    "fine-tuning, kept whatever comes": "fine-tuning as tutorials do it",
-}
+# Regret is shown for both; those who judge come first, for no threshold was set on them.
+JUDGED = {"the seven, which only judge": "grid-held-out", "the eleven": "grid"}
 MAIN_RULES = (
-    "the advisor",
+    "the advice",
     "always feature extraction",
-    "always fine-tuning",
     "always shallow features",
     "always full training",
-    "the quadrant, without probes",
-    "fine-tuning as tutorials do it",
-    "random choice",
+    "the quadrant alone",
+    regret.TRAINED,
+    regret.AT_RANDOM,
 )
 FROZEN_SETS = {"the eleven": "frozen", "the seven": "frozen-held-out"}
 
@@ -99,39 +89,43 @@ def rows_of(table: str) -> list[list[str]]:
 
 
 def regret_rules() -> str:
-    """Each rule with its mean and worst regret and the number of its clear losses."""
-    return _regret(lambda mean, worst, clear: ", ".join(filter(None, (mean, worst, clear))))
+    """Each rule with its mean and worst regret, the number of its clear losses and its share of the time."""
+    return _regret(lambda cells: ", ".join(filter(None, (*cells[:3], cells[3]))))
 
 
 def regret_in_short() -> str:
-    """The rules that a reader of the main page wants to compare, with mean and worst regret."""
-    return _regret(lambda mean, worst, clear: f"{mean}, {worst}", MAIN_RULES)
+    """The rules that a reader of the main page wants to compare, with mean regret and share of the time."""
+    return _regret(lambda cells: f"{cells[0]} in {cells[3]}", MAIN_RULES)
 
 
-def _regret(cell: Callable[[str, str, str], str], only: Sequence[str] = ()) -> str:
+def _regret(cell: Callable[[Sequence[str]], str], only: Sequence[str] = ()) -> str:
     columns: list[dict[str, str]] = []
     head = ["rule"]
     for name, file in JUDGED.items():
         lines = lines_of(file)
         head.append(f"{name}: {len(lines)} tasks")
-        rules = rows_of(regret.table(lines).split("\n\n")[-1])
-        columns.append({RULES.get(row[0], row[0]): cell(*row[1:4]) for row in rules})
+        columns.append({row[0]: cell(row[1:]) for row in rows_of(regret.rules(lines))})
     shown = only or tuple(columns[0])
     return markdown(head, [[rule, *(column[rule] for column in columns)] for rule in shown])
 
 
 def regret_by_size() -> str:
     """Mean regret of the advice and of two rules between which it lies, by the number of images."""
-    rules = ("the advisor", "frozen, by the probes", "always full training")
+    rules = ("the advice", "always the better frozen recipe", "always full training")
     rows = []
-    for name, files in {"the eleven": ["regret"], "the seven": ["held-out", "held-out-224px"]}.items():
-        for size, group in by_size(lines_of(*files)):
+    for name, file in JUDGED.items():
+        for size, group in by_size(lines_of(file)):
             means = [
                 np.mean([regret.regret(line, regret.RULES[rule](line))[0] for line in group])
                 for rule in rules
             ]
             rows.append([name, size, str(len(group)), *(f"{mean:.2f}" for mean in means)])
     return markdown(["data sets", "images", "tasks", *rules], rows)
+
+
+def regret_by_budget() -> str:
+    """Accuracy of the advice and of the best other rule within some minutes."""
+    return regret.budgets(lines_of("grid"))
 
 
 def by_size(lines: Lines) -> Iterator[tuple[str, Lines]]:
@@ -142,7 +136,7 @@ def by_size(lines: Lines) -> Iterator[tuple[str, Lines]]:
 
 def gain_of_training() -> str:
     """Points that training adds to frozen features: their mean, its standard error, and how many tasks."""
-    found = [gain for gain in calibration.gains(lines_of("regret")) if not gain.is_solved]
+    found = [gain for gain in calibration.gains(lines_of("grid")) if not gain.is_solved]
     kinds = {
         "similar images": [gain for gain in found if gain.similar],
         "unlike images": [gain for gain in found if not gain.similar],
@@ -159,7 +153,7 @@ def gain_of_training() -> str:
 
 def gain_by_expected_error() -> str:
     """The same for many images, by the error that frozen features were expected to leave."""
-    return calibration.by_expected_error(calibration.gains(lines_of("regret")))
+    return calibration.by_expected_error(calibration.gains(lines_of("grid")))
 
 
 def gain_of_all_depths() -> str:
@@ -194,24 +188,24 @@ def expected_and_reached() -> str:
 
 def kept_after_training() -> str:
     """Points over the frozen model, by the gain on validation images that it takes to keep training."""
-    lines = lines_of("regret", "held-out", "held-out-224px")
+    lines = lines_of("grid")
     trained = [line for line in lines if "averaging" in line["recipes"]["full_training"]]
     return averaging.table(trained).split("\n\n")[-1]
 
 
 def kept_by_rule() -> str:
     """Points over the frozen network by what is kept, for each task and on average."""
-    return kept.table(kept.read(RESULTS / "kept.jsonl"))
+    return kept.table(grid.read(RESULTS / "grid.jsonl"))
 
 
 def foretold_gains() -> str:
     """How well what training gains can be foretold, and what follows from that."""
-    return prices.table(kept.read(RESULTS / "kept.jsonl"))
+    return prices.table(grid.read(RESULTS / "grid.jsonl"))
 
 
 def when_to_train() -> str:
     """Rules about when to train: what each loses, and its share of the time."""
-    return prices.decisions(kept.read(RESULTS / "kept.jsonl"))
+    return prices.decisions(grid.read(RESULTS / "grid.jsonl"))
 
 
 def gain_of_cells() -> str:
@@ -271,6 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "regret": regret_rules,
     "regret-in-short": regret_in_short,
     "regret-by-size": regret_by_size,
+    "regret-by-budget": regret_by_budget,
     "gain-of-training": gain_of_training,
     "gain-by-expected-error": gain_by_expected_error,
     "gain-of-all-depths": gain_of_all_depths,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from advisor.data.dataset import SPLITS
-from benchmarks import averaging, calibration, ci, kept, prices, regret, results, tables, tasks
+from benchmarks import averaging, calibration, ci, grid, kept, prices, regret, tables, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -21,15 +21,21 @@ def line(size: int, gain: float, score: float, seed: int = 0, data: str = "made 
     """A task where frozen features reach 0.8 and training adds `gain`: the same images and some more."""
     test = {"feature_extraction": 0.8, "shallow_features": 0.79, "fine_tuning": 0.8, "full_training": 0.8}
     test["fine_tuning" if score > 0.5 else "full_training"] += gain
-    return {
-        "data": data, "size": size, "seed": seed, "image_size": 128, "images": size, "classes": 4,
-        "score": score, "quadrant": "small-similar", "advice": "feature_extraction",
-        "frozen_advice": "feature_extraction", "tested": 500,
-        "evidence": {
-            "gain_of_all_depths": [0, 0], "frozen": {recipe: {"expected_accuracy": 0.8} for recipe in FROZEN},
-        },
-        "recipes": {recipe: result(accuracy) for recipe, accuracy in test.items()},
+    frozen = {recipe: {"expected_accuracy": 0.8} for recipe in FROZEN}
+    told = {
+        "recipe": "feature_extraction", "quadrant": "small-similar", "similarity": {"score": score},
+        "dataset": {"images": size, "classes": 4},
+        "evidence": {"frozen_recipe": "feature_extraction", "frozen": frozen},
+        "steps": [
+            {"action": "feature_extraction", "gain": 0.0, "seconds": 5.0},
+            {"action": "fine_tuning", "gain": 0.02, "seconds": 50.0},
+            {"action": "more images", "gain": 0.5, "seconds": None},
+        ],
     }  # fmt: skip
+    recipes = {recipe: result(accuracy) for recipe, accuracy in test.items()}
+    for recipe in FROZEN:
+        recipes[recipe]["processor_seconds"] = 12.0
+    return {"data": data, "size": size, "seed": seed, "tested": 500, "recommend": told, "recipes": recipes}
 
 
 def result(accuracy: float, first: int = 0) -> dict:
@@ -37,7 +43,10 @@ def result(accuracy: float, first: int = 0) -> dict:
     at = np.arange(500)
     right = (at >= first) & (at < first + round(500 * accuracy))
     bits = np.packbits(right).tobytes().hex()
-    return {"test": float(right.mean()), "correct": bits, "averaging": {"trained": accuracy - 0.1}}
+    averaging = {"trained": accuracy - 0.1}
+    return {
+        "test": float(right.mean()), "correct": bits, "processor_seconds": 120.0, "averaging": averaging
+    }  # fmt: skip
 
 
 def ladder(score: float, wins_from: int) -> list[dict]:
@@ -67,15 +76,15 @@ def test_a_gain_within_the_noise_does_not_count():
 
 def test_solved_tasks_do_not_count():
     solved = line(200, 0.1, 0.7)
-    solved["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.999
+    solved["recommend"]["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.999
     assert "| 200 | 1 | +10.00 |" in calibration.report([solved, line(200, 0.1, 0.7)])
 
 
 def test_the_gain_is_told_by_what_frozen_features_leave():
     nearly = line(1000, 0.01, 0.3)
-    nearly["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.97
+    nearly["recommend"]["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.97
     few, many = line(200, 0.1, 0.3), line(1000, 0.1, 0.3)
-    many["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.7
+    many["recommend"]["evidence"]["frozen"]["feature_extraction"]["expected_accuracy"] = 0.7
     rows = calibration.by_expected_error(calibration.gains([nearly, few, many])).splitlines()[2:]
     assert [row.split(" | ")[0:2] for row in rows] == [["| 2% to 5%", "1"], ["| 20% to 100%", "1"]]
     assert ["+1.00" in rows[0], "+10.00" in rows[1]] == [True, True]
@@ -84,7 +93,7 @@ def test_the_gain_is_told_by_what_frozen_features_leave():
 def test_what_explains_the_gain_is_told():
     lines = ladder(0.7, 200)
     for number, one in enumerate(lines):
-        one["classes"] = 2 + number % 5
+        one["recommend"]["dataset"]["classes"] = 2 + number % 5
     shares = calibration.explained(calibration.gains(lines))
     assert shares["images"] > 0.5 > shares["classes"]
 
@@ -101,14 +110,27 @@ def test_regret_is_what_the_advice_lost(tmp_path, capsys, monkeypatch):
     assert regret.regret(lines[1], "feature_extraction")[0] == pytest.approx(0)
     file = tmp_path / "results.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    monkeypatch.setattr("sys.argv", ["regret", "--table", str(file)])
+    picture = tmp_path / "frontier.svg"
+    monkeypatch.setattr("sys.argv", ["regret", str(file), "--picture", str(picture)])
     regret.main()
     rows = {row.split(" | ")[0].strip("| "): row for row in capsys.readouterr().out.splitlines()}
-    assert "| 2.50 | 5.0 | 1 |" in rows["the advisor"]
-    assert "| 2.50 | 5.0 | 1 |" in rows["always fine-tuning"]
-    assert "| 2.50 | 5.0 | 1 |" in rows["quadrant alone"]
+    assert "| 2.50 | 5.0 | 1 | 10% | 10% |" in rows["the advice"]
+    assert "| 2.50 | 5.0 | 1 | 100% | 100% |" in rows["always fine-tuning"]
+    assert "| 2.50 | 5.0 | 1 |" in rows["the quadrant alone"]
     assert "| 3.50 | 6.0 | 2 |" in rows["always shallow features"]
-    assert "| 12.50 | 15.0 |" in rows["fine-tuning, kept whatever comes"]
+    assert "| 12.50 | 15.0 |" in rows["fine-tuning without a way back"]
+    assert "the advice" in picture.read_text(encoding="utf-8")
+
+
+def test_within_some_minutes_the_advice_takes_what_gains_most_of_what_fits():
+    gaining = [line(200, 0.05, 0.7, seed) for seed in range(2)]
+    rows = {row[0]: row[1:] for row in tables.rows_of(regret.budgets(gaining))}
+    assert rows["0.17"][0] == "80.00"  # only the frozen model fits
+    assert rows["1"] == ["85.00", "always fine-tuning", "85.00", "+0.00 ± 0.00", "0"]
+    for one in gaining:
+        one["recipes"]["fine_tuning"]["processor_seconds"] = 1200.0  # longer than was foretold
+    rows = {row[0]: row[1:] for row in tables.rows_of(regret.budgets(gaining))}
+    assert rows["1"][-1] == "2"
 
 
 def test_a_loss_is_clear_only_where_the_same_images_show_it():
@@ -165,8 +187,10 @@ def test_what_each_rule_keeps_is_told_in_points_over_the_whole_picture():
         said |= {f"averaged {split}": logits(range(85))}
         said |= {f"whole {split}": logits(range(78))}
     averaging = {"share": 0.4, "gains": [0.1, 0.2] * 50}
-    task = {"data": "made up", "size": 1000, "seed": 0, "test": 0.9, "averaging": averaging}
-    unclear = task | {"averaging": averaging | {"gains": [0.1] * 10}}
+    task, unclear = (
+        {"data": "made up", "size": 1000, "seed": 0, "recipes": {"full_training": {"averaging": seen}}}
+        for seen in (averaging, averaging | {"gains": [0.1] * 10})
+    )
     rows = [row.strip("| ").split(" | ") for row in kept.table([(task, said), (unclear, said)]).splitlines()]
     assert rows[0][-6:] == ["frozen", "trained", "before", "single", "half", "kept"]
     assert rows[2][5:] == ["78.0", "+2.0", "+12.0", "+7.0", "+7.0", "+12.0", "+12.0"]
@@ -193,7 +217,8 @@ def test_gains_are_foretold_from_other_data_sets():
             said |= {
                 f"{network} {split}": np.stack([truth, -truth], axis=1) for split in ("validation", "test")
             }
-        seen.append(({"data": str(number), "recommend": told.to_json(), "seconds": 60.0}, said))
+        trained = {"full_training": {"test": 0.9, "processor_seconds": 120.0}}
+        seen.append(({"data": str(number), "recommend": told.to_json(), "recipes": trained}, said))
     rows = {row[0]: row[1:] for row in tables.rows_of(prices.table(seen).split("\n\n")[1])}
     assert rows["a share of the expected error"][0] == "0.00"
     assert float(rows["the mean gain"][0]) > 1
@@ -204,45 +229,28 @@ def test_gains_are_foretold_from_other_data_sets():
     assert trains["by the steps, as advised"][2:4] == ["4 of 4", "4 of 4"]
 
 
-@pytest.mark.parametrize(
-    ("preferred", "prefers", "judged"),
-    [
-        ("feature_extraction", "feature_extraction", 2),
-        ("feature_extraction", "shallow_features", 2),
-        ("shallow_features", "feature_extraction", 3),
-    ],
-)
-def test_lines_are_kept_while_others_are_measured_or_advised_anew(
-    tmp_path, monkeypatch, preferred, prefers, judged
-):
-    """Only where the last layer is preferred now, training starts from what none did and is done again."""
+def test_lines_are_kept_while_others_are_measured_or_advised_anew(tmp_path, monkeypatch):
     file, trained = tmp_path / "new" / "results.jsonl", []
-    tasks = {size: SimpleNamespace(name="made up", size=size) for size in (50, 200)}
+    advised = SimpleNamespace(advice=SimpleNamespace(to_json=lambda: {"recipe": "shallow_features"}))
 
-    def judge(task, *_):
+    def judge(task, image_size):
         trained.append(task.size)
-        advice = {"advice": "shallow_features"} if len(trained) == 3 else {}
-        return line(task.size, 0.05, 0.7) | {"epochs": 6, "frozen_advice": preferred} | advice
+        key = {"data": task.name, "size": task.size, "seed": 0, "image_size": image_size}
+        return line(task.size, 0.05, 0.7) | key, {"frozen test": np.zeros((500, 4))}
 
-    monkeypatch.setattr(regret, "cut", lambda source, size, seed: tasks[size])
-    monkeypatch.setattr(regret, "judge", judge)
-    told = {"advice": "shallow_features", "frozen_advice": prefers}
-    starts = {"fine_tuning": prefers, "full_training": "shallow_features"}
+    def cut(source, size, seed):
+        return SimpleNamespace(name=source, size=size, seed=seed)
 
-    def with_recipe(name):
-        start = starts[name]
-        trains_as = lambda other: start == other.start  # noqa: E731
-        return SimpleNamespace(settings=SimpleNamespace(start=start, trains_as=trains_as))
-
-    monkeypatch.setattr(regret, "advise", lambda *_: (told, SimpleNamespace(with_recipe=with_recipe)))
-    monkeypatch.setattr("sys.argv", ["regret", "x", "--sizes", "200", "--output", str(file)])
-    regret.main()
-    anew = ["regret", "x", "--sizes", "50", "200", "--output", str(file), "--advise-anew"]
-    monkeypatch.setattr("sys.argv", anew)
-    regret.main()
-    kept = {one["size"]: one["advice"] for one in results.read(file)}
-    assert kept == {50: "feature_extraction", 200: "shallow_features"}
-    assert len(trained) == judged
+    monkeypatch.setattr(grid, "cut", cut)
+    monkeypatch.setattr(tasks, "cut", cut)
+    monkeypatch.setattr(grid, "judge", judge)
+    monkeypatch.setattr(grid, "_advise", lambda *_: advised)
+    for more in (["--sizes", "200"], ["--sizes", "50", "200", "--advise-anew"]):
+        monkeypatch.setattr("sys.argv", ["grid", "x", *more, "--output", str(file)])
+        grid.main()
+    lines = {one["size"]: one["recommend"]["recipe"] for one, said in grid.read(file) if len(said) == 1}
+    assert lines == {50: "feature_extraction", 200: "shallow_features"}
+    assert trained == [200, 50]
 
 
 def test_the_pages_show_what_the_results_give(tmp_path, monkeypatch, capsys):
