@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from advisor.advice import recommendation, times
+from advisor.advice import by_hand, recommendation, times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
 from advisor.choices import DEFAULT_SAMPLE
@@ -51,6 +51,7 @@ def recommend(
     keep: str = "better",
     minutes: float | None = None,
     target: float | None = None,
+    settings: Mapping[str, Any] | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -69,7 +70,7 @@ def recommend(
         init: "pretrained" or "random".
         mode: how the recipe works, see `advisor.choices.RECIPES`.
         augment: `feature_extraction` changes images at random in each epoch.
-        head: "linear", or "mlp:N" with one hidden layer of N units.
+        head: "linear", or "mlp:N" with a hidden layer of N units, "mlp:N,M" with two.
         train_from: train this layer (name or index) and all above.
         cut_layer: keep the backbone up to this layer.
         epochs: passes over the training images, at most.
@@ -78,6 +79,9 @@ def recommend(
         keep: what is kept after training: "better", "single" or "trained"; see docs/recipes.md.
         minutes: that there are from the command to the finished folder; None for what is worth its time.
         target: an accuracy, 0..1: the advice says how many images would reach it.
+        settings: by hand, in the place of those that the recipe would have: values by the names of the fields
+            of `Settings`, see docs/settings.md, or the `settings` in the metrics.json of a run. An argument
+            that is given beats its field.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         seed: of everything random.
@@ -90,7 +94,7 @@ def recommend(
     Raises:
         InputError: bad data or options; one line that says what to do.
     """
-    options, display = _options(locals()), display or Silent()
+    (options, recipe), display = _options(locals()), display or Silent()
     if output is None:
         return _advise(data, options, recipe, sample, source, seed, display).advice
     with RunFolder(Path(output)).holding() as folder:
@@ -122,6 +126,7 @@ def run(
     keep: str = "better",
     minutes: float | None = None,
     target: float | None = None,
+    settings: Mapping[str, Any] | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -152,6 +157,7 @@ def run(
         keep: see `recommend`.
         minutes: see `recommend`.
         target: see `recommend`.
+        settings: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.
@@ -169,7 +175,7 @@ def run(
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`, and the better model so
             far, if there is one.
     """
-    options, display, began = _options(locals()), display or Silent(), time.monotonic()
+    (options, recipe), display, began = _options(locals()), display or Silent(), time.monotonic()
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
         advised = _advise(data, options, recipe, sample, source, seed, display)
         if on_advice:
@@ -180,7 +186,9 @@ def run(
         asked = {"recipe": recipe, **asdict(replace(options, minutes=None, target=None))}
         advice = folder.start(advised.data, seed, advised.advice, asked, resume)
         how = {"recipe": recipe} if recipe else {"auto": True}
-        values = {**how, **asdict(options), "sample": sample, "source": source, "seed": seed}
+        by_set = tuple(by_hand.assignment(name, value) for name, value in options.settings.items())
+        given = {**asdict(options), "settings": None, "set": by_set}
+        values = {**how, **given, "sample": sample, "source": source, "seed": seed}
         command = reproduction.command("run", advice.data.source, **values)
 
         def meanwhile(so_far: Run) -> None:
@@ -352,9 +360,12 @@ def export(
     return exports.export(prediction.load(run), format, path, overwrite)
 
 
-def _options(values: dict[str, Any]) -> Options:
-    """Those of a function's arguments that are fields of `Options`."""
-    return Options(**{field.name: values[field.name] for field in fields(Options)})
+def _options(values: dict[str, Any]) -> tuple[Options, str | None]:
+    """Those of a function's arguments that are fields of `Options`, and the recipe, with what the settings
+    that are among them say."""
+    asked = {field.name: values[field.name] for field in fields(Options)}
+    asked["settings"] = by_hand.checked(asked["settings"] or {})
+    return by_hand.with_options(Options(**asked), values["recipe"])
 
 
 def _advise(

@@ -201,7 +201,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="How the recipe works; see docs/recipes.md.",
 )
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
-@click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear or mlp:N.")
+@click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear, mlp:N or mlp:N,M.")
 @click.option("--train-from", metavar="LAYER", help="Train this layer (index or name) and all above.")
 @click.option("--cut-layer", metavar="LAYER", help="Keep the backbone up to this layer.")
 @click.option(
@@ -212,8 +212,18 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="full_training: start from the weights or at random.",
 )
 @click.option("--base-labels", metavar="FILE", help="Class names of the backbone's classifier (JSON).")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting without an option, as optimizer=sgd; see docs/settings.md. Repeatable.",
+)
+@click.option("--settings", "file", metavar="FILE.json", help="Settings of a run: its metrics.json.")
 @_options("minutes", "target", *_OF_TRAINING)
+@click.pass_context
 def run(
+    context: click.Context,
     data: str,
     auto: bool,
     recipe: str | None,
@@ -222,6 +232,8 @@ def run(
     resume: bool,
     overwrite: bool,
     seed: int,
+    assignments: tuple[str, ...],
+    file: str | None,
     **options: Any,
 ) -> None:
     """Build and train a model for DATA into a run folder.
@@ -229,8 +241,10 @@ def run(
     \b
     Example: advisor run ./flowers --auto
     Example: advisor run ./flowers --recipe fine_tuning --epochs 8
+    Example: advisor run ./flowers --recipe fine_tuning --set optimizer=sgd
     """
-    if auto == (recipe is not None):
+    options["settings"] = _settings(context, assignments, file)
+    if auto == (recipe is not None) and (auto or "recipe" not in options["settings"]):
         raise click.UsageError("give either --auto or --recipe NAME")
     _check_data(data)
     _check_options(recipe, options)
@@ -569,11 +583,28 @@ def _printed(display: Bars) -> Callable[[Recommendation], None]:
     return show
 
 
+def _settings(context: click.Context, assignments: Sequence[str], file: str | None) -> dict[str, Any]:
+    """What was set by hand; an option that was given beats the file, whatever it says."""
+    from advisor.advice import by_hand
+
+    given = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    read = by_hand.read_file(file) if file else {}
+    kept = {name: value for name, value in read.items() if name not in given}
+    return {**kept, **by_hand.parsed(assignments)}
+
+
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     """Answer at once where an option is wrong, before anything slow is imported."""
+    from advisor.advice import by_hand
     from advisor.advice.settings import Options
 
-    Options(**{k: v for k, v in options.items() if k not in ("sample", "source")}).check(recipe)
+    asked = Options(**{k: v for k, v in options.items() if k not in ("sample", "source")})
+    filled, recipe = by_hand.with_options(asked, recipe)
+    filled.check(recipe)
 
 
 def _check_data(data: str) -> None:

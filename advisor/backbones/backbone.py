@@ -36,6 +36,7 @@ class Backbone:
         index_shift: what to add to the index of a layer in the original, as in `keras.applications` or in
             the user's file, to find the same layer in `model.layers`.
         notes: what the user should know about the network, one sentence each.
+        pooling: what becomes of the feature maps of taps: "average", "maximum" or "flatten".
     """
 
     name: str
@@ -48,6 +49,7 @@ class Backbone:
     build_classifier: Callable[[], tuple[np.ndarray, np.ndarray] | None] = lambda: None
     index_shift: int = 0
     notes: tuple[str, ...] = ()
+    pooling: str = "average"
 
     @cached_property
     def model(self) -> keras.Model:
@@ -70,13 +72,25 @@ class Backbone:
         """
         return layer_index(self.model, layer, self.index_shift)
 
+    def frozen_layers(self, train_from: str | None) -> int:
+        """How many layers are frozen, counted as in the original, where those from one upwards are trained.
+
+        Args:
+            train_from: name or index of this layer, "" for the first, None where all are frozen.
+        """
+        if train_from == "":
+            return 0
+        first = len(self.model.layers) if train_from is None else self.layer_index(train_from)
+        return max(0, first - self.index_shift)
+
     def features(
         self, taps: tuple[str, ...], cells: int = 0, cells_of: tuple[str, ...] = (), size: int = 0
     ) -> keras.Model:
         """Build the model from images to a list of pooled features [n, width].
 
         Args:
-            taps: layers whose outputs are averaged over the whole picture: the first outputs.
+            taps: layers whose outputs are averaged over the whole picture, or what `pooling` says: the first
+                outputs.
             cells: cells each way, at most, of a grid.
             cells_of: layers whose outputs are averaged over the cells of this grid, row by row: the outputs
                 after those of `taps`. Those that are no maps have none, nor any that comes after one.
@@ -91,7 +105,8 @@ class Backbone:
             taken.add(free)
             return free
 
-        outputs = [_pooled(self.model.get_layer(tap).output, named(f"{tap}_pooled")) for tap in taps]
+        maps = [(self.model.get_layer(tap).output, named(f"{tap}_pooled")) for tap in taps]
+        outputs = [_pooled(output, name, self.pooling) for output, name in maps]
         for tap, shape in zip(cells_of, self._shapes(cells_of, size), strict=True):
             if len(shape) != 4 or shape[1] * shape[2] == 1:
                 break
@@ -110,6 +125,15 @@ class Backbone:
         model = keras.Model(self.model.inputs[0], [self.model.get_layer(tap).output for tap in taps])
         outputs = model(keras.KerasTensor((1, size, size, 3)))
         return [tuple(tensor.shape) for tensor in keras.tree.flatten(outputs)]
+
+    def with_pooling(self, pooling: str, taps: tuple[str, ...]) -> Backbone:
+        """The same network with other values for a whole feature map than its averages.
+
+        Args:
+            pooling: "maximum" or "flatten".
+            taps: those of its taps that are used; whole maps of all of them could fill the memory.
+        """
+        return replace(self, pooling=pooling, taps=taps, fingerprint=f"{self.fingerprint} {pooling}")
 
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.
@@ -135,17 +159,20 @@ class Backbone:
         )
 
 
-def _pooled(output, name: str):
-    """Average a feature map over its positions: [n, h, w, c], [n, tokens, c] or [n, d, h, w, c] to [n, c]."""
+def _pooled(output, name: str, pooling: str):
+    """A feature map [n, h, w, c], [n, tokens, c] or [n, d, h, w, c] as one row of numbers.
+
+    Averages or maxima over its positions are [n, c]; flattened it is [n, positions * c].
+    """
     from keras import layers
 
-    if len(output.shape) == 5:
-        return layers.GlobalAveragePooling3D(name=name)(output)
-    if len(output.shape) == 4:
-        return layers.GlobalAveragePooling2D(name=name)(output)
-    if len(output.shape) == 3:
-        return layers.GlobalAveragePooling1D(name=name)(output)
-    return output
+    dimensions = len(output.shape) - 2
+    if not dimensions:
+        return output
+    if pooling == "flatten":
+        return layers.Flatten(name=name)(output)
+    kind = {"average": "Average", "maximum": "Max"}[pooling]
+    return getattr(layers, f"Global{kind}Pooling{dimensions}D")(name=name)(output)
 
 
 def fingerprint(model: Any) -> str:

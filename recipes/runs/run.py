@@ -27,6 +27,7 @@ from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
 from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.results import (
     BeforeTraining,
     Epoch,
@@ -229,6 +230,8 @@ def _load_backbone(settings: Settings, folder: RunFolder) -> Backbone:
     )
     if not set(settings.taps) <= set(backbone.taps):
         raise run_files.damaged(folder.path, "checkpoints/started.json names layers that the network has not")
+    if settings.pooling in (MAXIMUM, FLATTEN):
+        return backbone.with_pooling(settings.pooling, settings.taps)
     return backbone
 
 
@@ -261,7 +264,8 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
         return _Known(data, contents, None, np.empty(0, np.int64), 0.0)
     bar = display.steps("Embedding images")
     positions, size = np.arange(len(data)), settings.image_size
-    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=settings.pooling)
+    grid = settings.pooling if settings.sees_cells else AVERAGE
+    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=grid)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")

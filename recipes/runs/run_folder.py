@@ -39,6 +39,7 @@ FILES = (
     "validation.npz",
     *EXPORTS,
     "logs",
+    "epochs",
     "checkpoints",
     ".checkpoints",
 )
