@@ -71,8 +71,9 @@ def recommend(
         mode: how the recipe works, see `advisor.choices.RECIPES`.
         augment: `feature_extraction` changes images at random in each epoch.
         head: "linear", or "mlp:N" with a hidden layer of N units, "mlp:N,M" with two.
-        train_from: train this layer (name or index) and all above.
-        cut_layer: keep the backbone up to this layer.
+        train_from: train this layer and all above: its name or number, the beginning of a block's name, as
+            "block_14", or "child:6" where people count modules, as in ResNet18; see `advisor backbones NAME`.
+        cut_layer: keep the backbone up to this layer or block.
         epochs: passes over the training images, at most.
         batch_size: images for each gradient step.
         base_labels: a JSON file with the class names of the backbone's own classifier.

@@ -202,8 +202,8 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
 )
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
 @click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear, mlp:N or mlp:N,M.")
-@click.option("--train-from", metavar="LAYER", help="Train this layer (index or name) and all above.")
-@click.option("--cut-layer", metavar="LAYER", help="Keep the backbone up to this layer.")
+@click.option("--train-from", metavar="LAYER", help="Train this layer (number, name, block) and all above.")
+@click.option("--cut-layer", metavar="LAYER", help="Keep the backbone up to this layer or block.")
 @click.option(
     "--init",
     type=click.Choice(("pretrained", "random")),
@@ -522,15 +522,23 @@ def export(run: str, format: str, output: str | None, as_json: bool, overwrite: 
 
 
 @command_line.command()
-@_options("json")
-def backbones(as_json: bool) -> None:
+@click.argument("name", required=False, metavar="[NAME|FILE]")
+@_options("image_size", "json")
+def backbones(name: str | None, image_size: int | None, as_json: bool) -> None:
     """List the pre-trained networks, and which are ready without a network.
+
+    With NAME the layers of one network: what --train-from and --cut-layer take,
+    the pixels of their maps, and the parameters below each.
 
     \b
     Example: advisor backbones
+    Example: advisor backbones resnet18
     """
     from dataclasses import asdict
 
+    if name:
+        _print_layers(name, image_size, as_json)
+        return
     from advisor.backbones.catalogue import catalogue
 
     rows = catalogue()
@@ -540,6 +548,25 @@ def backbones(as_json: bool) -> None:
         from advisor.report.backbone_table import print_backbones
 
         print_backbones(rows)
+
+
+def _print_layers(name: str, image_size: int | None, as_json: bool) -> None:
+    """The layers of one network, which needs no weights for that."""
+    from dataclasses import asdict
+
+    from advisor import backbones
+    from advisor.backbones.layer_table import layers
+    from advisor.report.backbone_table import print_layers
+    from advisor.system import devices
+
+    devices.load_tensorflow()
+    network = backbones.load(name, None, image_size, random=True)
+    found = layers(network)
+    if as_json:
+        rows = [asdict(layer) for layer in found]
+        print(json.dumps({"schema": 1, "name": network.name, "pixels": network.image_size, "layers": rows}))
+    else:
+        print_layers(network, found)
 
 
 @command_line.command()

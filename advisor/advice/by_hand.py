@@ -20,9 +20,10 @@ from advisor.system.json_file import read_json
 from advisor.system.json_shape import Maybe
 
 WORDS_OF_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
+_TOLD = ("frozen", "by_hand")  # follow from the others
 # Fields of settings that have an option of their own, beside the recipe.
 WITH_OPTION = tuple(field.name for field in fields(Options) if field.name in SHAPES)
-NAMES = tuple(name for name in SHAPES if name not in (*WITH_OPTION, "recipe", "by_hand"))
+NAMES = tuple(name for name in SHAPES if name not in (*WITH_OPTION, "recipe", *_TOLD))
 # What means something in one network alone.
 _OF_NETWORK = ("weights", "taps", "train_from", "cut_layer", "base_labels")
 _ASKED = ("head", "epochs", "batch_size", "keep")  # of the options, what changes how a recipe trains
@@ -122,7 +123,7 @@ def checked(values: Mapping[str, Any], source: str = "settings") -> dict[str, An
         raise
     except (ValueError, TypeError) as error:
         raise InputError(f"{source} {error}; see docs/settings.md for what it takes") from None
-    return {name: value for name, value in plain.items() if name != "by_hand"}
+    return {name: value for name, value in plain.items() if name not in _TOLD}
 
 
 def with_options(options: Options, recipe: str | None) -> tuple[Options, str | None]:

@@ -207,6 +207,8 @@ def recommend(
         fitted = steps.fitting(settings, evidence, left)
         overrun = [] if fitted else [f"{settings.recipe} does not fit into --minutes {options.minutes:g}"]
         settings = fitted or settings
+    if options.train_from and settings.train_from:
+        settings = replace(settings, frozen=backbone.below(settings.train_from))
     asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
     minutes = None if options.minutes is None else f"{options.minutes:g}"

@@ -77,6 +77,7 @@ class Settings:
         epoch_kept: "best", or "last", where training came to its end.
         histograms: whether TensorBoard gets those of all weights after each epoch, which takes time.
         save_every: after each so many epochs the network is saved in `epochs/` of the run folder; 0: never.
+        frozen: what lies below `train_from`, in words; None where we chose it.
         by_hand: which of these the user chose otherwise than we would have.
     """
 
@@ -119,6 +120,7 @@ class Settings:
     epoch_kept: str = "last"
     histograms: bool = False
     save_every: int = 0
+    frozen: str | None = None
     by_hand: tuple[str, ...] = ()
 
     @property

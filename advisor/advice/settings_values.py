@@ -64,6 +64,7 @@ SHAPES: dict[str, Any] = {
     "epoch_kept": str,
     "histograms": bool,
     "save_every": COUNT,
+    "frozen": str | None,
     "by_hand": [str],
 }
 CHOICES: dict[str, Sequence[str]] = {

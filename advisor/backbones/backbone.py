@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+CHILD = "child:"  # before the number of a module
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A network without its task.
@@ -37,6 +40,8 @@ class Backbone:
             the user's file, to find the same layer in `model.layers`.
         notes: what the user should know about the network, one sentence each.
         pooling: what becomes of the feature maps of taps: "average", "maximum" or "flatten".
+        children: where people count modules in the place of layers: the name of each, and its first layer;
+            "" where it has none here, for it is above the features.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Backbone:
     index_shift: int = 0
     notes: tuple[str, ...] = ()
     pooling: str = "average"
+    children: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def model(self) -> keras.Model:
@@ -64,13 +70,47 @@ class Backbone:
         of the last tap; None where the weights came without one."""
         return self.build_classifier()
 
-    def layer_index(self, layer: str | int) -> int:
+    def layer_index(self, layer: str | int, last: bool = False) -> int:
         """Find the layer that a user names, or counts as in the original, in `model.layers`.
+
+        Args:
+            layer: see `layer_names.layer_index`; or "child:6", the module of this number, from 0.
+            last: of a block or a module, take the last layer in the place of the first.
 
         Raises:
             InputError: There is no such layer; the message names the closest ones.
         """
-        return layer_index(self.model, layer, self.index_shift)
+        if str(layer).startswith(CHILD):
+            return self._child(str(layer).removeprefix(CHILD), last)
+        return layer_index(self.model, layer, self.index_shift, last)
+
+    def _child(self, number: str, last: bool) -> int:
+        names = [first for _, first in self.children if first]
+        if not names:
+            raise InputError(
+                f"{self.name} has no children to count; give a layer's name or number, "
+                f"see: advisor backbones {self.name}"
+            )
+        if not number.isdecimal() or int(number) >= len(names):
+            above = ", ".join(name for name, first in self.children if not first)
+            raise InputError(
+                f"no layer child:{number}; give child:0 to child:{len(names) - 1}, for what is above them "
+                f"({above}) is the head's place"
+            )
+        firsts = [self.layer_index(name) for name in names]
+        return ([*firsts[1:], len(self.model.layers)][int(number)] - 1) if last else firsts[int(number)]
+
+    def below(self, layer: str | int) -> str:
+        """What lies below a layer, for people, as they count: "the first 129 of 154 layers"."""
+        index = self.layer_index(layer)
+        count, all_of_them = index - self.index_shift, len(self.model.layers) - self.index_shift
+        firsts = [first for _, first in self.children]
+        name = self.model.layers[index].name
+        if name in firsts:
+            number = firsts.index(name)
+            names = f" ({self.children[0][0]} to {self.children[number - 1][0]})" if number else ""
+            return f"the first {number} of {len(firsts)} children{names}"
+        return f"the first {max(0, count)} of {all_of_them} layers"
 
     def frozen_layers(self, train_from: str | None) -> int:
         """How many layers are frozen, counted as in the original, where those from one upwards are trained.
@@ -143,7 +183,7 @@ class Backbone:
         """
         import keras
 
-        index = self.layer_index(layer)
+        index = self.layer_index(layer, last=True)
         name = self.model.layers[index].name
         if len(self.model.layers[index]._inbound_nodes) > 1:
             raise InputError(f"{self.name} uses its layer {name!r} several times; cut at another one")

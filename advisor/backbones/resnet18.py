@@ -31,6 +31,17 @@ TAPS = (
     *(f"conv{stage}_block{block}_out" for stage in (2, 3, 4, 5) for block in (1, 2)),
 )
 
+# The ten children of torchvision's module, and the first layer of each here, where it has one.
+CHILDREN = (
+    ("conv1", "conv1_pad"),
+    ("bn1", "conv1_bn"),
+    ("relu", "conv1_relu"),
+    ("maxpool", "pool1_pad"),
+    *((f"layer{stage - 1}", f"conv{stage}_block1_1_pad") for stage in (2, 3, 4, 5)),
+    ("avgpool", ""),
+    ("fc", ""),
+)
+
 
 def load(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
     """Get the network ready, with weights of torchvision's or Keras' format; see `catalogue.Network`.
@@ -62,6 +73,7 @@ def load(weights: Path | None, image_size: int | None, random: bool) -> Backbone
         fingerprint=fingerprint(model),
         build_classifier=lambda: classifier,
         index_shift=1,
+        children=CHILDREN,
     )
 
 
@@ -71,8 +83,8 @@ def ResNet18() -> keras.Model:
     Layers are named as in the ResNets of `keras.applications`. The ten children of torchvision's
     module are conv1, bn1, relu and maxpool (here `conv1_*` and `pool1_*`), layer1 to layer4 (here
     `conv2_*` to `conv5_*`), the pooling and the classifier: to freeze its first six children is to
-    train from `conv4_block1_1_pad`. Strided convolutions pad on all sides alike, as PyTorch does;
-    Keras' `same` would pad the right and the bottom only.
+    train from `child:6`, which is `conv4_block1_1_pad`. Strided convolutions pad on all sides alike, as
+    PyTorch does; Keras' `same` would pad the right and the bottom only.
 
     Returns:
         A `keras.Model` from [n, height, width, 3] RGB in 0..255 to [n, height/32, width/32, 512].

@@ -159,6 +159,8 @@ def _layers(settings: Settings) -> str:
         layers = "all trained" + ("" if settings.init == "pretrained" else ", from random weights")
     else:
         layers = f"frozen below {settings.train_from}, trained from there"
+        if settings.frozen:
+            layers = f"{settings.frozen} frozen, trained from {settings.train_from}"
     return layers + (f", cut above {settings.taps[-1]}" if settings.mode == "cut" else "")
 
 
