@@ -19,10 +19,11 @@ from advisor.report import model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
-from recipes.runs import comparison, evaluation, prediction, preview, run_files
+from recipes.runs import comparison, evaluation, prediction, preview, run_files, stages
 from recipes.runs import export as exports
 from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
+from recipes.runs.stages import Start
 
 OnAdvice = Callable[[Recommendation], None]
 OnModel = Callable[[Run], None]
@@ -128,6 +129,7 @@ def run(
     minutes: float | None = None,
     target: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -159,6 +161,8 @@ def run(
         minutes: see `recommend`.
         target: see `recommend`.
         settings: see `recommend`.
+        start_from: the folder of a finished run of the same data: its network and its head are trained on, on
+            the same splits, by `recipe`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.
@@ -176,9 +180,12 @@ def run(
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`, and the better model so
             far, if there is one.
     """
+    start_from = None if start_from is None else str(start_from)
     (options, recipe), display, began = _options(locals()), display or Silent(), time.monotonic()
+    start = _start(options, recipe, output)
+    options = stages.with_network(start, options) if start else options
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
-        advised = _advise(data, options, recipe, sample, source, seed, display)
+        advised = _advise(data, options, recipe, sample, source, seed, display, start)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
@@ -201,7 +208,8 @@ def run(
         if minutes is not None:
             seconds = _seconds_for_steps(minutes, began, advice, folder.path)
         of = advised.data, advice.settings, folder, seed, display, resume, seconds
-        finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps)
+        earlier = start.history if start else ()
+        finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps, earlier=earlier)
         _document(finished, advice, advised.data, command)
         if finished.metrics.complete:
             folder.finish()  # else it keeps its checkpoints, to be gone on with
@@ -364,7 +372,7 @@ def export(
 def _options(values: dict[str, Any]) -> tuple[Options, str | None]:
     """Those of a function's arguments that are fields of `Options`, and the recipe, with what the settings
     that are among them say."""
-    asked = {field.name: values[field.name] for field in fields(Options)}
+    asked = {field.name: values[field.name] for field in fields(Options) if field.name in values}
     asked["settings"] = by_hand.checked(asked["settings"] or {})
     return by_hand.with_options(Options(**asked), values["recipe"])
 
@@ -377,11 +385,29 @@ def _advise(
     source: str | None,
     seed: int,
     display: Display,
+    start: Start | None = None,
 ) -> Advised:
     options.check(recipe)
     images = sources.load(data, seed, display.steps("Looking at files"))
+    images = stages.same_splits(start, images) if start else images
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)
+
+
+def _start(options: Options, recipe: str | None, output: str | Path) -> Start | None:
+    """The run to go on from, if there is one.
+
+    Raises:
+        InputError: it cannot be gone on from.
+    """
+    if options.start_from is None:
+        return None
+    if recipe is None:
+        raise InputError("--start-from goes on with a recipe of yours; give --recipe NAME")
+    start = stages.read(options.start_from)
+    if start.folder.resolve() == Path(output).resolve():
+        raise InputError(f"{output} is the run to go on from, which is kept; choose another --output")
+    return start
 
 
 def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, folder: Path) -> float:

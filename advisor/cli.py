@@ -220,6 +220,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="A setting without an option, as optimizer=sgd; see docs/settings.md. Repeatable.",
 )
 @click.option("--settings", "file", metavar="FILE.json", help="Settings of a run: its metrics.json.")
+@click.option("--start-from", metavar="RUN", help="Train the network and head of this finished run on.")
 @_options("minutes", "target", *_OF_TRAINING)
 @click.pass_context
 def run(
@@ -265,7 +266,8 @@ def run(
 
         def on_model(model: Run) -> None:
             models.append(model)
-            if not (as_json or model.history[-1].epoch):
+            is_frozen = model.metrics.kept is not None and model.metrics.kept.rule == "frozen"
+            if is_frozen and not as_json:
                 display.hide()
                 terminal.print_so_far(model, advised[-1])
 

@@ -123,7 +123,13 @@ def checked(values: Mapping[str, Any], source: str = "settings") -> dict[str, An
         raise
     except (ValueError, TypeError) as error:
         raise InputError(f"{source} {error}; see docs/settings.md for what it takes") from None
-    return {name: value for name, value in plain.items() if name not in _TOLD}
+    return {name: _as_stored(name, value) for name, value in plain.items() if name not in _TOLD}
+
+
+def _as_stored(name: str, value: Any) -> Any:
+    """A whole number as a float where the setting is one."""
+    shape = SHAPES[name]
+    return float(value) if isinstance(shape, tuple) and shape[0] is float else value
 
 
 def with_options(options: Options, recipe: str | None) -> tuple[Options, str | None]:
@@ -170,6 +176,8 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     """
     ours = our.choose(recipe, options, evidence)
     values = {name: tuple(value) if name in LISTS else value for name, value in options.settings.items()}
+    if values.get("head_start") == "run" and not ours.trains_on_images:
+        values["head_start"] = "fitted"  # to features that are computed once, from the start
     chosen = replace(ours, **{**_following(ours, values), **values})
     bare = replace(options, **{name: getattr(Options(), name) for name in _ASKED}, settings={})
     usual = our.choose(recipe, bare, evidence)
@@ -227,6 +235,10 @@ def _check_pairs(options: Options) -> None:
         (
             pooling in CELLS and not values.get("roots", True),
             f"pooling={pooling} sees roots; leave out roots=false, or set pooling=average",
+        ),
+        (
+            values.get("head_start") == "run" and not options.start_from,
+            "head_start=run needs a run to go on from; give it with --start-from RUN",
         ),
         (
             alone and options.epochs is not None and alone >= options.epochs,

@@ -251,7 +251,12 @@ def _network(options: Options, recipe: str | None) -> tuple[Backbone, Options]:
         InputError: there is none, or none that the recipe can use.
     """
     backbone = backbones.load(
-        options.backbone, options.weights, options.image_size, options.init == "random", options.cut_layer
+        options.backbone,
+        options.weights,
+        options.image_size,
+        options.init == "random",
+        options.cut_layer,
+        options.start_from,
     )
     if backbone.source == "none":
         if recipe != "full_training":

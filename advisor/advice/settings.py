@@ -67,7 +67,8 @@ class Settings:
         step_factor: of the schedule "step", 0..1.
         head_epochs: of the `epochs`, how many at the beginning train the head alone, under a frozen backbone.
         head_learning_rate: the highest of these; each of the two phases has the schedule for itself.
-        head_start: "fitted" (training begins from a head that was fitted to frozen features) or "random".
+        head_start: "fitted" (training begins from a head that was fitted to frozen features), "random", or
+            "run" (from the head of the run that it goes on from).
         dropout: share of what goes in that is left out at random, 0..1: behind each hidden layer of the head,
             before a linear one.
         patience: epochs without a better one after which training stops; None for four fifths of all epochs,
@@ -77,6 +78,7 @@ class Settings:
         epoch_kept: "best", or "last", where training came to its end.
         histograms: whether TensorBoard gets those of all weights after each epoch, which takes time.
         save_every: after each so many epochs the network is saved in `epochs/` of the run folder; 0: never.
+        start_from: the folder of a finished run whose network training goes on from; or none.
         frozen: what lies below `train_from`, in words; None where we chose it.
         by_hand: which of these the user chose otherwise than we would have.
     """
@@ -120,6 +122,7 @@ class Settings:
     epoch_kept: str = "last"
     histograms: bool = False
     save_every: int = 0
+    start_from: str | None = None
     frozen: str | None = None
     by_hand: tuple[str, ...] = ()
 
@@ -189,6 +192,7 @@ class Options:
     keep: str = "better"
     minutes: float | None = None
     target: float | None = None
+    start_from: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # by hand, see `advisor.advice.by_hand`
 
     def check(self, recipe: str | None) -> None:
@@ -313,6 +317,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         base_labels=options.base_labels,
         roots=not random,
         keep=options.keep,
+        start_from=options.start_from,
         pooling=_pooling(mode, options, evidence),
         dropout=0.0 if options.head == "linear" else DROPOUT,
         epoch_kept="best" if random and options.keep != "trained" else "last",

@@ -64,6 +64,7 @@ SHAPES: dict[str, Any] = {
     "epoch_kept": str,
     "histograms": bool,
     "save_every": COUNT,
+    "start_from": str | None,
     "frozen": str | None,
     "by_hand": [str],
 }
@@ -76,7 +77,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "pooling": POOLINGS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
-    "head_start": ("fitted", "random"),
+    "head_start": ("fitted", "random", "run"),
     "watch": tuple(WATCHED),
     "epoch_kept": ("last", "best"),
 }

@@ -42,6 +42,7 @@ class Backbone:
         pooling: what becomes of the feature maps of taps: "average", "maximum" or "flatten".
         children: where people count modules in the place of layers: the name of each, and its first layer;
             "" where it has none here, for it is above the features.
+        head: kernel and bias of each dense layer of the head, where the network is that of a finished run.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Backbone:
     notes: tuple[str, ...] = ()
     pooling: str = "average"
     children: tuple[tuple[str, str], ...] = ()
+    head: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @cached_property
     def model(self) -> keras.Model:

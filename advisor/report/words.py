@@ -90,7 +90,8 @@ def what_it_does(recipe: str) -> str:
 def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     """What will be built and how long it takes, as pairs of a name and a value."""
     settings, plan = advice.settings, advice.plan
-    rows = [
+    rows = [("goes on from", settings.start_from)] if settings.start_from else []
+    rows += [
         ("backbone", f"{settings.backbone} at {settings.image_size} px, {_layers(settings)}"),
         ("features", _features(settings)),
         ("head", settings.head + (_SOLVED if settings.solves_head else _START[settings.head_start])),
@@ -114,7 +115,7 @@ def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
 
 
 _SOLVED = ", solved to its optimum"
-_START = {"fitted": "", "random": ", from random weights"}
+_START = {"fitted": "", "random": ", from random weights", "run": ", as it was trained before"}
 _OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 
@@ -338,7 +339,8 @@ def out_of_time(run: Run) -> str:
     """A sentence about a training that time ended; empty for others."""
     if run.metrics.complete:
         return ""
-    done, all_of_them = run.history[-1].epoch, run.metrics.settings.epochs
+    last, all_of_them = run.history[-1], run.metrics.settings.epochs
+    done = last.epoch - max((row.epoch for row in run.history if row.stage < last.stage), default=0)
     return (
         f"Time was over after {done} of {all_of_them} epochs; to train on, give the same command with "
         f"--output {run.folder} --resume, and without --minutes or with more of them."

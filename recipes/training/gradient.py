@@ -88,6 +88,8 @@ def _head_first(
     Nothing where the weights are random, or those of the head are to be. Training begins from the whole
     picture, which the frozen network may see cells beside.
     """
+    if job.settings.head_start == "run":
+        return job.backbone.head, []
     if frozen is None or job.settings.head_start == "random":
         return (), []
     began = time.monotonic()
