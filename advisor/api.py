@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from advisor.advice import recommendation, times
+from advisor.advice import by_hand, recommendation, times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
 from advisor.choices import DEFAULT_SAMPLE
@@ -19,10 +19,11 @@ from advisor.report import model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
-from recipes.runs import comparison, evaluation, prediction, preview, run_files
+from recipes.runs import comparison, evaluation, prediction, preview, run_files, stages
 from recipes.runs import export as exports
 from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
+from recipes.runs.stages import Start
 
 OnAdvice = Callable[[Recommendation], None]
 OnModel = Callable[[Run], None]
@@ -51,6 +52,7 @@ def recommend(
     keep: str = "better",
     minutes: float | None = None,
     target: float | None = None,
+    settings: Mapping[str, Any] | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -69,15 +71,19 @@ def recommend(
         init: "pretrained" or "random".
         mode: how the recipe works, see `advisor.choices.RECIPES`.
         augment: `feature_extraction` changes images at random in each epoch.
-        head: "linear", or "mlp:N" with one hidden layer of N units.
-        train_from: train this layer (name or index) and all above.
-        cut_layer: keep the backbone up to this layer.
+        head: "linear", or "mlp:N" with a hidden layer of N units, "mlp:N,M" with two.
+        train_from: train this layer and all above: its name or number, the beginning of a block's name, as
+            "block_14", or "child:6" where people count modules, as in ResNet18; see `advisor backbones NAME`.
+        cut_layer: keep the backbone up to this layer or block.
         epochs: passes over the training images, at most.
         batch_size: images for each gradient step.
         base_labels: a JSON file with the class names of the backbone's own classifier.
         keep: what is kept after training: "better", "single" or "trained"; see docs/recipes.md.
         minutes: that there are from the command to the finished folder; None for what is worth its time.
         target: an accuracy, 0..1: the advice says how many images would reach it.
+        settings: by hand, in the place of those that the recipe would have: values by the names of the fields
+            of `Settings`, see docs/settings.md, or the `settings` in the metrics.json of a run. An argument
+            that is given beats its field.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         seed: of everything random.
@@ -90,7 +96,7 @@ def recommend(
     Raises:
         InputError: bad data or options; one line that says what to do.
     """
-    options, display = _options(locals()), display or Silent()
+    (options, recipe), display = _options(locals()), display or Silent()
     if output is None:
         return _advise(data, options, recipe, sample, source, seed, display).advice
     with RunFolder(Path(output)).holding() as folder:
@@ -122,6 +128,8 @@ def run(
     keep: str = "better",
     minutes: float | None = None,
     target: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     seed: int = 0,
@@ -152,6 +160,9 @@ def run(
         keep: see `recommend`.
         minutes: see `recommend`.
         target: see `recommend`.
+        settings: see `recommend`.
+        start_from: the folder of a finished run of the same data: its network and its head are trained on, on
+            the same splits, by `recipe`.
         sample: see `recommend`.
         source: see `recommend`.
         seed: see `recommend`.
@@ -169,9 +180,12 @@ def run(
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`, and the better model so
             far, if there is one.
     """
-    options, display, began = _options(locals()), display or Silent(), time.monotonic()
+    start_from = None if start_from is None else str(start_from)
+    (options, recipe), display, began = _options(locals()), display or Silent(), time.monotonic()
+    start = _start(options, recipe, output)
+    options = stages.with_network(start, options) if start else options
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
-        advised = _advise(data, options, recipe, sample, source, seed, display)
+        advised = _advise(data, options, recipe, sample, source, seed, display, start)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
@@ -180,7 +194,9 @@ def run(
         asked = {"recipe": recipe, **asdict(replace(options, minutes=None, target=None))}
         advice = folder.start(advised.data, seed, advised.advice, asked, resume)
         how = {"recipe": recipe} if recipe else {"auto": True}
-        values = {**how, **asdict(options), "sample": sample, "source": source, "seed": seed}
+        by_set = tuple(by_hand.assignment(name, value) for name, value in options.settings.items())
+        given = {**asdict(options), "settings": None, "set": by_set}
+        values = {**how, **given, "sample": sample, "source": source, "seed": seed}
         command = reproduction.command("run", advice.data.source, **values)
 
         def meanwhile(so_far: Run) -> None:
@@ -192,7 +208,8 @@ def run(
         if minutes is not None:
             seconds = _seconds_for_steps(minutes, began, advice, folder.path)
         of = advised.data, advice.settings, folder, seed, display, resume, seconds
-        finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps)
+        earlier = start.history if start else ()
+        finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps, earlier=earlier)
         _document(finished, advice, advised.data, command)
         if finished.metrics.complete:
             folder.finish()  # else it keeps its checkpoints, to be gone on with
@@ -352,9 +369,12 @@ def export(
     return exports.export(prediction.load(run), format, path, overwrite)
 
 
-def _options(values: dict[str, Any]) -> Options:
-    """Those of a function's arguments that are fields of `Options`."""
-    return Options(**{field.name: values[field.name] for field in fields(Options)})
+def _options(values: dict[str, Any]) -> tuple[Options, str | None]:
+    """Those of a function's arguments that are fields of `Options`, and the recipe, with what the settings
+    that are among them say."""
+    asked = {field.name: values[field.name] for field in fields(Options) if field.name in values}
+    asked["settings"] = by_hand.checked(asked["settings"] or {})
+    return by_hand.with_options(Options(**asked), values["recipe"])
 
 
 def _advise(
@@ -365,11 +385,29 @@ def _advise(
     source: str | None,
     seed: int,
     display: Display,
+    start: Start | None = None,
 ) -> Advised:
     options.check(recipe)
     images = sources.load(data, seed, display.steps("Looking at files"))
+    images = stages.same_splits(start, images) if start else images
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)
+
+
+def _start(options: Options, recipe: str | None, output: str | Path) -> Start | None:
+    """The run to go on from, if there is one.
+
+    Raises:
+        InputError: it cannot be gone on from.
+    """
+    if options.start_from is None:
+        return None
+    if recipe is None:
+        raise InputError("--start-from goes on with a recipe of yours; give --recipe NAME")
+    start = stages.read(options.start_from)
+    if start.folder.resolve() == Path(output).resolve():
+        raise InputError(f"{output} is the run to go on from, which is kept; choose another --output")
+    return start
 
 
 def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, folder: Path) -> float:

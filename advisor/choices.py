@@ -74,5 +74,41 @@ KEEP = {  # after training; the first is the default
     "single": "one network: the best average of its weights before and after training, or the frozen one",
     "trained": "what training ends with, whatever the validation images say",
 }
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
+SCHEDULES = ("cosine", "constant", "inverse time", "step")
+WATCHED = {  # by what one epoch is better than another, on the validation images
+    "brier": "squared error of the probabilities",
+    "accuracy": "accuracy",
+    "loss": "log-loss",
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One way in which training images are changed at random.
+
+    Attributes:
+        strength: the usual one; None where there is nothing to choose.
+        least: of the strength.
+        most: of the strength.
+        meaning: of the strength, for people.
+    """
+
+    strength: float | None
+    least: float = 0.0
+    most: float = 1.0
+    meaning: str = ""
+
+
+AUGMENTATIONS = {
+    "crop": Augmentation(0.4, 0.05, 1.0, "smallest share of the area that a crop keeps"),
+    "flip": Augmentation(None),
+    "light": Augmentation(0.2, 0.0, 1.0, "change of brightness and contrast, at most"),
+    "rotate": Augmentation(20.0, 0.0, 180.0, "degrees, at most, either way"),
+    "zoom": Augmentation(0.2, 0.0, 0.9, "change of size, at most, in and out"),
+    "shift": Augmentation(0.2, 0.0, 0.9, "share of the side, at most, each way"),
+    "shear": Augmentation(0.2, 0.0, 1.0, "share of the side, at most"),
+}
+
 DEFAULT_SAMPLE = 1000  # images that the advice is measured on, at most
 LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square

@@ -201,9 +201,9 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="How the recipe works; see docs/recipes.md.",
 )
 @click.option("--augment", is_flag=True, help="feature_extraction: change images at random.")
-@click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear or mlp:N.")
-@click.option("--train-from", metavar="LAYER", help="Train this layer (index or name) and all above.")
-@click.option("--cut-layer", metavar="LAYER", help="Keep the backbone up to this layer.")
+@click.option("--head", default="linear", show_default=True, metavar="HEAD", help="linear, mlp:N or mlp:N,M.")
+@click.option("--train-from", metavar="LAYER", help="Train this layer (number, name, block) and all above.")
+@click.option("--cut-layer", metavar="LAYER", help="Keep the backbone up to this layer or block.")
 @click.option(
     "--init",
     type=click.Choice(("pretrained", "random")),
@@ -212,8 +212,19 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     help="full_training: start from the weights or at random.",
 )
 @click.option("--base-labels", metavar="FILE", help="Class names of the backbone's classifier (JSON).")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting without an option, as optimizer=sgd; see docs/settings.md. Repeatable.",
+)
+@click.option("--settings", "file", metavar="FILE.json", help="Settings of a run: its metrics.json.")
+@click.option("--start-from", metavar="RUN", help="Train the network and head of this finished run on.")
 @_options("minutes", "target", *_OF_TRAINING)
+@click.pass_context
 def run(
+    context: click.Context,
     data: str,
     auto: bool,
     recipe: str | None,
@@ -222,6 +233,8 @@ def run(
     resume: bool,
     overwrite: bool,
     seed: int,
+    assignments: tuple[str, ...],
+    file: str | None,
     **options: Any,
 ) -> None:
     """Build and train a model for DATA into a run folder.
@@ -229,8 +242,10 @@ def run(
     \b
     Example: advisor run ./flowers --auto
     Example: advisor run ./flowers --recipe fine_tuning --epochs 8
+    Example: advisor run ./flowers --recipe fine_tuning --set optimizer=sgd
     """
-    if auto == (recipe is not None):
+    options["settings"] = _settings(context, assignments, file)
+    if auto == (recipe is not None) and (auto or "recipe" not in options["settings"]):
         raise click.UsageError("give either --auto or --recipe NAME")
     _check_data(data)
     _check_options(recipe, options)
@@ -251,7 +266,8 @@ def run(
 
         def on_model(model: Run) -> None:
             models.append(model)
-            if not (as_json or model.history[-1].epoch):
+            is_frozen = model.metrics.kept is not None and model.metrics.kept.rule == "frozen"
+            if is_frozen and not as_json:
                 display.hide()
                 terminal.print_so_far(model, advised[-1])
 
@@ -508,15 +524,23 @@ def export(run: str, format: str, output: str | None, as_json: bool, overwrite: 
 
 
 @command_line.command()
-@_options("json")
-def backbones(as_json: bool) -> None:
+@click.argument("name", required=False, metavar="[NAME|FILE]")
+@_options("image_size", "json")
+def backbones(name: str | None, image_size: int | None, as_json: bool) -> None:
     """List the pre-trained networks, and which are ready without a network.
+
+    With NAME the layers of one network: what --train-from and --cut-layer take,
+    the pixels of their maps, and the parameters below each.
 
     \b
     Example: advisor backbones
+    Example: advisor backbones resnet18
     """
     from dataclasses import asdict
 
+    if name:
+        _print_layers(name, image_size, as_json)
+        return
     from advisor.backbones.catalogue import catalogue
 
     rows = catalogue()
@@ -526,6 +550,25 @@ def backbones(as_json: bool) -> None:
         from advisor.report.backbone_table import print_backbones
 
         print_backbones(rows)
+
+
+def _print_layers(name: str, image_size: int | None, as_json: bool) -> None:
+    """The layers of one network, which needs no weights for that."""
+    from dataclasses import asdict
+
+    from advisor import backbones
+    from advisor.backbones.layer_table import layers
+    from advisor.report.backbone_table import print_layers
+    from advisor.system import devices
+
+    devices.load_tensorflow()
+    network = backbones.load(name, None, image_size, random=True)
+    found = layers(network)
+    if as_json:
+        rows = [asdict(layer) for layer in found]
+        print(json.dumps({"schema": 1, "name": network.name, "pixels": network.image_size, "layers": rows}))
+    else:
+        print_layers(network, found)
 
 
 @command_line.command()
@@ -569,11 +612,28 @@ def _printed(display: Bars) -> Callable[[Recommendation], None]:
     return show
 
 
+def _settings(context: click.Context, assignments: Sequence[str], file: str | None) -> dict[str, Any]:
+    """What was set by hand; an option that was given beats the file, whatever it says."""
+    from advisor.advice import by_hand
+
+    given = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    read = by_hand.read_file(file) if file else {}
+    kept = {name: value for name, value in read.items() if name not in given}
+    return {**kept, **by_hand.parsed(assignments)}
+
+
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     """Answer at once where an option is wrong, before anything slow is imported."""
+    from advisor.advice import by_hand
     from advisor.advice.settings import Options
 
-    Options(**{k: v for k, v in options.items() if k not in ("sample", "source")}).check(recipe)
+    asked = Options(**{k: v for k, v in options.items() if k not in ("sample", "source")})
+    filled, recipe = by_hand.with_options(asked, recipe)
+    filled.check(recipe)
 
 
 def _check_data(data: str) -> None:

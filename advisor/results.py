@@ -123,7 +123,22 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of history.csv; epoch 0 is the head alone, before any gradient step."""
+    """One row of history.csv; epoch 0 is the head alone, before any gradient step.
+
+    Attributes:
+        epoch: from 1 for gradient steps, counted through all stages.
+        phase: "head" where the head alone was fitted or trained, else "training".
+        loss: on the training images, as they were changed at random, in nats.
+        accuracy: on the same, 0..1.
+        validation_loss: in nats.
+        validation_accuracy: 0..1.
+        validation_brier: mean squared error of the probabilities, summed over the classes.
+        learning_rate: of the last step; 0 where there was none.
+        seconds: that it took.
+        stage: from 1; another one for each run that went on from the one before.
+        frozen_layers: of the backbone, from the lowest upwards, as Keras or the user's file counts them.
+        batch_size: images for each step; 0 where there was none.
+    """
 
     epoch: int
     phase: str
@@ -134,6 +149,9 @@ class Epoch:
     validation_brier: float
     learning_rate: float
     seconds: float
+    stage: int = 1
+    frozen_layers: int = 0
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Features
 from advisor.evidence.linear_head import HeadInput, LinearHead
-from advisor.evidence.pooling import AVERAGE
 from advisor.evidence.signed_root import signed_root
 from advisor.results import Epoch
 from advisor.system.progress import Display, Silent
@@ -99,7 +98,7 @@ class Job:
         """
         assert self.features is not None
         features = self.features if at is None else self.features.take(at)
-        if cells and self.settings.pooling != AVERAGE:
+        if cells and self.settings.sees_cells:
             seen = features.with_cells(self.settings.taps)
         else:
             seen = HeadInput((self.averages(at),))

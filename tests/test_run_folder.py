@@ -17,6 +17,7 @@ import pytest
 
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
+from advisor.advice.settings_values import SHAPES
 from advisor.data import sources
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
@@ -133,7 +134,7 @@ def resume(folder: Path, data: Dataset, advice: Recommendation) -> Settings:
 
 
 def test_settings_in_json_are_all_known():
-    assert list(run_files.SETTINGS) == [field.name for field in fields(Settings)]
+    assert list(SHAPES) == [field.name for field in fields(Settings)]
 
 
 def test_settings_are_all_mandatory(settings):
@@ -224,7 +225,7 @@ def test_settings_that_never_end_are_refused(make, unfinished, data, advice, mon
 
 
 @pytest.fixture
-def keeper(tmp_path):
+def keeper(tmp_path, settings):
     """Makes checkpoints of a small network that has a random layer; each has other weights."""
     import keras
 
@@ -233,7 +234,7 @@ def keeper(tmp_path):
         model = keras.Sequential(layers)
         model.compile("adam", "mse")
         model.optimizer.build(model.trainable_variables)
-        return Checkpoints(model, tmp_path / "checkpoints", [], 5)
+        return Checkpoints(model, tmp_path / "checkpoints", [], replace(settings, epochs=5))
 
     return make
 

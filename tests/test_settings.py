@@ -26,12 +26,14 @@ def test_fewer_epochs_for_more_images():
     assert epochs_for(1000, random=True) > epochs_for(1000, random=False)
 
 
-@pytest.mark.parametrize(("head", "units"), [("linear", None), ("mlp:256", 256), ("mlp:1024", 1024)])
+@pytest.mark.parametrize(
+    ("head", "units"), [("linear", ()), ("mlp:1024", (1024,)), ("mlp:256,128", (256, 128))]
+)
 def test_heads(head, units):
     assert hidden_units(head) == units
 
 
-@pytest.mark.parametrize("head", ["mlp", "mlp:0", "mlp:-3", "mlp:many", "Linear", ""])
+@pytest.mark.parametrize("head", ["mlp", "mlp:0", "mlp:-3", "mlp:many", "mlp:8,", "Linear", ""])
 def test_unknown_heads_are_refused(head):
     with pytest.raises(InputError, match="mlp:N"):
         Options(head=head).check("feature_extraction")

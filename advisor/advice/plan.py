@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from advisor.advice import times
 from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import BUNDLED
 from advisor.evidence.measure import Evidence
-from advisor.evidence.pooling import AVERAGE
+from advisor.evidence.pooling import FLATTEN
 from advisor.evidence.probe import Probes
 
 # Weights of EfficientNet-Lite0 below its classifier that a gradient may change, by what batch norm does;
@@ -46,14 +47,17 @@ def make(settings: Settings, evidence: Evidence) -> Plan:
 def _parameters(settings: Settings, probes: Probes, classes: int) -> int | None:
     if not set(settings.taps) <= set(probes.widths):
         return None
+    if settings.pooling == FLATTEN or (settings.sees_cells and "taps" in settings.by_hand):
+        return None
     features, units = sum(probes.widths[tap] for tap in settings.taps), hidden_units(settings.head)
-    if settings.pooling != AVERAGE and not settings.trains_on_images:
+    if settings.sees_cells and not settings.trains_on_images:
         recipe = "feature_extraction" if len(settings.taps) == 1 else "shallow_features"
         features = probes.position[recipe].width
     if settings.base_labels:
         *_, last = probes.widths
         features += probes.widths[last]
-    head = (features + 1) * classes if units is None else (features + 1) * units + (units + 1) * classes
+    sizes = (features, *units, classes)
+    head = sum((below + 1) * above for below, above in pairwise(sizes))
     if settings.train_from is None:
         return head
     whole_bundled = settings.backbone == BUNDLED and settings.train_from == ""

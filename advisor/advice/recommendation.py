@@ -10,10 +10,11 @@ from typing import Any
 
 from advisor import backbones
 from advisor.advice import plan, rationale, rule, steps
+from advisor.advice.by_hand import choose
 from advisor.advice.plan import Plan
 from advisor.advice.rationale import Alternative, Factor
 from advisor.advice.rule import Decision, Quadrant
-from advisor.advice.settings import Options, Settings, choose
+from advisor.advice.settings import Options, Settings
 from advisor.advice.steps import Step
 from advisor.audit.warnings import warnings
 from advisor.backbones import Backbone
@@ -206,6 +207,8 @@ def recommend(
         fitted = steps.fitting(settings, evidence, left)
         overrun = [] if fitted else [f"{settings.recipe} does not fit into --minutes {options.minutes:g}"]
         settings = fitted or settings
+    if options.train_from and settings.train_from:
+        settings = replace(settings, frozen=backbone.below(settings.train_from))
     asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
     minutes = None if options.minutes is None else f"{options.minutes:g}"
@@ -235,7 +238,7 @@ def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:
     solved, which other options do not change."""
     found = {}
     for recipe in RECIPES:
-        asked = replace(options, mode=None, augment=False, train_from=None)
+        asked = replace(options, mode=None, augment=False, train_from=None, settings={})
         with suppress(InputError):
             found[recipe] = choose(recipe, asked if recipe in steps.FROZEN else options, evidence)
     return found
@@ -248,7 +251,12 @@ def _network(options: Options, recipe: str | None) -> tuple[Backbone, Options]:
         InputError: there is none, or none that the recipe can use.
     """
     backbone = backbones.load(
-        options.backbone, options.weights, options.image_size, options.init == "random", options.cut_layer
+        options.backbone,
+        options.weights,
+        options.image_size,
+        options.init == "random",
+        options.cut_layer,
+        options.start_from,
     )
     if backbone.source == "none":
         if recipe != "full_training":
@@ -257,4 +265,7 @@ def _network(options: Options, recipe: str | None) -> tuple[Backbone, Options]:
     if options.train_from:
         layer = backbone.model.layers[backbone.layer_index(options.train_from)]
         options = replace(options, train_from=layer.name)
+    for tap in options.settings.get("taps", ()):
+        if tap not in backbone.taps:
+            raise InputError(f"taps: {tap!r} is not probed; choose from {', '.join(backbone.taps)}")
     return backbone, options

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from advisor.advice import rule
 from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
-from advisor.evidence.pooling import AVERAGE
+from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.system.devices import free_memory
+
+LISTS = ("taps", "augmentation", "by_hand")  # fields of settings
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,16 @@ class Settings:
             make objects look larger (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
         taps: the layers whose pooled outputs the head sees, from shallow to deep.
         train_from: the first layer that is trained; all below are frozen. None: the whole backbone is frozen.
-        head: "linear", or "mlp:N" for one hidden layer of N units.
+        head: "linear", or "mlp:N" for a hidden layer of N units, "mlp:N,M" for two, and so on.
         batch_norm: "frozen" (statistics, scale and offset) or "adapt".
-        augmentation: what is done to training images at random.
+        augmentation: what is done to training images at random, one of `advisor.choices.AUGMENTATIONS` each,
+            with a strength behind a colon where it is not the usual one, as in "rotate:40".
         epochs: passes over the training images or, at most, over their features; 0 where the head is solved
             without gradient steps.
         batch_size: images for each gradient step.
-        learning_rate: the peak, for AdamW with warm-up and cosine decay; constant on features.
-        weight_decay: of AdamW.
+        learning_rate: the highest; what becomes of it, `schedule` says.
+        weight_decay: of the optimizer, decoupled from the gradient; in each step weights lose this share of
+            themselves times the learning rate.
         label_smoothing: 0..1.
         class_weights: "none", or "square root": images weigh 1 / sqrt(images of their class).
         cut_layer: the backbone is used up to this layer; None for the whole.
@@ -48,8 +53,34 @@ class Settings:
         roots: whether the head sees signed square roots of its features, see
             `advisor.evidence.signed_root`. Not where the weights are random.
         keep: what is kept after training, one of `KEEP`.
-        pooling: over what the frozen network averages its feature maps, one of
-            `advisor.evidence.pooling.POOLINGS`. Gradient steps always start from the whole picture.
+        pooling: what becomes of feature maps under the head, one of `advisor.evidence.pooling.POOLINGS`. With
+            cells the frozen network's head sees these, too; gradient steps always see the whole picture.
+        optimizer: one of `advisor.choices.OPTIMIZERS`. Gradients are clipped to a norm of 1 with "adamw", our
+            own recipe, and left as they are with the others, as Keras does.
+        momentum: 0..1, of "sgd" and "rmsprop".
+        nesterov: whether the momentum of "sgd" is Nesterov's.
+        schedule: "cosine" (warm-up in a tenth of the steps, then a half cosine down to 0), "constant",
+            "inverse time" (divided by 1 + `decay` * steps) or "step" (multiplied by `step_factor` after each
+            `step_epochs` epochs).
+        decay: of the schedule "inverse time", for each step.
+        step_epochs: of the schedule "step".
+        step_factor: of the schedule "step", 0..1.
+        head_epochs: of the `epochs`, how many at the beginning train the head alone, under a frozen backbone.
+        head_learning_rate: the highest of these; each of the two phases has the schedule for itself.
+        head_start: "fitted" (training begins from a head that was fitted to frozen features), "random", or
+            "run" (from the head of the run that it goes on from).
+        dropout: share of what goes in that is left out at random, 0..1: behind each hidden layer of the head,
+            before a linear one.
+        patience: epochs without a better one after which training stops; None for four fifths of all epochs,
+            or 10 where the head learns from features that were computed once.
+        watch: by what one epoch is better than another on the validation images, one of
+            `advisor.choices.WATCHED`.
+        epoch_kept: "best", or "last", where training came to its end.
+        histograms: whether TensorBoard gets those of all weights after each epoch, which takes time.
+        save_every: after each so many epochs the network is saved in `epochs/` of the run folder; 0: never.
+        start_from: the folder of a finished run whose network training goes on from; or none.
+        frozen: what lies below `train_from`, in words; None where we chose it.
+        by_hand: which of these the user chose otherwise than we would have.
     """
 
     recipe: str
@@ -75,11 +106,35 @@ class Settings:
     roots: bool
     keep: str
     pooling: str
+    optimizer: str = "adamw"
+    momentum: float = 0.0
+    nesterov: bool = False
+    schedule: str = "cosine"
+    decay: float = 0.0
+    step_epochs: int = 7
+    step_factor: float = 0.1
+    head_epochs: int = 0
+    head_learning_rate: float = 1e-3
+    head_start: str = "fitted"
+    dropout: float = 0.0
+    patience: int | None = None
+    watch: str = "brier"
+    epoch_kept: str = "last"
+    histograms: bool = False
+    save_every: int = 0
+    start_from: str | None = None
+    frozen: str | None = None
+    by_hand: tuple[str, ...] = ()
+
+    @property
+    def sees_cells(self) -> bool:
+        """Whether the head of the frozen network sees cells of the picture beside the whole."""
+        return self.pooling in CELLS
 
     @property
     def cells_of(self) -> tuple[str, ...]:
         """The layers of the frozen network whose cells its head sees."""
-        return () if self.pooling == AVERAGE else self.taps
+        return self.taps if self.sees_cells else ()
 
     @property
     def trains_backbone(self) -> bool:
@@ -87,8 +142,13 @@ class Settings:
 
     @property
     def trains_on_images(self) -> bool:
-        """Whether gradient steps see images, changed at random, and not features that were computed once."""
-        return bool(self.augmentation)
+        """Whether gradient steps see images, and not features that were computed once."""
+        return RECIPES[self.recipe].modes[self.mode].on_images
+
+    @property
+    def solves_head(self) -> bool:
+        """Whether there are no gradient steps at all: a linear head is solved on frozen features."""
+        return not self.trains_on_images and self.head == "linear" and self.head_start == "fitted"
 
     @property
     def starts_from_frozen_head(self) -> bool:
@@ -109,7 +169,7 @@ class Settings:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Settings:
-        lists = {name: tuple(values[name]) for name in ("taps", "augmentation")}
+        lists = {name: tuple(values[name]) for name in LISTS if name in values}
         return Settings(**{**values, **lists})
 
 
@@ -132,6 +192,8 @@ class Options:
     keep: str = "better"
     minutes: float | None = None
     target: float | None = None
+    start_from: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # by hand, see `advisor.advice.by_hand`
 
     def check(self, recipe: str | None) -> None:
         """Refuse options that are wrong whatever the data are.
@@ -179,18 +241,19 @@ class Options:
             raise InputError(f"--mode {self.mode!r} is none of {recipe}'s: {modes}")
 
 
-def hidden_units(head: str) -> int | None:
-    """Units of the hidden layer of a head: "linear" has none, "mlp:256" has 256.
+def hidden_units(head: str) -> tuple[int, ...]:
+    """Units of the hidden layers of a head: "linear" has none, "mlp:256,128" has 256 and above them 128.
 
     Raises:
         InputError: neither.
     """
     if head == "linear":
-        return None
+        return ()
     kind, _, units = head.partition(":")
-    if kind == "mlp" and units.isdecimal() and 0 < int(units) <= 16384:
-        return int(units)
-    raise InputError(f"unknown head {head!r}; use linear or mlp:N, as in mlp:256")
+    sizes = units.split(",")
+    if kind == "mlp" and all(size.isdecimal() and 0 < int(size) <= 16384 for size in sizes):
+        return tuple(map(int, sizes))
+    raise InputError(f"unknown head {head!r}; use linear or mlp:N, as in mlp:256 or mlp:256,128")
 
 
 # Gradient recipes: measured with benchmarks/training_choices.py (table in benchmarks/README.md).
@@ -200,6 +263,7 @@ RANDOM_INIT_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 # A head with a hidden layer, on features that were computed once: seconds, and the best epoch is kept.
 MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY = 100, 1e-3, 0.05
+DROPOUT = 0.3  # behind a hidden layer
 IMAGES_SEEN = 24_000  # training images times epochs
 FEWEST_EPOCHS, MOST_EPOCHS, RANDOM_INIT_EPOCHS = 6, 20, 30
 TRAINING_SIZE_SHARE = 0.72
@@ -253,16 +317,39 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         base_labels=options.base_labels,
         roots=not random,
         keep=options.keep,
+        start_from=options.start_from,
         pooling=_pooling(mode, options, evidence),
+        dropout=0.0 if options.head == "linear" else DROPOUT,
+        epoch_kept="best" if random and options.keep != "trained" else "last",
     )
-    if not mode.on_images and options.head != "linear":
-        epochs = options.epochs or MLP_EPOCHS
-        settings = replace(
-            settings, epochs=epochs, learning_rate=MLP_LEARNING_RATE, weight_decay=MLP_WEIGHT_DECAY
-        )
+    if not (mode.on_images or (options.head == "linear" and options.settings.get("head_start") != "random")):
+        settings = on_features(settings, options.epochs)
     middle = network.taps[len(network.taps) // 2]
     train_from = {"head": None, "upper": options.train_from or middle, "all": ""}[mode.trains]
     return replace(settings, train_from=train_from)
+
+
+def on_features(settings: Settings, epochs: int | None = None) -> Settings:
+    """The same, where the head learns by gradient steps from features that were computed once.
+
+    Args:
+        settings: of any recipe.
+        epochs: at most; None for as many as usual.
+    """
+    return replace(
+        settings,
+        epochs=epochs or MLP_EPOCHS,
+        optimizer="adamw",
+        momentum=0.0,
+        nesterov=False,
+        learning_rate=MLP_LEARNING_RATE,
+        weight_decay=MLP_WEIGHT_DECAY,
+        label_smoothing=0.0,
+        patience=None,
+        schedule="constant",
+        watch="loss",
+        epoch_kept="best",
+    )
 
 
 def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:

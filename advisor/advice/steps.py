@@ -150,6 +150,7 @@ def _of_training(
         (settings.backbone, settings.weights, settings.cut_layer) == (BUNDLED, None, None)
         and (settings.head, settings.keep) == ("linear", "better")
         and settings.epochs >= usual / 2
+        and set(settings.by_hand) <= {"epochs", "batch_size"}
         and settings.train_from == ""
         and smallest <= settings.image_size <= largest
         and few <= evidence.data.images <= many

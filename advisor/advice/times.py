@@ -8,7 +8,6 @@ from pathlib import Path
 from advisor.advice.settings import Settings
 from advisor.backbones import BUNDLED
 from advisor.evidence.outliers import MOST
-from advisor.evidence.pooling import AVERAGE
 from advisor.system import speed
 
 # Seconds of a run beside those that its images take, as `advisor run` on 398 images of 128 pixels spends them
@@ -112,6 +111,6 @@ def _solving(settings: Settings, images: Mapping[str, int]) -> float:
     if settings.init == "random":
         return 0.0
     fitted = images["train"]
-    decomposed = fitted**3 * DECOMPOSE if settings.pooling != AVERAGE else 0.0
+    decomposed = fitted**3 * DECOMPOSE if settings.sees_cells else 0.0
     slowness = speed.REFERENCE_GFLOPS / speed.matrix_gflops()
     return (fitted * SOLVE + decomposed) * slowness

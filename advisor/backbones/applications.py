@@ -283,9 +283,12 @@ def _published(application: Application) -> keras.Model:
                 f"{application.cached()} is damaged ({one_line(error)}); delete it to download it again"
             ) from error
         reason = getattr(error.__context__, "reason", error)  # without the long address of the file
+        address = re.search(r"https?://\S+\.h5", str(error))  # Keras names the file that it wanted
+        wanted = address[0] if address else f"{application.weights}, see {_KERAS}"
         raise InputError(
-            f"cannot download the weights of {application.name} ({one_line(reason)}); "
-            "give a file with --weights FILE or use the bundled --backbone efficientnet_lite0"
+            f"cannot download the weights of {application.name} ({one_line(reason)}); get {wanted} (HDF5, as "
+            "Keras writes it), put it anywhere, and name it with --weights FILE; or use the bundled "
+            "--backbone efficientnet_lite0"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+CHILD = "child:"  # before the number of a module
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A network without its task.
@@ -36,6 +39,10 @@ class Backbone:
         index_shift: what to add to the index of a layer in the original, as in `keras.applications` or in
             the user's file, to find the same layer in `model.layers`.
         notes: what the user should know about the network, one sentence each.
+        pooling: what becomes of the feature maps of taps: "average", "maximum" or "flatten".
+        children: where people count modules in the place of layers: the name of each, and its first layer;
+            "" where it has none here, for it is above the features.
+        head: kernel and bias of each dense layer of the head, where the network is that of a finished run.
     """
 
     name: str
@@ -48,6 +55,9 @@ class Backbone:
     build_classifier: Callable[[], tuple[np.ndarray, np.ndarray] | None] = lambda: None
     index_shift: int = 0
     notes: tuple[str, ...] = ()
+    pooling: str = "average"
+    children: tuple[tuple[str, str], ...] = ()
+    head: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @cached_property
     def model(self) -> keras.Model:
@@ -62,13 +72,58 @@ class Backbone:
         of the last tap; None where the weights came without one."""
         return self.build_classifier()
 
-    def layer_index(self, layer: str | int) -> int:
+    def layer_index(self, layer: str | int, last: bool = False) -> int:
         """Find the layer that a user names, or counts as in the original, in `model.layers`.
+
+        Args:
+            layer: see `layer_names.layer_index`; or "child:6", the module of this number, from 0.
+            last: of a block or a module, take the last layer in the place of the first.
 
         Raises:
             InputError: There is no such layer; the message names the closest ones.
         """
-        return layer_index(self.model, layer, self.index_shift)
+        if str(layer).startswith(CHILD):
+            return self._child(str(layer).removeprefix(CHILD), last)
+        return layer_index(self.model, layer, self.index_shift, last)
+
+    def _child(self, number: str, last: bool) -> int:
+        names = [first for _, first in self.children if first]
+        if not names:
+            raise InputError(
+                f"{self.name} has no children to count; give a layer's name or number, "
+                f"see: advisor backbones {self.name}"
+            )
+        if not number.isdecimal() or int(number) >= len(names):
+            above = ", ".join(name for name, first in self.children if not first)
+            raise InputError(
+                f"no layer child:{number}; give child:0 to child:{len(names) - 1}, for what is above them "
+                f"({above}) is the head's place"
+            )
+        firsts = [self.layer_index(name) for name in names]
+        return ([*firsts[1:], len(self.model.layers)][int(number)] - 1) if last else firsts[int(number)]
+
+    def below(self, layer: str | int) -> str:
+        """What lies below a layer, for people, as they count: "the first 129 of 154 layers"."""
+        index = self.layer_index(layer)
+        count, all_of_them = index - self.index_shift, len(self.model.layers) - self.index_shift
+        firsts = [first for _, first in self.children]
+        name = self.model.layers[index].name
+        if name in firsts:
+            number = firsts.index(name)
+            names = f" ({self.children[0][0]} to {self.children[number - 1][0]})" if number else ""
+            return f"the first {number} of {len(firsts)} children{names}"
+        return f"the first {max(0, count)} of {all_of_them} layers"
+
+    def frozen_layers(self, train_from: str | None) -> int:
+        """How many layers are frozen, counted as in the original, where those from one upwards are trained.
+
+        Args:
+            train_from: name or index of this layer, "" for the first, None where all are frozen.
+        """
+        if train_from == "":
+            return 0
+        first = len(self.model.layers) if train_from is None else self.layer_index(train_from)
+        return max(0, first - self.index_shift)
 
     def features(
         self, taps: tuple[str, ...], cells: int = 0, cells_of: tuple[str, ...] = (), size: int = 0
@@ -76,7 +131,8 @@ class Backbone:
         """Build the model from images to a list of pooled features [n, width].
 
         Args:
-            taps: layers whose outputs are averaged over the whole picture: the first outputs.
+            taps: layers whose outputs are averaged over the whole picture, or what `pooling` says: the first
+                outputs.
             cells: cells each way, at most, of a grid.
             cells_of: layers whose outputs are averaged over the cells of this grid, row by row: the outputs
                 after those of `taps`. Those that are no maps have none, nor any that comes after one.
@@ -91,7 +147,8 @@ class Backbone:
             taken.add(free)
             return free
 
-        outputs = [_pooled(self.model.get_layer(tap).output, named(f"{tap}_pooled")) for tap in taps]
+        maps = [(self.model.get_layer(tap).output, named(f"{tap}_pooled")) for tap in taps]
+        outputs = [_pooled(output, name, self.pooling) for output, name in maps]
         for tap, shape in zip(cells_of, self._shapes(cells_of, size), strict=True):
             if len(shape) != 4 or shape[1] * shape[2] == 1:
                 break
@@ -111,6 +168,15 @@ class Backbone:
         outputs = model(keras.KerasTensor((1, size, size, 3)))
         return [tuple(tensor.shape) for tensor in keras.tree.flatten(outputs)]
 
+    def with_pooling(self, pooling: str, taps: tuple[str, ...]) -> Backbone:
+        """The same network with other values for a whole feature map than its averages.
+
+        Args:
+            pooling: "maximum" or "flatten".
+            taps: those of its taps that are used; whole maps of all of them could fill the memory.
+        """
+        return replace(self, pooling=pooling, taps=taps, fingerprint=f"{self.fingerprint} {pooling}")
+
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.
 
@@ -119,7 +185,7 @@ class Backbone:
         """
         import keras
 
-        index = self.layer_index(layer)
+        index = self.layer_index(layer, last=True)
         name = self.model.layers[index].name
         if len(self.model.layers[index]._inbound_nodes) > 1:
             raise InputError(f"{self.name} uses its layer {name!r} several times; cut at another one")
@@ -135,17 +201,20 @@ class Backbone:
         )
 
 
-def _pooled(output, name: str):
-    """Average a feature map over its positions: [n, h, w, c], [n, tokens, c] or [n, d, h, w, c] to [n, c]."""
+def _pooled(output, name: str, pooling: str):
+    """A feature map [n, h, w, c], [n, tokens, c] or [n, d, h, w, c] as one row of numbers.
+
+    Averages or maxima over its positions are [n, c]; flattened it is [n, positions * c].
+    """
     from keras import layers
 
-    if len(output.shape) == 5:
-        return layers.GlobalAveragePooling3D(name=name)(output)
-    if len(output.shape) == 4:
-        return layers.GlobalAveragePooling2D(name=name)(output)
-    if len(output.shape) == 3:
-        return layers.GlobalAveragePooling1D(name=name)(output)
-    return output
+    dimensions = len(output.shape) - 2
+    if not dimensions:
+        return output
+    if pooling == "flatten":
+        return layers.Flatten(name=name)(output)
+    kind = {"average": "Average", "maximum": "Max"}[pooling]
+    return getattr(layers, f"Global{kind}Pooling{dimensions}D")(name=name)(output)
 
 
 def fingerprint(model: Any) -> str:

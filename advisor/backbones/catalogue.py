@@ -58,6 +58,7 @@ def load(
     image_size: int | None = None,
     random: bool = False,
     cut: str | None = None,
+    start_from: str | None = None,
 ) -> Backbone:
     """Get a network ready.
 
@@ -68,11 +69,17 @@ def load(
         random: draw fresh random weights for the same architecture; nothing is downloaded. Call
             `keras.utils.set_random_seed` before to get the same ones again.
         cut: keep the network up to this layer (name or index) only.
+        start_from: the folder of a run of this network, whose weights it gets in the place of all others.
 
     Raises:
         InputError: The name is unknown, a file is unreadable or unsafe, there are no weights offline, the
             network has no such layer, or it does not take images of this size.
     """
+    if start_from is not None:
+        from advisor.backbones.continued import continued
+
+        random_weights = load(name, None, image_size, True, cut)
+        return continued(random_weights, Path(start_from).expanduser() / "model.keras")
     whole = _load_whole(name, weights, image_size, random)
     return whole if cut is None else whole.cut(cut)
 

@@ -25,30 +25,44 @@ ROW = Row(
     ready=False,
     weights="file",
 )
+TORCHVISION = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+TIMM = "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
 FILTERS = (64, 128, 256, 512)
 TAPS = (
     "conv1_relu",
     *(f"conv{stage}_block{block}_out" for stage in (2, 3, 4, 5) for block in (1, 2)),
 )
 
+# The ten children of torchvision's module, and the first layer of each here, where it has one.
+CHILDREN = (
+    ("conv1", "conv1_pad"),
+    ("bn1", "conv1_bn"),
+    ("relu", "conv1_relu"),
+    ("maxpool", "pool1_pad"),
+    *((f"layer{stage - 1}", f"conv{stage}_block1_1_pad") for stage in (2, 3, 4, 5)),
+    ("avgpool", ""),
+    ("fc", ""),
+)
+
 
 def load(weights: Path | None, image_size: int | None, random: bool) -> Backbone:
-    """Get the network ready, with weights of torchvision's or Keras' format; see `catalogue.Network`.
+    """Get the network ready, with weights of torchvision's, timm's or Keras' format; see `catalogue.Network`.
 
     Raises:
         InputError: There is no file of weights, it does not fit, or the images are too small.
     """
-    from advisor.backbones import torch_weights
+    from advisor.backbones import safetensors_file, torch_weights
     from advisor.backbones.weights_file import read_weights
 
     if weights is None and not random:
         raise InputError(
-            "resnet18 needs its weights as --weights FILE, as in torchvision's resnet18-f37072fd.pth; "
-            "or use the bundled --backbone efficientnet_lite0"
+            f"the weights of resnet18 do not come along; get {TORCHVISION} (a PyTorch state dict) or {TIMM} "
+            "(safetensors), put the file anywhere, and name it with --weights FILE; or use the bundled "
+            "--backbone efficientnet_lite0"
         )
     model = ResNet18()
     classifier = None
-    if weights is not None and weights.suffix in torch_weights.SUFFIXES:
+    if weights is not None and weights.suffix in (*torch_weights.SUFFIXES, safetensors_file.SUFFIX):
         classifier = read_torchvision(model, weights)
     elif weights is not None:
         read_weights(model, weights)
@@ -62,6 +76,7 @@ def load(weights: Path | None, image_size: int | None, random: bool) -> Backbone
         fingerprint=fingerprint(model),
         build_classifier=lambda: classifier,
         index_shift=1,
+        children=CHILDREN,
     )
 
 
@@ -71,8 +86,8 @@ def ResNet18() -> keras.Model:
     Layers are named as in the ResNets of `keras.applications`. The ten children of torchvision's
     module are conv1, bn1, relu and maxpool (here `conv1_*` and `pool1_*`), layer1 to layer4 (here
     `conv2_*` to `conv5_*`), the pooling and the classifier: to freeze its first six children is to
-    train from `conv4_block1_1_pad`. Strided convolutions pad on all sides alike, as PyTorch does;
-    Keras' `same` would pad the right and the bottom only.
+    train from `child:6`, which is `conv4_block1_1_pad`. Strided convolutions pad on all sides alike, as
+    PyTorch does; Keras' `same` would pad the right and the bottom only.
 
     Returns:
         A `keras.Model` from [n, height, width, 3] RGB in 0..255 to [n, height/32, width/32, 512].
@@ -131,7 +146,8 @@ def _batch_norm(x, name: str):
 
 
 def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Fill `model` from a state dict of torchvision's ResNet18, such as resnet18-f37072fd.pth.
+    """Fill `model` from a state dict of torchvision's ResNet18, such as resnet18-f37072fd.pth, or of timm's,
+    which has the same names, as PyTorch or safetensors store it.
 
     Returns:
         The kernel [512, classes] and the bias [classes] of its classifier; None if the file has none.
@@ -141,9 +157,10 @@ def read_torchvision(model: keras.Model, path: Path) -> tuple[np.ndarray, np.nda
     """
     import numpy as np
 
-    from advisor.backbones.torch_weights import read_state_dict
+    from advisor.backbones import safetensors_file, torch_weights
 
-    tensors = read_state_dict(path)
+    is_safetensors = path.suffix == safetensors_file.SUFFIX
+    tensors = safetensors_file.read_tensors(path) if is_safetensors else torch_weights.read_state_dict(path)
     try:
         for layer in model.layers:
             if layer.weights:

@@ -3,7 +3,8 @@
 Over the whole picture alone ("average"), or over the cells of a grid, too ("cells:2", "cells:4", that many at
 most each way). Clothes, hand signs and digits are told apart by what stands where, flowers are not; so the
 probes choose, see `advisor.evidence.probe`. The parts of a picture beside the whole are a spatial pyramid
-(Lazebnik, Schmid and Ponce, Beyond bags of features, CVPR 2006).
+(Lazebnik, Schmid and Ponce, Beyond bags of features, CVPR 2006). In the place of averages a user may have the
+maximum over the picture ("maximum"), or the map as it is ("flatten").
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 AVERAGE = "average"
 CELLS = {"cells:4": 4, "cells:2": 2}  # cells each way, the finest first
 FINEST = next(iter(CELLS))
-POOLINGS = (AVERAGE, *CELLS)
+MAXIMUM, FLATTEN = "maximum", "flatten"
+POOLINGS = (AVERAGE, *CELLS, MAXIMUM, FLATTEN)
 # Of the whole picture and of the cells in what a head sees, the finer level weighing more, as in a pyramid.
 # Equal shares were as good within the noise, cells alone worse for 200 images (benchmarks/position.py).
 SHARES = (0.25, 0.75)

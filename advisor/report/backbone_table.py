@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from advisor.system import screen
 
 if TYPE_CHECKING:
+    from advisor.backbones import Backbone
     from advisor.backbones.catalogue import Row
+    from advisor.backbones.layer_table import Layer
 
 TABLE_WIDTH = 76  # columns; on a narrower screen each network has its own lines
 
@@ -25,6 +27,23 @@ def print_backbones(rows: Sequence[Row]) -> None:
     screen.say("download: from Keras at first use; file: with --weights FILE; random: not pre-trained.")
     sources = dict.fromkeys(row.source for row in rows if row.source)
     screen.say("Sources of the figures: " + ", ".join(sources))
+
+
+def print_layers(backbone: Backbone, layers: Sequence[Layer]) -> None:
+    """Print the layers of a network, with what `--train-from` each of them leaves frozen."""
+    screen.say(f"{backbone.name} at {backbone.image_size} px, {len(layers)} layers; * marks those probed\n")
+    longest = max(len(layer.name) for layer in layers)
+    blocks = max(len("block"), *(len(layer.block) for layer in layers))
+    screen.say(
+        f"{'number':>6}   {'name':{longest}}  {'block':{blocks}}{'pixels':>8}{'channels':>10}{'below':>13}"
+    )
+    for layer in layers:
+        mark = "*" if layer.is_probed else " "
+        figures = f"{layer.pixels or '-':>8}{layer.channels or '-':>10}{layer.parameters_below:>13,}"
+        screen.say(f"{layer.number:>6} {mark} {layer.name:{longest}}  {layer.block:{blocks}}{figures}")
+    screen.say("\nbelow: parameters that --train-from this layer leaves frozen.")
+    counted = ", or child:N, as PyTorch counts" if backbone.children else ""
+    screen.say(f"--train-from and --cut-layer take a number, a name or a block{counted}.")
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:

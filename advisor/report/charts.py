@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -54,7 +55,7 @@ class LineChart:
         series: the lines.
         in_percent: whether y is a share, 0..1.
         log_x: whether x is logarithmic.
-        border: x of a vertical line, and words that say what begins there; None where there is none.
+        borders: x of vertical lines, and words that say what begins there.
         interval: x, low and high of an interval; None where there is none.
     """
 
@@ -63,7 +64,7 @@ class LineChart:
     series: tuple[Series, ...]
     in_percent: bool = True
     log_x: bool = False
-    border: tuple[float, str] | None = None
+    borders: tuple[tuple[float, str], ...] = ()
     interval: tuple[float, float, float] | None = None
 
 
@@ -273,9 +274,7 @@ def solved(run: Run) -> tuple[BarChart, BarChart]:
 
 def courses(run: Run) -> tuple[LineChart, LineChart]:
     """Accuracy and loss of a run over its epochs."""
-    border = None
-    if run.history[0].epoch == 0:
-        border = 0.5, f"{words.training_of(run)} starts; before it, only the head"
+    borders = _borders(run)
 
     def chart(
         name: str, training: Callable[[Epoch], float], validation: Callable[[Epoch], float]
@@ -288,12 +287,24 @@ def courses(run: Run) -> tuple[LineChart, LineChart]:
             Series(label, tuple((float(row.epoch), value(row)) for row in run.history), tone)
             for label, value, tone in lines
         )
-        return LineChart(name, ("epoch", name), series, in_percent=name == "accuracy", border=border)
+        return LineChart(name, ("epoch", name), series, in_percent=name == "accuracy", borders=borders)
 
     return (
         chart("accuracy", lambda row: row.accuracy, lambda row: row.validation_accuracy),
         chart("loss", lambda row: row.loss, lambda row: row.validation_loss),
     )
+
+
+def _borders(run: Run) -> tuple[tuple[float, str], ...]:
+    """Where training begins after the head, and where a run went on from another one."""
+    found = []
+    for before, row in pairwise(run.history):
+        at = before.epoch + 0.5
+        if row.stage != before.stage:
+            found.append((at, f"stage {row.stage} starts"))
+        elif before.epoch == 0 or (before.phase == "head" and row.phase != "head"):
+            found.append((at, f"{words.training_of(run)} starts; before it, only the head"))
+    return tuple(found)
 
 
 def confusion(predictions: Predictions) -> ConfusionMatrix:

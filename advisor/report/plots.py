@@ -136,10 +136,10 @@ def _draw_lines(axes: Any, shown: charts.LineChart) -> None:
     for one in shown.series:
         xs, ys = zip(*one.points, strict=True)
         axes.plot(xs, ys, "o--" if one.dashed else "o-", ms=3, label=one.name, color=COLORS[one.tone])
-    if shown.border:
-        at, meaning = shown.border
+    for at, _ in shown.borders:
         axes.axvline(at, color="grey", linestyle="--", linewidth=1)
-        axes.set_title(f"dashed: {meaning}", fontsize=9)
+    if shown.borders:
+        axes.set_title("dashed: " + "; ".join(meaning for _, meaning in shown.borders), fontsize=9)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(shown.axes[0])
     axes.set_ylabel(shown.axes[1])

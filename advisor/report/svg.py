@@ -136,10 +136,9 @@ def line_chart(shown: LineChart) -> Markup:
     y = Scale(low, min(1.0, high) if shown.in_percent else high, HEIGHT - BOTTOM, TOP + 22)
     drawing = _Drawing(WIDTH, HEIGHT, shown.title)
     drawing.axes(x, y, shown.axes, (_number, percent if shown.in_percent else lambda v: f"{v:.3g}"))
-    if shown.border:
-        at, words = shown.border
+    for number, (at, words) in enumerate(shown.borders):
         drawing.line(x(at), y.start, x(at), y.end, stroke_dasharray="4 4")
-        drawing.text(x(at) + 4, y.start - 6, words, "start", font_size=11)
+        drawing.text(x(at) + 4, y.start - 6 - 13 * number, words, "start", font_size=11)
     if shown.interval:
         at, low, high = shown.interval
         drawing.line(x(at), y(low), x(at), y(high), stroke=MARKED, stroke_width=3)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from advisor.advice.by_hand import assignment, without_effect
 from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
 from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step
 from advisor.backbones import BUNDLED
-from advisor.choices import RECIPES
-from advisor.evidence.pooling import AVERAGE, CELLS
+from advisor.choices import RECIPES, WATCHED
+from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
 from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores, StepTaken
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
@@ -89,10 +90,11 @@ def what_it_does(recipe: str) -> str:
 def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     """What will be built and how long it takes, as pairs of a name and a value."""
     settings, plan = advice.settings, advice.plan
-    rows = [
+    rows = [("goes on from", settings.start_from)] if settings.start_from else []
+    rows += [
         ("backbone", f"{settings.backbone} at {settings.image_size} px, {_layers(settings)}"),
         ("features", _features(settings)),
-        ("head", settings.head + ("" if settings.epochs or settings.head != "linear" else _SOLVED)),
+        ("head", settings.head + (_SOLVED if settings.solves_head else _START[settings.head_start])),
     ]
     if plan.parameters_trained is not None:
         rows.append(("parameters", f"{plan.parameters_trained:,} trained"))
@@ -100,21 +102,55 @@ def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
         rows += [
             ("training", _training(settings)),
             ("kept", will_be_kept(settings, advice.data.splits["validation"])),
-            (
-                "optimizer",
-                f"AdamW, learning rate {settings.learning_rate:g}, "
-                f"weight decay {settings.weight_decay:g}, batch norm {settings.batch_norm}",
-            ),
+            ("optimizer", _optimizer(settings)),
             ("augmentation", ", ".join(settings.augmentation) or "none"),
         ]
     if settings.class_weights != "none":
         rows.append(("class weights", settings.class_weights))
+    if settings.by_hand:
+        rows.append(("by hand", _by_hand(settings)))
     if plan.seconds_estimated is not None:
         rows.append(("time", f"about {duration(plan.seconds_estimated)} on {advice.device}"))
     return rows
 
 
 _SOLVED = ", solved to its optimum"
+_START = {"fitted": "", "random": ", from random weights", "run": ", as it was trained before"}
+_OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
+
+
+def _optimizer(settings: Settings) -> str:
+    name = _OPTIMIZERS[settings.optimizer]
+    if settings.momentum:
+        name += f", {'Nesterov ' if settings.nesterov else ''}momentum {settings.momentum:g}"
+    rate = f"learning rate {settings.learning_rate:g}{_schedule(settings)}"
+    if settings.head_epochs:
+        rate = f"learning rate {settings.head_learning_rate:g} for the head alone, then {rate[14:]}"
+    decay = f"weight decay {settings.weight_decay:g}" if settings.weight_decay else "no weight decay"
+    return f"{name}, {rate}, {decay}, batch norm {settings.batch_norm}"
+
+
+def _schedule(settings: Settings) -> str:
+    """What becomes of the learning rate, where it is not as usual."""
+    if "schedule" not in settings.by_hand:
+        return ""
+    return {
+        "cosine": " with cosine decay",
+        "constant": ", constant",
+        "inverse time": f" / (1 + {settings.decay:g} x steps)",
+        "step": f", times {settings.step_factor:g} after each {settings.step_epochs} epochs",
+    }[settings.schedule]
+
+
+def _by_hand(settings: Settings) -> str:
+    """What the user chose otherwise than we would have, as names and values."""
+    idle = without_effect(settings)
+    said = []
+    for name in settings.by_hand:
+        value = getattr(settings, name)
+        shown = assignment(name, list(value) if isinstance(value, tuple) else value)
+        said.append(f"{shown} (without effect: the head is solved)" if name in idle else shown)
+    return ", ".join(said)
 
 
 def _layers(settings: Settings) -> str:
@@ -124,6 +160,8 @@ def _layers(settings: Settings) -> str:
         layers = "all trained" + ("" if settings.init == "pretrained" else ", from random weights")
     else:
         layers = f"frozen below {settings.train_from}, trained from there"
+        if settings.frozen:
+            layers = f"{settings.frozen} frozen, trained from {settings.train_from}"
     return layers + (f", cut above {settings.taps[-1]}" if settings.mode == "cut" else "")
 
 
@@ -131,6 +169,9 @@ def _features(settings: Settings) -> str:
     taps = settings.taps
     features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
     features = f"square roots of {features}" if settings.roots else features
+    if settings.pooling in (MAXIMUM, FLATTEN):
+        whole = {MAXIMUM: "highest values", FLATTEN: "whole maps, flattened,"}[settings.pooling]
+        return f"{features} ({whole} in the place of averages)"
     if settings.pooling == AVERAGE or (settings.trains_on_images and settings.keep == "trained"):
         return features
     cells = f"up to {CELLS[settings.pooling]}x{CELLS[settings.pooling]} cells"
@@ -145,13 +186,17 @@ def _training(settings: Settings) -> str:
         if settings.trains_on_images
         else f"up to {settings.epochs} epochs on features"
     )
+    if settings.head_epochs:
+        epochs += f", the first {settings.head_epochs} of the head alone"
     return f"{epochs}, batches of {settings.batch_size}"
 
 
 def will_be_kept(settings: Settings, validation_images: int) -> str:
     """What will be kept after training, as far as it is certain before it begins."""
     if settings.trains_on_images and settings.keep == "trained":
-        return "the last epoch, whatever the validation images say"
+        best = f"the epoch with the best validation {WATCHED[settings.watch]}, no frozen network"
+        last = "the last epoch, whatever the validation images say"
+        return best if settings.epoch_kept == "best" else last
     if not settings.starts_from_frozen_head:
         return "the best epoch"
     judges = f"{validation_images:,} validation images"
@@ -294,7 +339,8 @@ def out_of_time(run: Run) -> str:
     """A sentence about a training that time ended; empty for others."""
     if run.metrics.complete:
         return ""
-    done, all_of_them = run.history[-1].epoch, run.metrics.settings.epochs
+    last, all_of_them = run.history[-1], run.metrics.settings.epochs
+    done = last.epoch - max((row.epoch for row in run.history if row.stage < last.stage), default=0)
     return (
         f"Time was over after {done} of {all_of_them} epochs; to train on, give the same command with "
         f"--output {run.folder} --resume, and without --minutes or with more of them."

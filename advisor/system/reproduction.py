@@ -36,16 +36,18 @@ def command(name: str, data: str, **values: Any) -> str:
     Args:
         name: of the command.
         data: DATA.
-        **values: of its options; None and False are left out.
+        **values: of its options; None and False are left out, and an option is repeated for each of several
+            values.
 
     >>> command("run", "my data", auto=True, image_size=96, weights=None)
     "advisor run 'my data' --auto --image-size 96"
     """
     words = ["advisor", name, data]
     for option, value in values.items():
-        if value is not None and value is not False:
-            flag = f"--{option.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
+        flag = f"--{option.replace('_', '-')}"
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is not None and each is not False:
+                words += [flag] if each is True else [flag, str(each)]
     return shlex.join(words)
 
 

@@ -10,6 +10,7 @@ from advisor.data import images
 from advisor.errors import InputError
 from advisor.evidence import embedding, forward
 from advisor.evidence.linear_head import softmax
+from advisor.evidence.pooling import AVERAGE
 from advisor.results import Alone, Kept, Predictions, Second
 from advisor.system.storage import replacing
 from recipes.job import Job, Networks, Trained
@@ -116,14 +117,14 @@ def _second(job: Job, trained: Trained, saved: Classifier) -> Second:
         return Second()
     alone = job.backbone.features(settings.taps).count_params() + head.kernel.size + head.bias.size
     weights = trained.model.count_params() - alone
-    size = settings.image_size
+    size, grid = settings.image_size, settings.pooling if settings.sees_cells else AVERAGE
     black = np.zeros((forward.BATCH, size, size, 3), np.uint8)
 
     def seconds(call: forward.Forward) -> float:
         call(black)
         return min(_timed(call, black) for _ in range(TIMED))
 
-    more = seconds(saved.call) - seconds(embedding.runner(job.backbone, size, settings.pooling))
+    more = seconds(saved.call) - seconds(embedding.runner(job.backbone, size, grid))
     return Second(megabytes=4 * weights / 1e6, milliseconds=max(0.0, 1000 * more / forward.BATCH))
 
 

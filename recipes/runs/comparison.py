@@ -141,7 +141,7 @@ def _jobs(advised: Advised, baseline: bool) -> dict[str, Recommendation]:
 
     def rank(name: str) -> tuple[bool, bool, bool, bool]:
         settings = jobs[name].settings
-        sees_cells, is_advised = settings.pooling != AVERAGE, name == advised.advice.recipe
+        sees_cells, is_advised = settings.sees_cells, name == advised.advice.recipe
         return settings.trains_on_images, name == BASELINE, not sees_cells, not is_advised
 
     return {name: jobs[name] for name in sorted(jobs, key=rank)}

@@ -27,6 +27,7 @@ from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
 from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.results import (
     BeforeTraining,
     Epoch,
@@ -45,7 +46,7 @@ from advisor.system.progress import Display
 from advisor.system.storage import remove, replacing
 from recipes import trainer
 from recipes.job import Job, Observer, Trained
-from recipes.runs import classifier, compared, neighbours_file, run_files, splits_file, test_file
+from recipes.runs import classifier, compared, neighbours_file, run_files, splits_file, stages, test_file
 from recipes.runs.classifier import Classifier
 from recipes.runs.run_folder import EXPORTS, RunFolder
 from recipes.training.base_head import from_base_labels
@@ -67,6 +68,7 @@ def run(
     observer: Observer | None = None,
     meanwhile: Meanwhile | None = None,
     steps: Sequence[Step] = (),
+    earlier: tuple[Epoch, ...] = (),
 ) -> Run:
     """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, validation.npz (where
     two networks were compared), neighbours.npz, test.npz and metrics.json, in this order.
@@ -86,6 +88,7 @@ def run(
         observer: who looks at the networks while they are trained, if anybody does.
         meanwhile: called with what the folder holds before the run is finished, if it is to hold anything.
         steps: of the advice; what was foretold of this one stands in metrics.json, beside what came.
+        earlier: the history of the run that this one goes on from, if it does.
 
     Raises:
         InputError: the settings do not fit the network, an image has changed meanwhile, memory is too small,
@@ -105,7 +108,7 @@ def run(
         known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observer
     )
     foretold = next((step for step in steps if step.action == settings.recipe), None)
-    work = _Work(known, job, began, time.monotonic(), foretold)
+    work = _Work(known, job, began, time.monotonic(), foretold, earlier)
     if meanwhile:
 
         def tell(frozen: Trained, head: LinearHead) -> None:
@@ -131,6 +134,7 @@ class _Work:
         began: when it began, as `time.monotonic` tells it.
         started: when the images were known.
         foretold: of this step, if anything was.
+        earlier: history that this one goes on from.
     """
 
     known: _Known
@@ -138,6 +142,7 @@ class _Work:
     began: float
     started: float
     foretold: Step | None
+    earlier: tuple[Epoch, ...]
 
 
 def _write_frozen(work: _Work, frozen: Trained, head: LinearHead) -> Run:
@@ -202,7 +207,8 @@ def _finish(work: _Work, trained: Trained, seen: _Seen, trained_at: float) -> Ru
     for name in EXPORTS:
         remove(folder / name)
     write_json(folder / "labels.json", list(job.data.class_names))
-    write_history(trained.history, folder / "history.csv")
+    history = stages.joined(work.earlier, trained.history)
+    write_history(history, folder / "history.csv")
     if trained.choice:
         compared.write_validation(job, trained.choice.networks)
     neighbours_file.write(seen.neighbours, folder)
@@ -214,7 +220,7 @@ def _finish(work: _Work, trained: Trained, seen: _Seen, trained_at: float) -> Ru
     }
     metrics = _metrics(work, trained, seen, took)
     write_json(folder / "metrics.json", metrics.to_json())
-    return Run(folder, trained.history, seen.test, metrics)
+    return Run(folder, history, seen.test, metrics)
 
 
 def _load_backbone(settings: Settings, folder: RunFolder) -> Backbone:
@@ -225,10 +231,17 @@ def _load_backbone(settings: Settings, folder: RunFolder) -> Backbone:
     """
     random = settings.init == "random"
     backbone = backbones.load(
-        settings.backbone, settings.weights, settings.image_size, random, settings.cut_layer
+        settings.backbone,
+        settings.weights,
+        settings.image_size,
+        random,
+        settings.cut_layer,
+        settings.start_from,
     )
     if not set(settings.taps) <= set(backbone.taps):
         raise run_files.damaged(folder.path, "checkpoints/started.json names layers that the network has not")
+    if settings.pooling in (MAXIMUM, FLATTEN):
+        return backbone.with_pooling(settings.pooling, settings.taps)
     return backbone
 
 
@@ -261,7 +274,8 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
         return _Known(data, contents, None, np.empty(0, np.int64), 0.0)
     bar = display.steps("Embedding images")
     positions, size = np.arange(len(data)), settings.image_size
-    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=settings.pooling)
+    grid = settings.pooling if settings.sees_cells else AVERAGE
+    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=grid)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")

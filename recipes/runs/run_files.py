@@ -6,13 +6,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from advisor.advice.settings import Settings, hidden_units
-from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES
+from advisor.advice.settings import Settings
+from advisor.advice.settings_values import COUNT, SHAPES, SHARE, check
 from advisor.errors import InputError
-from advisor.evidence.pooling import POOLINGS
 from advisor.results import Metrics
 from advisor.system.json_file import read_json
 from advisor.system.json_shape import Maybe, conform, short
@@ -20,36 +20,9 @@ from advisor.system.storage import open_plain
 
 LARGEST_MODEL = 4_000_000_000  # bytes; the largest network in keras.applications has 1,400,000,000
 
-# Shapes of values in JSON, as `advisor.system.json_shape.conform` takes them.
-SHARE = (float, 0, 1)
-COUNT = (int, 0, 2**62)
-SIZE = (int, 8, LARGEST_IMAGE)
-RATE = (float, 0, 1e9)
-SETTINGS = {
-    "recipe": str,
-    "mode": str,
-    "backbone": str,
-    "weights": str | None,
-    "init": str,
-    "image_size": SIZE,
-    "training_size": SIZE,
-    "taps": [str],
-    "train_from": str | None,
-    "head": str,
-    "batch_norm": str,
-    "augmentation": [str],
-    "epochs": COUNT,
-    "batch_size": (int, 1, 2**31),
-    "learning_rate": RATE,
-    "weight_decay": RATE,
-    "label_smoothing": SHARE,
-    "class_weights": str,
-    "cut_layer": str | None,
-    "base_labels": str | None,
-    "roots": bool,
-    "keep": str,
-    "pooling": str,
-}
+# Shapes of values in JSON, as `advisor.system.json_shape.conform` takes them. Settings that were added later,
+# which have a usual value, may lack in what an older version wrote.
+SETTINGS = {field.name: SHAPES[field.name] for field in fields(Settings) if field.default is MISSING}
 SCORES = {
     "accuracy": SHARE,
     "macro_f1": SHARE,
@@ -132,6 +105,7 @@ def read_metrics(folder: Path) -> Metrics:
     with reading(folder, "metrics.json"):
         values = read_json(folder / "metrics.json")
         conform(values, METRICS)
+        check({name: value for name, value in values["settings"].items() if name in SHAPES})
         optional = {name: shape for name, shape in METRICS_THAT_MAY_LACK.items() if name in values}
         conform(values, optional)
         if any(len(step["interval"] or (0, 0)) != 2 for step in values.get("steps", ())):
@@ -214,7 +188,7 @@ def check_folders(folder: Path) -> None:
     Raises:
         InputError: one is a link or a file.
     """
-    for name in ("checkpoints", "logs"):
+    for name in ("checkpoints", "logs", "epochs"):
         inner = folder / name
         if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
             raise damaged(folder, f"{name} is not a folder")
@@ -227,24 +201,9 @@ def settings_from(values: Any) -> Settings:
         ValueError: what is wrong with them.
         TypeError: they are another version's.
     """
-    if not isinstance(values, dict) or set(values) != set(SETTINGS):
+    if not isinstance(values, dict) or set(values) != set(SHAPES):
         raise TypeError("other settings")
-    conform(values, SETTINGS)
-    recipe = RECIPES.get(values["recipe"])
-    for name, choices in (
-        ("recipe", tuple(RECIPES)),
-        ("mode", tuple(recipe.modes) if recipe else ()),
-        ("init", ("pretrained", "random")),
-        ("batch_norm", ("frozen", "adapt")),
-        ("class_weights", ("none", "square root")),
-        ("keep", KEEP),
-        ("pooling", POOLINGS),
-    ):
-        if values[name] not in choices:
-            raise ValueError(f"holds {short(values[name])} for {name}")
-    hidden_units(values["head"])
-    if not values["taps"] or len(set(values["taps"])) < len(values["taps"]):
-        raise ValueError("holds no list of different taps")
+    check(values)
     if values["training_size"] > values["image_size"]:
         raise ValueError("holds a training_size above the image_size")
     return Settings.from_json(values)

@@ -39,13 +39,14 @@ FILES = (
     "validation.npz",
     *EXPORTS,
     "logs",
+    "epochs",
     "checkpoints",
     ".checkpoints",
 )
 FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 STARTED = "checkpoints/started.json"
 # Which network is loaded is never taken from a file.
-NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size")
+NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size", "start_from")
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -22,13 +22,23 @@ if TYPE_CHECKING:
 WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages; they tell images unlike those of a run
 
 
-def head_layers(head: str, classes: int) -> list[keras.layers.Layer]:
-    """Layers from features to probabilities, with random weights."""
+def head_layers(head: str, classes: int, dropout: float = 0.0) -> list[keras.layers.Layer]:
+    """Layers from features to probabilities, with random weights.
+
+    Args:
+        head: as in `Settings`.
+        classes: number of classes.
+        dropout: as in `Settings`.
+    """
     from keras import layers
 
-    units = hidden_units(head)
-    hidden = [] if units is None else [layers.Dense(units, "relu", name="hidden"), layers.Dropout(0.3)]
-    return [*hidden, layers.Dense(classes, "softmax", dtype="float32", name="predictions")]
+    below: list[keras.layers.Layer] = []
+    for number, units in enumerate(hidden_units(head), 1):
+        below.append(layers.Dense(units, "relu", name="hidden" if number == 1 else f"hidden_{number}"))
+        below += [layers.Dropout(dropout)] if dropout else []
+    if not below and dropout:
+        below = [layers.Dropout(dropout)]
+    return [*below, layers.Dense(classes, "softmax", dtype="float32", name="predictions")]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.advice.settings import Settings
 from advisor.results import Epoch
 from advisor.system.array_file import read_arrays
 from advisor.system.json_file import read_json, write_json
@@ -30,7 +31,7 @@ STATE = "state.json"
 ROW: dict[str, Any] = {
     **dict.fromkeys((field.name for field in fields(Epoch)), float),
     **dict.fromkeys(("loss", "validation_loss", "validation_brier"), float | int),  # may be infinite
-    "epoch": (int, 0, 2**62),
+    **dict.fromkeys(("epoch", "stage", "frozen_layers", "batch_size"), (int, 0, 2**62)),
     "phase": str,
 }
 
@@ -47,22 +48,28 @@ class Checkpoints:
         folder: where the files lie.
         history: by epoch.
         patience: epochs without a better one, after which training stops.
+        patient_from: epochs before patience begins.
+        watch: what tells the best epoch, as in `Settings`.
         start: the weights before the first step.
         best: the weights of the best epoch; those of the start before there is one.
         out_of_time: whether time was over before all epochs were trained.
     """
 
-    def __init__(self, model: keras.Model, folder: Path, history: Sequence[Epoch], epochs: int) -> None:
+    def __init__(
+        self, model: keras.Model, folder: Path, history: Sequence[Epoch], settings: Settings
+    ) -> None:
         """Begin with the model as it is.
 
         Args:
             model: compiled, with its optimizer built.
             folder: made if it does not exist.
             history: what there is before the first step.
-            epochs: that will be trained, at most.
+            settings: how many epochs will be trained, what tells the best of them, and the patience.
         """
         self.model, self.folder, self.history = model, folder, list(history)
-        self.patience = max(1, round(PATIENCE_SHARE * epochs))
+        self.patience = settings.patience or max(1, round(PATIENCE_SHARE * settings.epochs))
+        self.patient_from = settings.head_epochs
+        self.watch = settings.watch
         self.start: Weights = model.get_weights()
         self.best: Weights = self.start
         self.out_of_time = False
@@ -74,7 +81,7 @@ class Checkpoints:
 
     def best_epoch(self) -> int:
         """The best of the epochs that were trained, from 1; 0 if none was."""
-        return min(self._trained(), key=lambda row: row.validation_brier).epoch if self._trained() else 0
+        return min(self._trained(), key=self._badness).epoch if self._trained() else 0
 
     def seconds(self) -> float:
         """That the epochs took."""
@@ -82,7 +89,15 @@ class Checkpoints:
 
     def is_patience_over(self) -> bool:
         """Whether the best epoch is too long ago."""
-        return bool(self.history) and self.history[-1].epoch - self.best_epoch() >= self.patience
+        since = max(self.best_epoch(), self.patient_from)
+        return bool(self.history) and self.history[-1].epoch - since >= self.patience
+
+    def epochs_saved(self) -> int:
+        """How many epochs `restore` would find, if nothing is damaged."""
+        try:
+            return max((_epoch(row).epoch for row in read_json(self.folder / STATE, finite=False)), default=0)
+        except (OSError, ValueError, TypeError):
+            return 0
 
     def add(self, row: Epoch) -> None:
         """Keep an epoch that was just trained.
@@ -126,6 +141,11 @@ class Checkpoints:
         layers like dropout."""
         random = [variable for variable in self.model.variables if "seed_generator" in variable.path]
         return [*self.model.weights, *self.model.optimizer.variables, *random]
+
+    def _badness(self, row: Epoch) -> float:
+        if self.watch == "accuracy":
+            return -row.validation_accuracy
+        return row.validation_loss if self.watch == "loss" else row.validation_brier
 
     def _trained(self) -> list[Epoch]:
         return [row for row in self.history if row.epoch > 0]

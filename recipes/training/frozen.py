@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from advisor.advice.settings import MLP_EPOCHS, MLP_LEARNING_RATE, MLP_WEIGHT_DECAY
+from advisor.advice.settings import Settings, on_features
 from advisor.evidence import linear_head
 from advisor.evidence.linear_head import HeadInput, LinearHead, softmax
 from advisor.results import Epoch
 from recipes.job import Job, Solved, Trained
+from recipes.training import optimizers
 from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_head
 from recipes.training.base_head import with_base_labels
 
-MLP_PATIENCE = 10  # epochs without a better one, after which training stops
+if TYPE_CHECKING:
+    import keras
+
+PATIENCE = 10  # epochs without a better one, after which training on features usually stops
 
 
 def train(job: Job) -> Trained:
     """Fit the head to features that are known, then put it on the frozen backbone."""
-    return _linear(job) if job.settings.head == "linear" else _mlp(job)
+    return _linear(job) if job.settings.solves_head else _by_steps(job)
 
 
 def _linear(job: Job) -> Trained:
@@ -109,26 +115,27 @@ def head_alone(job: Job, said: Callable[[np.ndarray], np.ndarray], began: float)
         validation_brier=validated.brier,
         learning_rate=0.0,
         seconds=time.monotonic() - began,
+        frozen_layers=job.backbone.frozen_layers(None),
     )
 
 
-def _mlp(job: Job) -> Trained:
-    hidden = train_hidden(job)
-    head = head_layers(job.settings.head, job.classes)
-    set_head(head, hidden.weights)
+def _by_steps(job: Job) -> Trained:
+    learned = train_head(job)
+    head = head_layers(job.settings.head, job.classes, job.settings.dropout)
+    set_head(head, learned.weights)
     freeze(job.backbone, None, "frozen")
-    validation = hidden.probabilities(job.averages(job.data.indices("validation")))
+    validation = learned.probabilities(job.averages(job.data.indices("validation")))
     return Trained(
-        assemble(job.backbone, job.settings, head, job.settings.image_size), hidden.history, validation
+        assemble(job.backbone, job.settings, head, job.settings.image_size), learned.history, validation
     )
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """A head with a hidden layer.
+class Learned:
+    """A head that gradient steps have fitted to features.
 
     Attributes:
-        weights: kernel [inputs, outputs] and bias [outputs] of its two dense layers.
+        weights: kernel [inputs, outputs] and bias [outputs] of each of its dense layers.
         history: by epoch.
     """
 
@@ -137,27 +144,34 @@ class Hidden:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """float32 [n, classes] from averages [n, d]."""
-        (below, offset), (above, bias) = self.weights
-        return softmax(np.maximum(features @ below + offset, 0) @ above + bias)
+        *hidden, (kernel, bias) = self.weights
+        for below, offset in hidden:
+            features = np.maximum(features @ below + offset, 0)
+        return softmax(features @ kernel + bias)
 
 
-def train_hidden(job: Job) -> Hidden:
-    """A head with a hidden layer, by gradient steps on standardised features; the best epoch is kept.
+def train_head(job: Job) -> Learned:
+    """A head by gradient steps on features, as the settings say; as usual if training on images follows.
 
-    The standardisation is folded into the hidden layer afterwards.
+    Roots are standardised before, which is folded into the lowest layer afterwards; raw features are taken as
+    they are.
     """
     import keras
 
     settings, features = job.settings, job.averages()
+    settings = on_features(settings) if settings.trains_on_images else settings
     labels = np.eye(job.classes, dtype=np.float32)[job.data.labels]
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
-    mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
+    mean, scale = np.zeros(features.shape[1]), np.ones(features.shape[1])
+    if settings.roots:
+        mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
     standard = ((features - mean) / scale).astype(np.float32)
-    trained = head_layers(settings.head, job.classes)
+    trained = head_layers(settings.head, job.classes, settings.dropout)
     model = keras.Sequential([keras.Input((features.shape[1],)), *trained])
-    optimizer = keras.optimizers.AdamW(MLP_LEARNING_RATE, weight_decay=MLP_WEIGHT_DECAY)
-    model.compile(optimizer, "categorical_crossentropy", metrics=metrics())
-    epochs = MLP_EPOCHS if settings.trains_on_images else settings.epochs
+    epochs, steps = settings.epochs, math.ceil(len(train_at) / settings.batch_size)
+    schedule = optimizers.schedule(settings, settings.learning_rate, epochs, steps)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    model.compile(optimizers.optimizer(settings, schedule), loss, metrics=metrics())
     bar = job.display.steps("Training the head")
     record = model.fit(
         standard[train_at],
@@ -168,15 +182,29 @@ def train_hidden(job: Job) -> Hidden:
         batch_size=settings.batch_size,
         verbose=0,
         callbacks=[
-            keras.callbacks.EarlyStopping("val_loss", patience=MLP_PATIENCE, restore_best_weights=True),
+            _patience(settings),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar(epoch + 1, epochs)),
         ],
     ).history
-    kernel, bias = trained[0].get_weights()
+    (kernel, bias), *above = (layer.get_weights() for layer in trained if layer.weights)
     folded = (kernel / scale[:, None], bias - (mean / scale) @ kernel)
     columns = ("loss", "accuracy", "val_loss", "val_accuracy", "val_brier")
-    history = tuple(
-        Epoch(number, "head", *row, MLP_LEARNING_RATE, 0.0)  # type: ignore[call-arg]
-        for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1)
+    frozen_layers = job.backbone.frozen_layers(None)
+    history = []
+    for number, row in enumerate(zip(*(record[name] for name in columns), strict=True), 1):
+        rate = optimizers.rate_at(schedule, number * steps - 1)
+        judged = Epoch(number, "head", *row, learning_rate=rate, seconds=0.0)  # type: ignore[misc]
+        history.append(replace(judged, frozen_layers=frozen_layers, batch_size=settings.batch_size))
+    return Learned((folded, *map(tuple, above)), tuple(history))
+
+
+def _patience(settings: Settings) -> keras.callbacks.Callback:
+    """What stops training once the best epoch is too long ago, and takes its weights."""
+    import keras
+
+    return keras.callbacks.EarlyStopping(
+        f"val_{settings.watch}",
+        patience=settings.patience or PATIENCE,
+        mode="max" if settings.watch == "accuracy" else "min",
+        restore_best_weights=settings.epoch_kept == "best",
     )
-    return Hidden((folded, tuple(trained[-1].get_weights())), history)

@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor.advice.settings import Settings
+from advisor.backbones import Backbone
 from advisor.errors import InputError
 from advisor.evidence.linear_head import judge
-from advisor.evidence.pooling import AVERAGE
 from advisor.results import Epoch
 from advisor.system import devices, speed
 from recipes.job import Job, Solved, Trained
-from recipes.training import pixels
+from recipes.training import optimizers, pixels
 from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_head
 from recipes.training.checkpoints import Checkpoints
-from recipes.training.frozen import finished, head_alone, solve, solve_both, train_hidden
-from recipes.training.keeping import keep
+from recipes.training.frozen import finished, head_alone, solve, solve_both, train_head
+from recipes.training.keeping import keep, save_epoch
+from recipes.training.phases import Phase, phases
 from recipes.training.pixels import Pixels
 
 if TYPE_CHECKING:
     import keras
 
-WARM_UP = 0.1  # of all steps
+CLIP = 1.0  # the norm that the gradients of AdamW have at most, all weights together
 
 
 def train(job: Job) -> Trained:
@@ -47,19 +48,14 @@ def train(job: Job) -> Trained:
     start, history = _head_first(job, solved)
     with strategy.scope():
         backbone = clone(job.backbone, precision)
-        freeze(backbone, settings.train_from, settings.batch_norm)
-        head = head_layers(settings.head, job.classes)
+        head = head_layers(settings.head, job.classes, settings.dropout)
         if start:
             set_head(head, start)
         flexible = settings.training_size != settings.image_size
         learner = assemble(backbone, settings, head, None if flexible else settings.image_size)
         seen = pixels.decode(job)
-        _compile(learner, settings, len(seen.training))
-        checkpoints = Checkpoints(learner, job.folder / "checkpoints", history, settings.epochs)
-        if job.resume:
-            checkpoints.restore()
-        earlier_seconds = checkpoints.seconds()
-        interrupted = _take_steps(job, seen, checkpoints)
+        checkpoints = Checkpoints(learner, job.folder / "checkpoints", history, settings)
+        earlier_seconds, interrupted = _train_phases(job, seen, backbone, checkpoints)
     model, validation, choice = keep(job, seen, checkpoints, solved)
     return Trained(
         model=model,
@@ -89,33 +85,64 @@ def _head_first(
 ) -> tuple[Sequence[tuple[np.ndarray, np.ndarray]], list[Epoch]]:
     """Kernel and bias of the dense layers of a head on frozen features, and the first row of the history.
 
-    Nothing where the weights are random. Training begins from the whole picture, which the frozen network
-    may see cells beside.
+    Nothing where the weights are random, or those of the head are to be. Training begins from the whole
+    picture, which the frozen network may see cells beside.
     """
-    if frozen is None:
+    if job.settings.head_start == "run":
+        return job.backbone.head, []
+    if frozen is None or job.settings.head_start == "random":
         return (), []
     began = time.monotonic()
     if job.settings.head == "linear":
         features = job.head_features(cells=False)
-        is_solved = job.settings.pooling == AVERAGE
+        is_solved = not job.settings.sees_cells
         start = frozen.judged if is_solved else solve(job, features, job.data.indices("train"))
         alone = head_alone(job, lambda at: start.probabilities(features.take(at)), began)
         return ((start.kernel, start.bias),), [alone]
-    hidden = train_hidden(job)
+    hidden = train_head(job)
     return hidden.weights, [head_alone(job, lambda at: hidden.probabilities(job.averages(at)), began)]
 
 
-def _compile(model: keras.Model, settings: Settings, training_images: int) -> None:
-    """AdamW with warm-up and cosine decay; no weight decay on biases and batch norm."""
+def _train_phases(job: Job, seen: Pixels, backbone: Backbone, checkpoints: Checkpoints) -> tuple[float, bool]:
+    """Train one phase after the other; a resumed run goes on in the phase of its last finished epoch.
+
+    Returns:
+        Seconds of epochs that were trained before, and whether Ctrl-C ended it, see `_take_steps`.
+    """
+    settings, todo, current = job.settings, phases(job.settings), None
+
+    def begin(phase: Phase) -> None:
+        freeze(backbone, phase.train_from, settings.batch_norm)
+        _compile(checkpoints.model, settings, phase, len(seen.training))
+
+    if job.resume:
+        current = next((phase for phase in todo if checkpoints.epochs_saved() <= phase.ends), todo[-1])
+        begin(current)
+        checkpoints.restore()
+    earlier_seconds = checkpoints.seconds()
+    for phase in todo:
+        done = checkpoints.epochs_done()
+        if done >= phase.ends and phase is not todo[-1]:
+            continue
+        if phase is not current or done <= phase.begins:
+            begin(phase)
+        if _take_steps(job, seen, checkpoints, phase):
+            return earlier_seconds, True
+        if checkpoints.out_of_time:
+            break
+    return earlier_seconds, False
+
+
+def _compile(model: keras.Model, settings: Settings, phase: Phase, training_images: int) -> None:
+    """The optimizer of a phase; no weight decay on biases and batch norm."""
     import keras
 
-    steps = settings.epochs * math.ceil(training_images / settings.batch_size)
-    warm_up = max(1, round(WARM_UP * steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=1.0)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    steps = math.ceil(training_images / settings.batch_size)
+    schedule = optimizers.schedule(settings, phase.rate, phase.epochs, steps)
+    clip = CLIP if settings.optimizer == "adamw" else None
+    optimizer = optimizers.optimizer(settings, schedule, clip)
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     # Else small gradients vanish. Keras does so by itself only where the whole model has this policy.
     if devices.precision() == "mixed_float16":
@@ -127,8 +154,8 @@ def _compile(model: keras.Model, settings: Settings, training_images: int) -> No
     model.optimizer.build(model.trainable_variables)  # else the training step is traced twice
 
 
-def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
-    """Train the epochs that are not done yet, until patience or time is over.
+def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) -> bool:
+    """Train the epochs of a phase that are not done yet, until patience or time is over.
 
     Returns:
         Whether Ctrl-C ended it and the epochs before are to be made the best of.
@@ -141,10 +168,11 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
     import tensorflow as tf
 
     settings, model = job.settings, checkpoints.model
-    board = keras.callbacks.TensorBoard(devices.name_for_tensorflow(job.folder / "logs"), write_graph=False)
-    callbacks = [_callback(job, seen, checkpoints), board]
+    logs = devices.name_for_tensorflow(job.folder / "logs")
+    board = keras.callbacks.TensorBoard(logs, histogram_freq=int(settings.histograms), write_graph=False)
+    callbacks = [_callback(job, seen, checkpoints, phase), board]
     model.stop_training = checkpoints.is_patience_over()
-    for epoch in range(checkpoints.epochs_done(), settings.epochs):
+    for epoch in range(checkpoints.epochs_done(), phase.ends):
         if model.stop_training:
             break
         try:
@@ -168,12 +196,13 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints) -> bool:
     return False
 
 
-def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints) -> keras.callbacks.Callback:
+def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) -> keras.callbacks.Callback:
     """Judges and writes down each epoch, stops when patience or time is over, and moves the bar."""
     import keras
 
     settings, images = job.settings, len(job.data.indices("train"))
-    epochs = settings.epochs
+    epochs, steps = settings.epochs, math.ceil(images / settings.batch_size)
+    schedule = optimizers.schedule(settings, phase.rate, phase.epochs, steps)
     bar, validation = job.display.steps("Training"), seen.validation_batches()
     labels = job.data.labels[job.data.indices("validation")]
 
@@ -206,23 +235,27 @@ def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints) -> keras.callbac
                 return  # time was over in the middle of it: `resume` does it again
             row = Epoch(
                 epoch=epoch + 1,
-                phase="training",
+                phase=phase.name,
                 loss=float(logs["loss"]),
                 accuracy=float(logs["accuracy"]),
                 validation_loss=judged.loss,
                 validation_accuracy=judged.accuracy,
                 validation_brier=judged.brier,
-                learning_rate=float(np.asarray(self.model.optimizer.learning_rate)),
+                learning_rate=optimizers.rate_at(schedule, (epoch + 1 - phase.begins) * steps - 1),
                 seconds=time.monotonic() - self.began,
+                frozen_layers=job.backbone.frozen_layers(phase.train_from),
+                batch_size=settings.batch_size,
             )
             checkpoints.add(row)
+            if settings.save_every and not row.epoch % settings.save_every:
+                save_epoch(job, self.model, row.epoch)
             if job.observer:
                 job.observer.after_epoch(self.model, probabilities)
             if checkpoints.is_patience_over():
                 self.model.stop_training = True
 
         def _learn_speed(self) -> None:
-            (began, before), work = self.first, {"": "step", None: "head"}.get(settings.train_from)
+            (began, before), work = self.first, {"": "step", None: "head"}.get(phase.train_from)
             if work:
                 took, size = time.monotonic() - began, settings.training_size
                 speed.learn(work, job.backbone.name, size, self.seen - before, took)

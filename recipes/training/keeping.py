@@ -10,6 +10,7 @@ import numpy as np
 from advisor.advice import rule
 from advisor.backbones import Backbone
 from advisor.evidence.linear_head import LinearHead, softmax
+from advisor.system.storage import replacing
 from recipes.job import Choice, Job, Networks, Solved, Weights
 from recipes.training import pool
 from recipes.training.assembly import assemble, assemble_frozen, clone, freeze, head_layers
@@ -19,6 +20,8 @@ from recipes.training.pixels import Pixels
 
 if TYPE_CHECKING:
     import keras
+
+EPOCHS = "epochs"  # the folder of networks as they were after some of the epochs
 
 
 def keep(
@@ -30,7 +33,7 @@ def keep(
     was best on a small validation split: on 400 training images of flowers that was the tenth of twenty, at a
     high learning rate and four points of test accuracy below the last. Of a run that ended early it is the
     best epoch. Where no head could be solved first, there is no frozen network to compare with: the best
-    epoch is kept, unless what training ended with was asked for.
+    epoch is kept, unless what training ended with was asked for. `settings.epoch_kept` says which.
 
     Args:
         job: that is done.
@@ -44,14 +47,9 @@ def keep(
         the first epoch was, that is the frozen network.
     """
     is_done = checkpoints.epochs_done() == job.settings.epochs
-    wants_end = job.features is not None or job.settings.keep == "trained"
+    wants_end = job.settings.epoch_kept == "last"
     end = checkpoints.model.get_weights() if is_done and wants_end else checkpoints.best
-    backbone = clone(job.backbone, "float32")
-    freeze(backbone, job.settings.train_from, job.settings.batch_norm)
-    model = assemble(
-        backbone, job.settings, head_layers(job.settings.head, job.classes), job.settings.image_size
-    )
-    model.set_weights(end)
+    backbone, model = with_weights(job, end)
     if solved is None:
         return model, model.predict(seen.validation_batches(), verbose=0), None
     bar = job.display.steps("Choosing what to keep")
@@ -68,6 +66,38 @@ def keep(
         choice.networks.frozen_logits, choice.networks.trained_logits, choice.weight
     )
     return _model(job, backbone, choice), probabilities.astype(np.float32), choice
+
+
+def with_weights(job: Job, weights: Weights) -> tuple[Backbone, keras.Model]:
+    """A copy of the backbone, and a model of it and a head for images of the finished size.
+
+    Args:
+        job: whose backbone it is.
+        weights: of the model that is trained, in the order of its `get_weights()`.
+    """
+    settings, backbone = job.settings, clone(job.backbone, "float32")
+    freeze(backbone, settings.train_from, settings.batch_norm)
+    head = head_layers(settings.head, job.classes, settings.dropout)
+    model = assemble(backbone, settings, head, settings.image_size)
+    model.set_weights(weights)
+    return backbone, model
+
+
+def save_epoch(job: Job, trained: keras.Model, epoch: int) -> None:
+    """Save the network as it is after an epoch as `epochs/epoch-NNN.keras` of the run folder.
+
+    Args:
+        job: whose folder it is.
+        trained: the model that is trained.
+        epoch: from 1.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = job.folder / EPOCHS
+    folder.mkdir(exist_ok=True)
+    with replacing(folder / f"epoch-{epoch:03}.keras") as unfinished:
+        with_weights(job, trained.get_weights())[1].save(unfinished)
 
 
 def _networks(job: Job, seen: Pixels, solved: Solved, trained: keras.Model, start: Weights) -> Networks:

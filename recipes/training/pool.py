@@ -96,7 +96,7 @@ def pool(
     below = seen.by(settings.taps, last, True, WHOLE_PICTURE)
     above = seen.by(taps, moved.get(last, last), False, f"{WHOLE_PICTURE}_trained")
     *hidden, (kernel, bias) = trained[1]
-    for layer, weights in zip(head_layers(settings.head, len(bias))[:-1], hidden, strict=False):
+    for layer, weights in zip(head_layers(settings.head, len(bias))[:-1], hidden, strict=True):
         above = layer(above)
         set_dense(layer, *weights)
     (end,) = head_layers("linear", len(bias))
