@@ -138,6 +138,8 @@ class Epoch:
         stage: from 1; another one for each run that went on from the one before.
         frozen_layers: of the backbone, from the lowest upwards, as Keras or the user's file counts them.
         batch_size: images for each step; 0 where there was none.
+        taken_away: of the log-loss of the frozen network on the validation images, the share that the pool of
+            both takes away, at most 1; 0 where there is no pool.
     """
 
     epoch: int
@@ -152,6 +154,7 @@ class Epoch:
     stage: int = 1
     frozen_layers: int = 0
     batch_size: int = 0
+    taken_away: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -279,8 +282,8 @@ class Metrics:
         validation: scores on the validation split, of a model that did not learn from it.
         images: of each split.
         parameters: "total" and "trained".
-        complete: whether all epochs were trained, or patience was over; False where time was, and before
-            training is done.
+        complete: whether all epochs were trained, or patience was over, or the rest was not worth its time;
+            False where time was over, and before training is done.
         model_sha256: of the model.keras that all this is about, in hexadecimal digits.
         seed: of everything random.
         seconds: "embed", "train" and "total".

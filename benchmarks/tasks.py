@@ -123,6 +123,7 @@ def train_and_look(task: Task, settings: Settings) -> tuple[dict[str, Any], dict
     """
     import keras
 
+    settings = replace(settings, stop_early=False)  # whether to stop can be asked later
     keras.backend.clear_session()  # else the graphs of all earlier trainings stay in memory
     judge = _Judge(task, settings)
     began = _clocks()
@@ -150,7 +151,7 @@ def whole_picture(job: Job) -> dict[str, np.ndarray]:
     """What the frozen network says by averages over the whole picture alone: logits float32 [n, classes]
     under "whole test" and, by a head that has not seen these images, "whole validation"."""
     averages, (training, validation, test) = job.head_features(cells=False), map(job.data.indices, SPLITS)
-    judged = solve(job, averages, training)
+    judged = solve(job, averages, training).head
     return {
         "whole validation": judged.logits(averages.take(validation)).astype(np.float32),
         "whole test": with_validation_images(job, averages).logits(averages.take(test)).astype(np.float32),

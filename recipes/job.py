@@ -139,10 +139,12 @@ class Solved:
     Attributes:
         judged: fitted to the training images alone, so that the validation images can judge it.
         used: fitted to both; it is what is kept.
+        error: of `judged` by leave-one-out on the training images, 0..1.
     """
 
     judged: LinearHead
     used: LinearHead
+    error: float
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from advisor import api
 from advisor.advice import rule
+from advisor.report import words
+from benchmarks import ci
 from recipes.training import outlook
 
 
@@ -34,3 +37,18 @@ def test_the_gain_at_the_end_is_told_from_enough_epochs_and_images():
     assert told == pytest.approx(rule.gain_at_end(0.1, 0.2))
     assert outlook.gain_at_end([-0.9] * 6, 20, 0.1, enough) == 0
     assert outlook.gain_at_end([0.2] * 6, 20, 0.02, enough) < rule.least_gain(0) < told
+
+
+def test_a_training_whose_rest_is_not_worth_its_time_is_stopped(tmp_path, monkeypatch):
+    """Nothing is ever expected here, so that it ends after three tenths of its epochs, unless told not to."""
+    monkeypatch.setattr(rule, "FEWEST_TO_TELL", 8)
+    monkeypatch.setattr(rule, "gain_at_end", lambda error, taken_away: 0.0)
+    textures = str(ci.textures(tmp_path / "textures", classes=2))
+    options = {"recipe": "fine_tuning", "train_from": "block_14_expand", "image_size": 32, "sample": 60}
+    for settings, epochs in (({}, 6), ({"stop_early": False}, 20)):
+        run = api.run(textures, output=tmp_path / str(epochs), settings=settings, **options)
+        trained = [row for row in run.history if row.epoch]
+        assert len(trained) == epochs
+        assert all(row.taken_away for row in trained)
+        assert run.metrics.complete
+        assert ("after 6 of 20 epochs" in words.ended_early(run)) == (epochs == 6)

@@ -48,6 +48,7 @@ _OF_STEPS = (
     "patience",
     "watch",
     "epoch_kept",
+    "stop_early",
     "histograms",
     "save_every",
 )

@@ -62,6 +62,7 @@ SHAPES: dict[str, Any] = {
     "patience": Maybe((int, 1, 2**31)),
     "watch": str,
     "epoch_kept": str,
+    "stop_early": bool,
     "histograms": bool,
     "save_every": COUNT,
     "start_from": str | None,

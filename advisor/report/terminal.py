@@ -120,7 +120,7 @@ def print_run(run: Run) -> None:
         f"macro F1 {test.macro_f1:.3f}, {len(run.test)} images",
         *([copies] if copies else []),
     ]
-    lines += [said for said in (training, words.out_of_time(run)) if said]
+    lines += [said for said in (training, words.ended_early(run)) if said]
     where = f"model, plots and metrics are in {run.folder}"
     lines.append(f"{run.recipe} took {run.metrics.seconds['total']:.0f} s; {where}")
     out = console()

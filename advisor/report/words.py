@@ -335,12 +335,18 @@ def so_far(folder: Path, metrics: Metrics) -> str:
     return f"{model}; it is the frozen network" if is_frozen else model
 
 
-def out_of_time(run: Run) -> str:
-    """A sentence about a training that time ended; empty for others."""
-    if run.metrics.complete:
-        return ""
-    last, all_of_them = run.history[-1], run.metrics.settings.epochs
+def ended_early(run: Run) -> str:
+    """A sentence about a training that ended before its last epoch; empty for others."""
+    settings = run.metrics.settings
+    last, all_of_them = run.history[-1], settings.epochs
     done = last.epoch - max((row.epoch for row in run.history if row.stage < last.stage), default=0)
+    if run.metrics.complete:
+        if not settings.trains_on_images or done == all_of_them:
+            return ""
+        return (
+            f"Training ended after {done} of {all_of_them} epochs: by the validation images, the rest was "
+            f"not worth its time; --epochs {all_of_them} trains them all."
+        )
     return (
         f"Time was over after {done} of {all_of_them} epochs; to train on, give the same command with "
         f"--output {run.folder} --resume, and without --minutes or with more of them."

@@ -10,7 +10,7 @@ import numpy as np
 from advisor.advice import rule
 from advisor.errors import InputError
 from advisor.evidence import linear_head
-from advisor.evidence.linear_head import HeadInput, LinearHead
+from advisor.evidence.linear_head import Fitted, HeadInput, LinearHead
 from recipes.job import Job
 from recipes.training import pool
 
@@ -45,7 +45,7 @@ def from_base_labels(job: Job) -> LinearHead:
     return LinearHead(kernel[:, columns], bias[columns])
 
 
-def with_base_labels(job: Job, seen: HeadInput, labels: np.ndarray, weights: np.ndarray) -> LinearHead:
+def with_base_labels(job: Job, seen: HeadInput, labels: np.ndarray, weights: np.ndarray) -> Fitted:
     """The pool of the rows of the backbone's classifier and a solved head, or one of them alone.
 
     The rows have not seen the images, the solved head is judged by leave-one-out: so all images that it is
@@ -61,7 +61,8 @@ def with_base_labels(job: Job, seen: HeadInput, labels: np.ndarray, weights: np.
     solved = linear_head.fit(HeadInput(tuple(own), seen.shares[:-1]), labels, job.classes, weights)
     rows = from_base_labels(job)
     held_out = np.log(np.maximum(solved.held_out, 1e-12)).astype(np.float64)
-    best = pool.best_weight(held_out, rows.logits(last).astype(np.float64), labels)
-    share = rule.pool_weight(best)
+    told = rows.logits(last).astype(np.float64)
+    share = rule.pool_weight(pool.best_weight(held_out, told, labels))
     kernels = ((1 - share) * solved.head.kernel, share * rows.kernel)
-    return LinearHead(np.concatenate(kernels), (1 - share) * solved.head.bias + share * rows.bias)
+    both = LinearHead(np.concatenate(kernels), (1 - share) * solved.head.bias + share * rows.bias)
+    return Fitted(both, pool.probabilities(held_out, told, share).astype(np.float32))

@@ -12,7 +12,7 @@ import numpy as np
 
 from advisor.advice.settings import Settings, on_features
 from advisor.evidence import linear_head
-from advisor.evidence.linear_head import HeadInput, LinearHead, softmax
+from advisor.evidence.linear_head import Fitted, HeadInput, LinearHead, softmax
 from advisor.results import Epoch
 from recipes.job import Job, Solved, Trained
 from recipes.training import optimizers
@@ -44,11 +44,13 @@ def solve_both(job: Job, features: HeadInput) -> Solved:
     """
     bar = job.display.steps("Solving the head")
     bar(0, 2)
-    judged = solve(job, features, job.data.indices("train"))
+    at = job.data.indices("train")
+    judged = solve(job, features, at)
+    error = float((judged.held_out.argmax(axis=1) != job.data.labels[at]).mean())
     bar(1, 2)
     used = with_validation_images(job, features)
     bar(2, 2)
-    return Solved(judged, used)
+    return Solved(judged.head, used, error)
 
 
 def finished(job: Job, features: HeadInput, solved: Solved, began: float) -> Trained:
@@ -65,8 +67,9 @@ def finished(job: Job, features: HeadInput, solved: Solved, began: float) -> Tra
     return Trained(assemble_frozen(job, solved.used), (alone,), validation)
 
 
-def solve(job: Job, features: HeadInput, at: np.ndarray) -> LinearHead:
-    """The convex head on some of the images; with `settings.base_labels`, see `with_base_labels`.
+def solve(job: Job, features: HeadInput, at: np.ndarray) -> Fitted:
+    """The convex head on some of the images, and what it says of them by leave-one-out; with
+    `settings.base_labels`, see `with_base_labels`.
 
     Args:
         job: whose labels and weights of images count.
@@ -76,7 +79,7 @@ def solve(job: Job, features: HeadInput, at: np.ndarray) -> LinearHead:
     seen, labels, weights = features.take(at), job.data.labels[at], job.image_weights(at)
     if job.settings.base_labels:
         return with_base_labels(job, seen, labels, weights)
-    return linear_head.fit(seen, labels, job.classes, weights).head
+    return linear_head.fit(seen, labels, job.classes, weights)
 
 
 def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
@@ -87,7 +90,7 @@ def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
         features: of all images.
     """
     both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
-    return solve(job, features, both)
+    return solve(job, features, both).head
 
 
 def head_alone(job: Job, said: Callable[[np.ndarray], np.ndarray], began: float) -> Epoch:

@@ -21,6 +21,7 @@ from recipes.training.assembly import assemble, clone, freeze, head_layers, metr
 from recipes.training.checkpoints import Checkpoints
 from recipes.training.frozen import finished, head_alone, solve, solve_both, train_head
 from recipes.training.keeping import keep, save_epoch
+from recipes.training.outlook import Outlook
 from recipes.training.phases import Phase, phases
 from recipes.training.pixels import Pixels
 
@@ -55,7 +56,8 @@ def train(job: Job) -> Trained:
         learner = assemble(backbone, settings, head, None if flexible else settings.image_size)
         seen = pixels.decode(job)
         checkpoints = Checkpoints(learner, job.folder / "checkpoints", history, settings)
-        earlier_seconds, interrupted = _train_phases(job, seen, backbone, checkpoints)
+        outlook = Outlook.of(job, solved, checkpoints)
+        earlier_seconds, interrupted = _train_phases(job, seen, backbone, checkpoints, outlook)
     model, validation, choice = keep(job, seen, checkpoints, solved)
     return Trained(
         model=model,
@@ -96,14 +98,16 @@ def _head_first(
     if job.settings.head == "linear":
         features = job.head_features(cells=False)
         is_solved = not job.settings.sees_cells
-        start = frozen.judged if is_solved else solve(job, features, job.data.indices("train"))
+        start = frozen.judged if is_solved else solve(job, features, job.data.indices("train")).head
         alone = head_alone(job, lambda at: start.probabilities(features.take(at)), began)
         return ((start.kernel, start.bias),), [alone]
     hidden = train_head(job)
     return hidden.weights, [head_alone(job, lambda at: hidden.probabilities(job.averages(at)), began)]
 
 
-def _train_phases(job: Job, seen: Pixels, backbone: Backbone, checkpoints: Checkpoints) -> tuple[float, bool]:
+def _train_phases(
+    job: Job, seen: Pixels, backbone: Backbone, checkpoints: Checkpoints, outlook: Outlook | None
+) -> tuple[float, bool]:
     """Train one phase after the other; a resumed run goes on in the phase of its last finished epoch.
 
     Returns:
@@ -126,7 +130,7 @@ def _train_phases(job: Job, seen: Pixels, backbone: Backbone, checkpoints: Check
             continue
         if phase is not current or done <= phase.begins:
             begin(phase)
-        if _take_steps(job, seen, checkpoints, phase):
+        if _take_steps(job, seen, checkpoints, phase, outlook):
             return earlier_seconds, True
         if checkpoints.out_of_time:
             break
@@ -154,8 +158,11 @@ def _compile(model: keras.Model, settings: Settings, phase: Phase, training_imag
     model.optimizer.build(model.trainable_variables)  # else the training step is traced twice
 
 
-def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) -> bool:
-    """Train the epochs of a phase that are not done yet, until patience or time is over.
+def _take_steps(
+    job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase, outlook: Outlook | None
+) -> bool:
+    """Train the epochs of a phase that are not done yet, until patience or time is over, or the rest is not
+    worth its time.
 
     Returns:
         Whether Ctrl-C ended it and the epochs before are to be made the best of.
@@ -170,8 +177,8 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) 
     settings, model = job.settings, checkpoints.model
     logs = devices.name_for_tensorflow(job.folder / "logs")
     board = keras.callbacks.TensorBoard(logs, histogram_freq=int(settings.histograms), write_graph=False)
-    callbacks = [_callback(job, seen, checkpoints, phase), board]
-    model.stop_training = checkpoints.is_patience_over()
+    callbacks = [_callback(job, seen, checkpoints, phase, outlook), board]
+    model.stop_training = _is_over(checkpoints, outlook)
     for epoch in range(checkpoints.epochs_done(), phase.ends):
         if model.stop_training:
             break
@@ -196,8 +203,15 @@ def _take_steps(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) 
     return False
 
 
-def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) -> keras.callbacks.Callback:
-    """Judges and writes down each epoch, stops when patience or time is over, and moves the bar."""
+def _is_over(checkpoints: Checkpoints, outlook: Outlook | None) -> bool:
+    """Whether more epochs would be for nothing."""
+    return checkpoints.is_patience_over() or (outlook is not None and outlook.is_over())
+
+
+def _callback(
+    job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase, outlook: Outlook | None
+) -> keras.callbacks.Callback:
+    """Judges and writes down each epoch, stops when more would be for nothing, and moves the bar."""
     import keras
 
     settings, images = job.settings, len(job.data.indices("train"))
@@ -220,9 +234,10 @@ def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) ->
                 self.first = time.monotonic(), self.seen  # the first step also makes a graph
             bar(self.epoch * images + self.seen, epochs * images)
             rate = self.seen / (time.monotonic() - self.began)
+            told = f"  {words}" if outlook and (words := outlook.in_words()) else ""
             job.display.note(
                 f"epoch {self.epoch + 1}/{epochs}  loss {logs['loss']:.3f}  "
-                f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s"
+                f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s{told}"
             )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -245,13 +260,14 @@ def _callback(job: Job, seen: Pixels, checkpoints: Checkpoints, phase: Phase) ->
                 seconds=time.monotonic() - self.began,
                 frozen_layers=job.backbone.frozen_layers(phase.train_from),
                 batch_size=settings.batch_size,
+                taken_away=outlook.taken_away(probabilities) if outlook else 0.0,
             )
             checkpoints.add(row)
             if settings.save_every and not row.epoch % settings.save_every:
                 save_epoch(job, self.model, row.epoch)
             if job.observer:
                 job.observer.after_epoch(self.model, probabilities)
-            if checkpoints.is_patience_over():
+            if _is_over(checkpoints, outlook):
                 self.model.stop_training = True
 
         def _learn_speed(self) -> None:

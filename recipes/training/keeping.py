@@ -31,9 +31,9 @@ def keep(
 
     Training ends with the last epoch, where the learning rate has come down to nothing, not with the one that
     was best on a small validation split: on 400 training images of flowers that was the tenth of twenty, at a
-    high learning rate and four points of test accuracy below the last. Of a run that ended early it is the
-    best epoch. Where no head could be solved first, there is no frozen network to compare with: the best
-    epoch is kept, unless what training ended with was asked for. `settings.epoch_kept` says which.
+    high learning rate and four points of test accuracy below the last. Of a run that ended in its first half
+    it is the best epoch. Where no head could be solved first, there is no frozen network to compare with: the
+    best epoch is kept, unless what training ended with was asked for. `settings.epoch_kept` says which.
 
     Args:
         job: that is done.
@@ -46,9 +46,9 @@ def keep(
         not learn from that, and how it was chosen; None where there was no choice. Where time was over before
         the first epoch was, that is the frozen network.
     """
-    is_done = checkpoints.epochs_done() == job.settings.epochs
+    is_late = 2 * checkpoints.epochs_done() > job.settings.epochs
     wants_end = job.settings.epoch_kept == "last"
-    end = checkpoints.model.get_weights() if is_done and wants_end else checkpoints.best
+    end = checkpoints.model.get_weights() if is_late and wants_end else checkpoints.best
     backbone, model = with_weights(job, end)
     if solved is None:
         return model, model.predict(seen.validation_batches(), verbose=0), None
