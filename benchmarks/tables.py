@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, grid, kept, position, prices, regret
+from benchmarks import averaging, calibration, frozen, grid, kept, position, prices, regret, stopping
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -208,6 +208,20 @@ def when_to_train() -> str:
     return prices.decisions(grid.read(RESULTS / "grid.jsonl"))
 
 
+def told_while_training() -> str:
+    """How well what training gains is told while it is under way."""
+    return stopping.table(_looked_at())
+
+
+def stopping_early() -> str:
+    """What is kept where training is stopped."""
+    return stopping.stopped(_looked_at())
+
+
+def _looked_at() -> stopping.Seen:
+    return [one for one in grid.read(RESULTS / "grid.jsonl") if "looks test" in one[1]]
+
+
 def gain_of_cells() -> str:
     """Points over the whole picture alone of heads on cells, with several shares of the whole picture."""
     return position.heads(lines_of("position"))
@@ -275,6 +289,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "kept-by-rule": kept_by_rule,
     "foretold-gains": foretold_gains,
     "when-to-train": when_to_train,
+    "told-while-training": told_while_training,
+    "stopping": stopping_early,
     "gain-of-cells": gain_of_cells,
     "choosing-cells": choosing_cells,
     "speed": speed,
