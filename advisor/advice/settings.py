@@ -76,8 +76,9 @@ class Settings:
         watch: by what one epoch is better than another on the validation images, one of
             `advisor.choices.WATCHED`.
         epoch_kept: "best", or "last", where training came beyond half of its epochs.
-        stop_early: whether training ends where the rest is not worth its time, by the validation images; only
-            where the frozen network and the trained one may both be kept.
+        stop_early: whether training ends where the rest is not worth its time, by the validation images. Only
+            where the frozen network and the trained one may both be kept, and the epochs were not chosen by
+            hand.
         histograms: whether TensorBoard gets those of all weights after each epoch, which takes time.
         save_every: after each so many epochs the network is saved in `epochs/` of the run folder; 0: never.
         start_from: the folder of a finished run whose network training goes on from; or none.
@@ -324,7 +325,6 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         pooling=_pooling(mode, options, evidence),
         dropout=0.0 if options.head == "linear" else DROPOUT,
         epoch_kept="best" if random and options.keep != "trained" else "last",
-        stop_early=options.epochs is None,
     )
     if not (mode.on_images or (options.head == "linear" and options.settings.get("head_start") != "random")):
         settings = on_features(settings, options.epochs)

@@ -345,7 +345,7 @@ def ended_early(run: Run) -> str:
             return ""
         return (
             f"Training ended after {done} of {all_of_them} epochs: by the validation images, the rest was "
-            f"not worth its time; --epochs {all_of_them} trains them all."
+            "not worth its time; --set stop_early=false trains them all."
         )
     return (
         f"Time was over after {done} of {all_of_them} epochs; to train on, give the same command with "

@@ -84,7 +84,7 @@ class Outlook:
             frozen=solved.judged.logits(job.head_features(at)).astype(np.float64),
             labels=job.data.labels[at],
             error=solved.error,
-            may_stop=job.settings.stop_early,
+            may_stop=job.settings.stop_early and "epochs" not in job.settings.by_hand,
         )
 
     def taken_away(self, probabilities: np.ndarray) -> float:
