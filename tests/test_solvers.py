@@ -43,7 +43,7 @@ def test_the_numbers_do_not_depend_on_the_cores(cores, monkeypatch):
 
 def test_an_error_does_not_wait_for_what_has_not_begun():
     done = []
-    with pytest.raises(KeyboardInterrupt), solvers(10) as at_once:
+    with pytest.raises(KeyboardInterrupt), solvers(10) as at_once:  # noqa: PT012
         for number in range(200):
             at_once.submit(lambda number=number: (time.sleep(0.05), done.append(number)))
         raise KeyboardInterrupt
