@@ -44,15 +44,10 @@ def here(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_recommend_needs_no_tensorflow_once_a_network_is_converted(tmp_path, monkeypatch, capsys):
+def test_recommend_needs_no_tensorflow_even_at_first(tmp_path, monkeypatch):
     monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path))
-    command = "recommend", "sklearn:digits", "--sample", "60", "--json"
-    first = json.loads(here(capsys, *command))
-    for features in (tmp_path / "features").iterdir():
-        features.unlink()
-    again = json.loads(alone(*command))
-    for told in ("similarity", "quadrant", "confidence", "recipe", "settings", "evidence"):
-        assert again[told] == first[told]
+    advice = json.loads(alone("recommend", "sklearn:digits", "--sample", "60", "--json"))
+    assert advice["evidence"]["linear_probes"][-1]["accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
@@ -61,15 +56,30 @@ def test_a_finished_run_is_used_without_tensorflow(command, finished_run, capsys
     assert json.loads(alone(*arguments)) == json.loads(here(capsys, *arguments))
 
 
-def test_without_litert_tensorflow_gives_the_same_features(monkeypatch):
+@pytest.mark.parametrize("size", [32, 50, 97, 224])
+@pytest.mark.parametrize("grid", ["average", "cells:2"])
+def test_without_litert_tensorflow_gives_the_same_features(size, grid, monkeypatch):
+    """The bundled network is written for LiteRT by hand, TensorFlow runs it as Keras builds it."""
     backbone = backbones.load(backbones.BUNDLED)
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    fast = embedding.runner(backbone, 64)(pixels)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    fast = embedding.runner(backbone, size, grid)(pixels)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    plain = embedding.runner(backbone, 64)(pixels)
+    plain = embedding.runner(backbone, size, grid)(pixels)
     assert len(plain) == len(fast)
     for one, other in zip(plain, fast, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() < 2e-5 * np.abs(one).max()
+
+
+def test_numbers_in_a_written_network_are_aligned():
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = backbones.load(backbones.BUNDLED).write_features(("top_activation",), 2, 32, 1)
+    model = schema.Model.GetRootAs(content, 0)
+    filled = [model.Buffers(n) for n in range(model.BuffersLength()) if model.Buffers(n).DataLength()]
+    starts = [each._tab.Vector(each._tab.Offset(4)) for each in filled]
+    assert len(starts) > 90
+    assert all(start % 16 == 0 for start in starts)
 
 
 def test_a_gpu_is_used_whatever_litert_could_do(monkeypatch):

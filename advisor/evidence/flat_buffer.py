@@ -1,4 +1,4 @@
-"""A network as a LiteRT (TFLite) flat buffer: converted once on this machine, and kept in its own cache.
+"""A network as a LiteRT (TFLite) flat buffer: made once on this machine, and kept in its own cache.
 
 LiteRT's parser is native code that believes what it reads, so that no flat buffer from anywhere else reaches
 it: not one of a run folder, and none from the cache that is not, to the byte, what was put there.
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     import keras
 
 
-def of(build: Callable[[], keras.Model], key: str, image_size: int, batch: int) -> bytes | None:
+def of(
+    build: Callable[[], keras.Model],
+    key: str,
+    image_size: int,
+    batch: int,
+    write: Callable[[], bytes] | None = None,
+) -> bytes | None:
     """A network as a flat buffer, from the cache if it is there.
 
     Args:
@@ -27,18 +33,20 @@ def of(build: Callable[[], keras.Model], key: str, image_size: int, batch: int) 
         key: changes with the architecture, the weights and the choice of outputs.
         image_size: pixels of the square input.
         batch: images that it takes at once.
+        write: gives the flat buffer itself, for a network that needs no converter.
 
     Returns:
         From float32 [batch, size, size, 3] to outputs that are called Identity, Identity_1 ... in the order
         of the model's; None for a network that the converter does not take.
     """
-    name = "\0".join((key, str(image_size), str(batch), _version()))
+    maker = "written" if write else _version()
+    name = "\0".join((key, str(image_size), str(batch), maker))
     file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.checked"
     cache.use(file)
     kept = _read_checked(file)
     if kept is not None:
         return kept
-    content = _convert(build(), image_size, batch)
+    content = write() if write else _convert(build(), image_size, batch)
     if content is not None:
         _write_checked(file, content)
         cache.trim()

@@ -24,7 +24,12 @@ BATCH = 16  # the fastest of 8, 16 and 32 for EfficientNet-Lite0 on 2 cores
 Forward = Callable[[np.ndarray], list[np.ndarray]]
 
 
-def runner(build: Callable[[], keras.Model], key: str, image_size: int) -> Forward:
+def runner(
+    build: Callable[[], keras.Model],
+    key: str,
+    image_size: int,
+    write: Callable[[], bytes] | None = None,
+) -> Forward:
     """From uint8 [b, size, size, 3], with b up to `BATCH`, to a list of arrays, one for each output.
 
     Args:
@@ -32,10 +37,11 @@ def runner(build: Callable[[], keras.Model], key: str, image_size: int) -> Forwa
             already has it in the form that runs fastest.
         key: changes with the architecture, the weights and the choice of outputs.
         image_size: pixels of the square input.
+        write: gives the model as a flat buffer of `BATCH` images, where that needs no TensorFlow.
     """
     interpreter = None if devices.gpus() else _litert()
     if interpreter is not None:
-        content = flat_buffer.of(build, key, image_size, BATCH)
+        content = flat_buffer.of(build, key, image_size, BATCH, write)
         if content is not None:
             return _litert_runner(interpreter, content)
     return _tensorflow_runner(build())
