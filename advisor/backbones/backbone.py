@@ -43,6 +43,10 @@ class Backbone:
         children: where people count modules in the place of layers: the name of each, and its first layer;
             "" where it has none here, for it is above the features.
         head: kernel and bias of each dense layer of the head, where the network is that of a finished run.
+        write_features: writes what `features` builds as a flat buffer for LiteRT, without TensorFlow; None
+            where only TensorFlow's converter can. It takes the taps, the cells each way, the pixels of the
+            square input, and how many images go in at once. Outputs are called Identity, Identity_1 ... in
+            their order.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Backbone:
     pooling: str = "average"
     children: tuple[tuple[str, str], ...] = ()
     head: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    write_features: Callable[[tuple[str, ...], int, int, int], bytes] | None = None
 
     @cached_property
     def model(self) -> keras.Model:
@@ -175,7 +180,8 @@ class Backbone:
             pooling: "maximum" or "flatten".
             taps: those of its taps that are used; whole maps of all of them could fill the memory.
         """
-        return replace(self, pooling=pooling, taps=taps, fingerprint=f"{self.fingerprint} {pooling}")
+        fingerprint = f"{self.fingerprint} {pooling}"
+        return replace(self, pooling=pooling, taps=taps, fingerprint=fingerprint, write_features=None)
 
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.
@@ -198,6 +204,7 @@ class Backbone:
             build=lambda: shallow,
             taps=(*(tap for tap in self.taps if tap in below), name),
             build_classifier=self.build_classifier if whole else lambda: None,
+            write_features=None,
         )
 
 

@@ -6,6 +6,7 @@ command or another recipe computes only what is missing.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -283,4 +284,7 @@ def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forwa
     """
     taps, grid = backbone.taps, FINEST if pooling == AVERAGE else pooling
     key = "\0".join((backbone.fingerprint, *taps, grid))
-    return forward.runner(lambda: backbone.features(taps, CELLS[grid], taps, image_size), key, image_size)
+    cells, write = CELLS[grid], None
+    if backbone.write_features:
+        write = functools.partial(backbone.write_features, taps, cells, image_size, BATCH)
+    return forward.runner(lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write)

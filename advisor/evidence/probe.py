@@ -18,6 +18,7 @@ from advisor.evidence.embedding import Features
 from advisor.evidence.linear_head import Products
 from advisor.evidence.pooling import AVERAGE
 from advisor.evidence.signed_root import signed_root
+from advisor.system.solvers import solvers
 
 ALL_TAPS = "all taps"
 CURVE_SHARES, CURVE_REPEATS = (0.125, 0.25, 0.5), 3
@@ -154,27 +155,36 @@ def gather(
     if len(labels) > MOST_PROBED:
         rows = sample(labels, MOST_PROBED, seed)
         features, labels = features.take(rows), labels[rows]
-    by_depth = []
-    for tap in features.taps[:-1]:
-        told = linear_head.fit(signed_root(features.at(tap)), labels, classes).held_out
-        by_depth.append(DepthProbe(tap, float((told.argmax(axis=1) == labels).mean())))
-    last, whole = (
-        _look(features, taps, pooling, labels, classes) for taps in (features.taps[-1:], features.taps)
-    )
+    with solvers(len(labels)) as at_once:
+        whole_asked, last_asked = (  # the one that takes longest first
+            at_once.submit(_look, features, taps, pooling, labels, classes)
+            for taps in (features.taps, features.taps[-1:])
+        )
+        averages = [features.at(tap) for tap in features.taps[:-1]]
+        by_depth = list(at_once.map(lambda values: _leave_one_out(values, labels, classes), averages))
+        recipes = {"feature_extraction": last_asked.result(), "shallow_features": whole_asked.result()}
+        curves = at_once.map(lambda view: _curve(view, labels, classes, seed), recipes.values())
+        expected = {
+            recipe: _expect(curve, _balanced(recipes[recipe].right, labels), fitted_images, test_images)
+            for recipe, curve in zip(recipes, curves, strict=True)
+        }
+    last, whole = recipes.values()
     difference = whole.right.astype(float) - last.right
-    recipes = {"feature_extraction": last, "shallow_features": whole}
-    expected = {}
-    for recipe, view in recipes.items():
-        curve = learning_curve(view.products, labels, classes, float(view.right.mean()), seed)
-        expected[recipe] = _expect(curve, _balanced(view.right, labels), fitted_images, test_images)
+    probed = [*by_depth, last.accuracy_of_the_whole]
     return Probes(
-        by_depth=(*by_depth, DepthProbe(features.taps[-1], last.accuracy_of_the_whole)),
+        by_depth=tuple(map(DepthProbe, features.taps, probed)),
         together=DepthProbe(ALL_TAPS, float(whole.right.mean())),
         gain_of_all_depths=(float(difference.mean()), _standard_error(difference)),
         expected=expected,
         position={recipe: view.position for recipe, view in recipes.items()},
         widths=dict(zip(features.taps, features.widths, strict=True)),
     )
+
+
+def _leave_one_out(averages: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    """Accuracy of a probe on averages [n, d] at one tap."""
+    held_out = linear_head.fit(signed_root(averages), labels, classes).held_out
+    return float((held_out.argmax(axis=1) == labels).mean())
 
 
 @dataclass(frozen=True)
@@ -224,14 +234,12 @@ def _standard_error(difference: np.ndarray) -> float:
     return float(difference.std() / np.sqrt(len(difference)))
 
 
-def learning_curve(
-    products: Products, labels: np.ndarray, classes: int, whole: float, seed: int
-) -> tuple[CurvePoint, ...]:
+def _curve(view: _View, labels: np.ndarray, classes: int, seed: int) -> tuple[CurvePoint, ...]:
     """Accuracy of a linear probe by the number of images that it was fitted to.
 
     Smaller numbers are stratified samples, judged on all other images, and left out where they hold less
-    than two images of each class, but for the largest; the last point is `whole`, the leave-one-out accuracy
-    of a probe of the same features on all images.
+    than two images of each class, but for the largest; the last point is the leave-one-out accuracy of a
+    probe of the same features on all images.
     """
     points = []
     for share in CURVE_SHARES:
@@ -243,11 +251,11 @@ def learning_curve(
             part = sample(labels, size, seed + 1 + repeat)
             rest = np.setdiff1d(np.arange(len(labels)), part)
             if len(np.unique(labels[part])) > 1:
-                told = products.probabilities(part, rest, labels[part], classes)
+                told = view.products.probabilities(part, rest, labels[part], classes)
                 accuracies.append(linear_head.judge(told, labels[rest]).accuracy)
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))
-    return (*points, CurvePoint(len(labels), whole))
+    return (*points, CurvePoint(len(labels), float(view.right.mean())))
 
 
 def mirror_loss(
@@ -268,7 +276,8 @@ def mirror_loss(
     others = np.setdiff1d(np.arange(len(labels)), rows)
     if len(np.unique(labels[others])) < 2:
         return 0.0
-    head = linear_head.fit(signed_root(features[others]), labels[others], classes).head
+    with solvers(len(others)):
+        head = linear_head.fit(signed_root(features[others]), labels[others], classes).head
     seen, turned = (
         linear_head.judge(head.probabilities(signed_root(images)), labels[rows]).accuracy
         for images in (features[rows], mirrored)

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -75,14 +76,25 @@ def muted() -> Iterator[None]:
 @functools.cache
 def gpus() -> tuple[str, ...]:
     """Names of the GPUs that TensorFlow sees. Their memory is taken as it is needed, not all at once."""
-    if sys.platform == "linux" and not any(Path(driver).exists() for driver in _GPU_DRIVERS):
-        return ()  # without importing TensorFlow, which takes seconds
+    if not may_have_gpus():
+        return ()
     import tensorflow as tf
 
     found = tf.config.list_physical_devices("GPU")
     for gpu in found:
         tf.config.experimental.set_memory_growth(gpu, True)
     return tuple(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in found)
+
+
+def may_have_gpus() -> bool:
+    """Whether TensorFlow could see a GPU, told without importing it, which takes seconds.
+
+    Linux has a device file for each kind of driver. TensorFlow uses no GPU on Windows itself since 2.11, and
+    those of a Mac only through Apple's plug-in.
+    """
+    if sys.platform == "darwin":
+        return any(metadata.distributions(name="tensorflow-metal"))
+    return sys.platform != "win32" and any(Path(driver).exists() for driver in _GPU_DRIVERS)
 
 
 def cpu() -> str:
