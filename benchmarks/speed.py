@@ -4,8 +4,11 @@
     python -m benchmarks.speed FLOWERS --small DATA --large DATA    # and peak memory of both
 
 - Start-up: `advisor --help` beside importing TensorFlow.
-- Embedding, decoding included: ours; `keras.Model.predict` on the same backbone and pipeline; the usual
-  PyTorch loop with the same weights, where `torch` and `efficientnet_lite_pytorch` are installed.
+- `advisor recommend` from nothing, where the network is ready, and once more; each of its phases;
+  `advisor predict` of one image.
+- Decoding alone, the network alone, and embedding, which is both at once; `keras.Model.predict` on the same
+  backbone and pipeline; the usual PyTorch loop with the same weights, where `torch` and
+  `efficientnet_lite_pytorch` are installed.
 - From command to finished model: `advisor run FLOWERS --recipe feature_extraction` without a cache, beside
   the procedure of TensorFlow's tutorials: MobileNetV2 at 128 px, 5 epochs frozen and 5 fine-tuned from layer
   129, random weights. One epoch of each kind is timed after a first batch, and counted five times.
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,10 +30,11 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor import backbones
+from advisor import api, backbones
 from advisor.data import images, sources
 from advisor.data.dataset import Dataset
 from advisor.evidence import embedding
+from advisor.system.progress import Silent
 from benchmarks.results import markdown
 
 ADVISOR = (sys.executable, "-m", "advisor.cli")
@@ -46,6 +51,7 @@ def main() -> None:
     measured: dict[str, float] = {}
     measured |= start_up()
     measured |= end_to_end(arguments.data)
+    measured |= phases(arguments.data)
     if arguments.small and arguments.large:
         measured |= peak_memory(arguments.small, arguments.large)
     data = sources.load(arguments.data)
@@ -86,11 +92,48 @@ def end_to_end(source: str) -> dict[str, float]:
             return seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
 
         run = ("run", source, "--recipe", "feature_extraction", "--output", f"{folder}/run")
-        return {
-            "advisor recommend, s": advisor("first", "recommend", source),
+        photograph = sources.load(source).paths[0]
+        measured = {"advisor recommend, s": advisor("first", "recommend", source)}
+        shutil.rmtree(f"{folder}/first/features")
+        return measured | {
+            "advisor recommend, network ready, s": advisor("first", "recommend", source),
             "advisor recommend, second call, s": advisor("first", "recommend", source),
             "advisor run --recipe feature_extraction, s": advisor("second", *run),
+            "advisor predict of one image, s": advisor("second", "predict", f"{folder}/run", photograph),
         }
+
+
+class Clock(Silent):
+    """Writes down when each stage begins.
+
+    Attributes:
+        began: the stages, and when, as `time.monotonic` tells it.
+    """
+
+    def __init__(self) -> None:
+        self.began: list[tuple[str, float]] = []
+
+    def steps(self, what: str) -> Callable[[int, int], None]:
+        self.began.append((what, time.monotonic()))
+        return super().steps(what)
+
+
+def phases(source: str) -> dict[str, float]:
+    """Seconds of each stage of `advisor recommend` from nothing, but for the start of Python."""
+    clock, before = Clock(), os.environ.get("ADVISOR_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ADVISOR_CACHE"] = folder
+        try:
+            api.recommend(source, display=clock)
+        finally:
+            del os.environ["ADVISOR_CACHE"]
+            if before is not None:
+                os.environ["ADVISOR_CACHE"] = before
+    ends = [*(when for _, when in clock.began[1:]), time.monotonic()]
+    return {
+        f"recommend from nothing: {what}, s": end - when
+        for (what, when), end in zip(clock.began, ends, strict=True)
+    }
 
 
 def peak_memory(small: str, large: str) -> dict[str, float]:
@@ -122,12 +165,26 @@ def embedding_speed(data: Dataset, count: int = 640) -> dict[str, float]:
         for _, pixels in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
             run(pixels)
 
+    def decoding() -> None:
+        for _ in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
+            pass
+
+    def network() -> None:
+        black = np.zeros((embedding.BATCH, 224, 224, 3), np.uint8)
+        for _ in range(0, len(paths), embedding.BATCH):
+            run(black)
+
     def keras_predict() -> None:
         for start in range(0, len(paths), 64):
             part = np.stack([images.load_square(path, 224) for path in paths[start : start + 64]])
             model.predict(part, batch_size=32, verbose=0)
 
-    ways = {"our embedding": ours, "keras predict": keras_predict}
+    ways = {
+        "our embedding": ours,
+        "decoding alone": decoding,
+        "the network alone": network,
+        "keras predict": keras_predict,
+    }
     torch_way = pytorch(paths)
     if torch_way:
         ways["PyTorch"] = torch_way

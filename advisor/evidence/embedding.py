@@ -71,9 +71,11 @@ class Features:
     def with_cells(self, taps: tuple[str, ...]) -> HeadInput:
         """The same, then the roots of the averages over cells; only where `has_cells`."""
         numbers = [self.taps.index(tap) for tap in taps]
-        whole_grid = len(taps) == len(self.taps)
         cells = [self.cells[:, _columns(self.cell_widths, number)] for number in numbers]
-        grid = self.cells if whole_grid else np.concatenate(cells, axis=1)
+        if len(taps) == len(self.taps):
+            grid = self.cells
+        else:
+            grid = cells[0] if len(cells) == 1 else np.concatenate(cells, axis=1)
         return HeadInput((*self.whole_picture(taps).parts, grid), SHARES)
 
     def has_cells(self, taps: tuple[str, ...]) -> bool:

@@ -18,6 +18,8 @@ from advisor.system.storage import cache_folder, replacing
 if TYPE_CHECKING:
     import keras
 
+WRITER = "written 1"  # changes with what is written for the same network
+
 
 def of(
     build: Callable[[], keras.Model],
@@ -39,7 +41,7 @@ def of(
         From float32 [batch, size, size, 3] to outputs that are called Identity, Identity_1 ... in the order
         of the model's; None for a network that the converter does not take.
     """
-    maker = "written" if write else _version()
+    maker = WRITER if write else _version()
     name = "\0".join((key, str(image_size), str(batch), maker))
     file = cache_folder() / "litert" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.checked"
     cache.use(file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def runner(
     if interpreter is not None:
         content = flat_buffer.of(build, key, image_size, BATCH, write)
         if content is not None:
-            return _litert_runner(interpreter, content)
+            with suppress(ValueError, RuntimeError):  # an operation that this version of LiteRT does not have
+                return _litert_runner(interpreter, content)
     return _tensorflow_runner(build())
 
 

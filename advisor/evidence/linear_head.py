@@ -243,7 +243,9 @@ def _products(seen: HeadInput, mean: np.ndarray, scale: np.ndarray) -> np.ndarra
     products = np.zeros((len(seen), len(seen)))
     half = np.concatenate([np.full(part.shape[1], part.dtype == np.float16) for part in seen.parts])
     for at, block in seen.blocks():
-        standard = ((block - mean[at]) / scale[at]).astype(np.float32 if half[at][0] else np.float64)
+        standard = block - mean[at]
+        standard /= scale[at]
+        standard = standard.astype(np.float32 if half[at][0] else np.float64, copy=False)
         products += standard @ standard.T
     return products
 

@@ -165,15 +165,22 @@ def measure(
     if not is_yardstick:
         bar = display.steps("Probing the backbone")
         probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
-    averages = replace(looked_at, features=looked_at.features.without_cells())
-    loss = _mirror_loss(_without_test_images(averages, data), data, yardstick, seed, display)
+    # From here on the cells, which are many numbers, are in memory once.
+    looked_at = replace(looked_at, features=looked_at.features.without_cells())
+    loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
     rest = leave_out(data, probed.unreadable)
     test = len(rest.indices("test"))
     probed, grid = _with_fitting_cells(probed, data, backbone, image_size, display)
-    seen = _without_test_images(probed, data)
+    probed = _without_test_images(probed, data)
     display.steps("Probing")(0, 1)
     probes = probe.gather(
-        seen.features, grid, data.labels[seen.positions], len(data.class_names), len(rest) - test, test, seed
+        probed.features,
+        grid,
+        data.labels[probed.positions],
+        len(data.class_names),
+        len(rest) - test,
+        test,
+        seed,
     )
     return Measured(
         evidence=Evidence(

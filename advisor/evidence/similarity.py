@@ -19,6 +19,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from advisor.system.solvers import solvers
+
 METRIC = "Kernel Inception Distance"
 REFERENCE = "ImageNet-1k, one image of each class"
 # Halves the score at a KID of 0.16, in the gap between photographs (flowers 0.10, photographs shrunk to
@@ -67,11 +69,9 @@ def measure(
         seed: of the bootstrap.
         reference_name: for people.
     """
-    within, reference_within, between = (
-        _kernel(features, features),
-        _kernel(reference, reference),
-        _kernel(features, reference),
-    )
+    pairs = (features, features), (reference, reference), (features, reference)
+    with solvers(max(len(features), len(reference))) as at_once:
+        within, reference_within, between = at_once.map(lambda pair: _kernel(*pair), pairs)
     once = np.ones((1, len(features))), np.ones((1, len(reference)))
     distance = float(_kid(within, reference_within, between, *once)[0])
     generator = np.random.default_rng(seed)

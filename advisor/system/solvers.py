@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -23,16 +22,10 @@ def solvers(rows: int) -> Iterator[Executor]:
     Larger matrices would need too much memory together: one at a time has all cores.
     """
     alone = rows <= SMALL
-    limit = _libraries().limit(limits=1, user_api="blas") if alone else nullcontext()
+    limit = threadpoolctl.threadpool_limits(1, user_api="blas") if alone else nullcontext()
     pool = ThreadPoolExecutor(os.cpu_count() if alone else 1)
     try:
         with limit:
             yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@functools.cache
-def _libraries() -> threadpoolctl.ThreadpoolController:
-    """The BLAS libraries that are loaded; NumPy's is, by then."""
-    return threadpoolctl.ThreadpoolController()
