@@ -197,6 +197,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "interval": words.interval(metrics.test),
         "near_copies": words.near_copies(metrics),
         "about_training": words.about_training(metrics),
+        "ended_early": words.ended_early(run),
         "classes": [
             (name, f"{row.precision:.1%}", f"{row.recall:.1%}", f"{row.f1:.3f}", f"{row.images:,}")
             for name, row in ranked[:MOST_ROWS]

@@ -336,8 +336,10 @@ def so_far(folder: Path, metrics: Metrics) -> str:
 
 
 def ended_early(run: Run) -> str:
-    """A sentence about a training that ended before its last epoch; empty for others."""
-    settings = run.metrics.settings
+    """A sentence about a training that ended before its last epoch; empty for others, and while it goes on."""
+    settings, kept = run.metrics.settings, run.metrics.kept
+    if kept is not None and kept.rule == "frozen":
+        return ""
     last, all_of_them = run.history[-1], settings.epochs
     done = last.epoch - max((row.epoch for row in run.history if row.stage < last.stage), default=0)
     if run.metrics.complete:
