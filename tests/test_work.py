@@ -26,12 +26,12 @@ from advisor import api
 from advisor.data import copies, images
 from advisor.evidence import forward
 
-count = Counter()
+done = []  # threads append to it, too, and none loses what another one did
 
 def counted(module, name, what):
     plain = getattr(module, name)
     def counting(*of, **named):
-        count[what] += 1
+        done.append(what)
         return plain(*of, **named)
     setattr(module, name, counting)
 
@@ -43,13 +43,14 @@ made = forward.runner
 def runner(*of):
     run = made(*of)
     def counting(pixels):
-        count["images through the network"] += len(pixels)
+        done.extend(["images through the network"] * len(pixels))
         return run(pixels)
     return counting
 
 forward.runner = runner
 api.recommend(sys.argv[1], sample=int(sys.argv[2]))
 slow = ("tensorflow", "keras", "sklearn", "scipy", "matplotlib")
+count = Counter(done)
 count["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"count": count, "imported": [name for name in slow if name in sys.modules]}))
 """
