@@ -336,7 +336,7 @@ def so_far(folder: Path, metrics: Metrics) -> str:
 
 
 def ended_early(run: Run) -> str:
-    """A sentence about a training that ended before its last epoch; empty for others, and while it goes on."""
+    """A sentence about a training that ended before its last epoch; empty for others and meanwhile."""
     settings, kept = run.metrics.settings, run.metrics.kept
     if kept is not None and kept.rule == "frozen":
         return ""
