@@ -397,7 +397,7 @@ def test_rows_of_the_backbone_weigh_what_they_are_worth(known, weighs, tmp_path)
         classes=3,
     )
     seen = linear_head.HeadInput((own, last), (1.0, 0.0))
-    head = with_base_labels(job, seen, labels, np.ones(60))
+    head = with_base_labels(job, seen, labels, np.ones(60)).head
     below, above = np.split(head.kernel, [3])
     assert bool(np.any(above)) == weighs
     assert np.any(below)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from advisor.advice.settings import hidden_units
@@ -69,8 +69,8 @@ SHAPES: dict[str, Any] = {
     "frozen": str | None,
     "by_hand": [str],
 }
-CHOICES: dict[str, Sequence[str]] = {
-    "recipe": tuple(RECIPES),
+CHOICES: dict[str, Collection[str]] = {
+    "recipe": RECIPES,
     "init": ("pretrained", "random"),
     "batch_norm": ("frozen", "adapt"),
     "class_weights": ("none", "square root"),
