@@ -5,9 +5,9 @@
 Reads what `benchmarks.grid` measured: nothing is trained. The gain of a task is the test accuracy of what a
 training recipe keeps, less that of the best frozen model, in points. Each rule is fitted to all data sets but
 one and asked about that one. The table: mean absolute error, mean width of the 90 % intervals (of what the
-rule left unexplained on the others) and how many of them hold. Last, the share that grows with the images,
-fitted to all tasks. The second table: what follows from it, with the gain of each task foretold from the
-other data sets.
+rule left unexplained on the others) and how many of them hold. Last, the rule by the root of the expected
+error, fitted to all tasks. The second table: what follows from it, with the gain of each task foretold from
+the other data sets. Tasks with fewer validation images than training needs do not count.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ KNOWN = ("error", "log images", "log classes", "distance", "depths", "cells", "s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    seen = [one for file in parser.parse_args().files for one in grid.read(file)]
+    seen = [one for file in parser.parse_args().files for one in judgeable(grid.read(file))]
     print(table(seen) + "\n\n" + decisions(seen))
+
+
+def judgeable(seen: Sequence[tuple[dict[str, Any], Logits]]) -> list[tuple[dict[str, Any], Logits]]:
+    """The tasks that have enough validation images."""
+    return [one for one in seen if len(one[1]["labels validation"]) >= rule.FEWEST_VALIDATION_IMAGES]
 
 
 def measured(line: dict[str, Any]) -> np.ndarray:
@@ -84,6 +89,16 @@ def _share_by_images(known: np.ndarray, gains: np.ndarray, asked: np.ndarray) ->
     return _of_errors(asked) @ np.linalg.lstsq(_of_errors(known), gains, rcond=None)[0]
 
 
+def _root(known: np.ndarray, gains: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    return np.sqrt(asked[:, 0]) * _of_root(known, gains)
+
+
+def _of_root(known: np.ndarray, gains: np.ndarray) -> float:
+    """Points for the square root of each expected error in points, by least squares."""
+    roots = np.sqrt(known[:, 0])
+    return float(roots @ gains / (roots @ roots))
+
+
 def _of_errors(known: np.ndarray) -> np.ndarray:
     """The expected error, and the same times the logarithm of a thousandth of the images, [n, 2]."""
     return known[:, :1] * np.stack([np.ones(len(known)), known[:, 1] - np.log(1000)], axis=1)
@@ -106,6 +121,7 @@ FORETELL: dict[str, Foretell] = {
     "the mean gain": _constant,
     "a share of the expected error": _share,
     "a share that grows with the images": _share_by_images,
+    "by the root of the expected error": _root,
     "ridge on error and cells": _ridge([0, 5]),
     "ridge on error, images, cells": _ridge([0, 1, 5]),
     "ridge on everything": _ridge(range(len(KNOWN))),
@@ -140,7 +156,7 @@ def decisions(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     gains = np.array([gain(line, said) for line, said in seen])
     names = np.array([line["data"] for line, _ in seen])
     seconds = np.array([60 * regret.taken(line, "full_training").minutes for line, _ in seen])
-    foretold = _crossed(_share_by_images, known, gains, names)
+    foretold = _crossed(_root, known, gains, names)
     least = np.array([100 * rule.least_gain(each) for each in seconds])
     rules = {
         "by the steps, as advised": foretold >= least,
@@ -169,12 +185,11 @@ def decisions(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
 
 
 def _law(known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> str:
-    """The share that grows with the images, fitted to everything."""
-    share, growth = np.linalg.lstsq(_of_errors(known), gains, rcond=None)[0]
-    below, above = _quantiles(gains - _crossed(_share_by_images, known, gains, names))
+    """The rule by the root of the expected error, fitted to everything, in points."""
+    below, above = _quantiles(gains - _crossed(_root, known, gains, names))
     return (
-        f"\n\nOf the expected errors training takes away {share:.3f} at 1,000 images, and {growth:.3f} more "
-        f"for each e-fold; nine of ten tasks gain {below:+.2f} to {above:+.2f} points more than that."
+        f"\n\nTraining gains {_of_root(known, gains):.3f} points times the square root of the errors that "
+        f"are expected of a hundred; nine of ten tasks gain {below:+.2f} to {above:+.2f} more."
     )
 
 

@@ -202,12 +202,12 @@ def kept_by_rule() -> str:
 
 def foretold_gains() -> str:
     """How well what training gains can be foretold, and what follows from that."""
-    return prices.table(grid.read(RESULTS / "grid.jsonl"))
+    return prices.table(prices.judgeable(grid.read(RESULTS / "grid.jsonl")))
 
 
 def when_to_train() -> str:
     """Rules about when to train: what each loses, and its share of the time."""
-    return prices.decisions(grid.read(RESULTS / "grid.jsonl"))
+    return prices.decisions(prices.judgeable(grid.read(RESULTS / "grid.jsonl")))
 
 
 def told_while_training() -> str:

@@ -189,7 +189,7 @@ def test_the_steps_are_what_the_advice_follows_from():
         advice = made_up.recommendation(evidence=known)
         start, other, training, *_ = advice.steps
         assert (start.action, start.gain, other.worth) == (advice.frozen_recipe, 0.0, False)
-        assert training.gain == pytest.approx(rule.share_trained_away(400) * (1 - accuracy))
+        assert training.gain == pytest.approx(rule.gain_of_training(1 - accuracy))
         assert training.interval[0] < training.gain < training.interval[1]
         assert (training.worth, advice.recipe in ("fine_tuning", "full_training")) == (trains, trains)
         assert advice.steps[-1].seconds is None
@@ -201,7 +201,7 @@ def test_gains_are_told_in_balanced_accuracy_where_classes_are_of_unlike_sizes()
         data = made_up.summary(400, smallest_class=90, largest_class=largest)
         advice = made_up.recommendation(data)
         start, _, training, *_, more_images = advice.steps
-        gain = rule.share_trained_away(400) * (1 - advice.evidence.probes.expected[start.action].balanced)
+        gain = rule.gain_of_training(1 - advice.evidence.probes.expected[start.action].balanced)
         assert training.balanced_gain == (pytest.approx(gain) if told else None)
         assert start.balanced_gain == (0.0 if told else None)
         assert more_images.balanced_gain is None

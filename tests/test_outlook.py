@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from advisor.advice import rule
 from advisor.report import words
 from benchmarks import ci
 from recipes.training import outlook
+from recipes.training.outlook import Outlook
 
 
 def logits_of(right: int, images: int = 100) -> np.ndarray:
@@ -40,15 +43,26 @@ def test_the_gain_at_the_end_is_told_from_enough_epochs_and_images():
 
 
 def test_a_training_whose_rest_is_not_worth_its_time_is_stopped(tmp_path, monkeypatch):
-    """Nothing is ever expected here, so that it ends after three tenths of its epochs, unless told not to."""
+    """Nothing is ever expected here, so that it ends after three tenths of its epochs."""
     monkeypatch.setattr(rule, "FEWEST_TO_TELL", 8)
     monkeypatch.setattr(rule, "gain_at_end", lambda error, taken_away: 0.0)
     textures = str(ci.textures(tmp_path / "textures", classes=2))
     options = {"recipe": "fine_tuning", "train_from": "block_14_expand", "image_size": 32, "sample": 60}
-    for settings, epochs in (({}, 6), ({"stop_early": False}, 20)):
-        run = api.run(textures, output=tmp_path / str(epochs), settings=settings, **options)
-        trained = [row for row in run.history if row.epoch]
-        assert len(trained) == epochs
-        assert all(row.taken_away for row in trained)
-        assert run.metrics.complete
-        assert ("after 6 of 20 epochs" in words.ended_early(run)) == (epochs == 6)
+    run = api.run(textures, output=tmp_path / "run", **options)
+    trained = [row for row in run.history if row.epoch]
+    assert len(trained) == 6
+    assert all(row.taken_away for row in trained)
+    assert run.metrics.complete
+    assert "after 6 of 20 epochs" in words.ended_early(run)
+
+
+@pytest.mark.parametrize(
+    ("taken", "may_stop", "is_over"), [(0.0, True, True), (0.0, False, False), (0.9, True, False)]
+)
+def test_the_rest_is_trained_where_it_is_worth_its_time_or_asked_for(taken, may_stop, is_over):
+    checkpoints = SimpleNamespace(
+        history=[SimpleNamespace(epoch=epoch, taken_away=taken) for epoch in range(7)],
+        epochs_done=lambda: 6,
+        seconds=lambda: 60.0,
+    )
+    assert Outlook(checkpoints, 20, logits_of(90), LABELS, 0.1, may_stop).is_over() == is_over

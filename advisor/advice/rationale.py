@@ -57,7 +57,7 @@ def rows(
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
         *_validation(evidence.data.splits["validation"], decision),
-        *([_training(training, evidence.data.images, minutes)] if training else []),
+        *([_training(training, minutes)] if training else []),
     ]
     if decision.recipe != decision.proposal:
         found.append(_overruled(place, decision, training, minutes))
@@ -179,15 +179,12 @@ def _validation(images: int, decision: Decision) -> list[Factor]:
     ]
 
 
-def _training(step: Step, images: int, minutes: float | None) -> Factor:
+def _training(step: Step, minutes: float | None) -> Factor:
     """Whether what training gains is worth its time, or fits into the time that there is."""
     gain, known = "nobody knows", "nothing like it was measured, with this network at this size"
     if step.gain is not None and step.interval is not None:
         gain, (low, high) = f"{step.gain:+.2%} expected", step.interval
-        known = (
-            f"90 % interval {low:+.1%} to {high:+.1%}, {rule.share_trained_away(images):.0%} of the errors, "
-        )
-        known += "as on other data of this size"
+        known = f"90 % interval {low:+.1%} to {high:+.1%}, as on other data with as many errors"
     if minutes is not None:
         fits = "as many epochs as fit" if step.worth else "not even a quarter of its epochs fits"
         return Factor(

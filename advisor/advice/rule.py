@@ -24,10 +24,10 @@ SIMILAR_FROM_SCORE = 0.5
 SIZE_WIDTH, DISTANCE_WIDTH = math.log(1.5), 0.02
 # Below this probability of the quadrant the advice names its neighbour.
 BORDERLINE = 0.75
-# What training takes away of the errors that are expected of the better frozen model, at 1,000 images and
-# more of it for each e-fold of them; and between what accuracies above that nine of ten tasks gained, at such
-# sizes, with the bundled network (benchmarks/prices.py).
-ERRORS_TRAINED_AWAY, MORE_TRAINED_AWAY, GAIN_INTERVAL = 0.120, 0.045, (-0.0212, 0.0247)
+# What training adds to the accuracy that is expected of the better frozen model: this much of the root of its
+# errors; nine of ten tasks gained between these accuracies more than that. With the bundled network, at such
+# sizes (benchmarks/prices.py).
+GAIN_OF_ROOT, GAIN_INTERVAL = 0.0346, (-0.022, 0.030)
 PRICED_IMAGES, PRICED_PIXELS = (100, 6_000), (96, 256)
 # While a network is trained, what the pool takes away of the log-loss on the validation images tells what the
 # end will bring: after `TOLD_FROM` of the epochs the frozen network's errors will be fewer by the share
@@ -146,21 +146,15 @@ def decide(
     return Decision(recipe, RECIPE[place.name], frozen, judgeable, trains, priced is not None)
 
 
-def share_trained_away(images: int) -> float:
-    """Of the errors that are expected of a frozen model, what training should take away, 0 or more."""
-    return max(0.0, ERRORS_TRAINED_AWAY + MORE_TRAINED_AWAY * math.log(images / 1000))
+def gain_of_training(expected_error: float) -> float:
+    """What training should add to the accuracy of the frozen model, of which this error is expected, 0..1."""
+    return min(expected_error, GAIN_OF_ROOT * math.sqrt(expected_error))
 
 
-def gain_of_training(expected_error: float, images: int) -> tuple[float, tuple[float, float]]:
-    """What training should add to the accuracy of the frozen model, and its 90 % interval, -1..1.
-
-    Args:
-        expected_error: of the frozen model, 0..1.
-        images: of the data set, all splits together.
-    """
-    gain = share_trained_away(images) * expected_error
-    below, above = GAIN_INTERVAL
-    return gain, (gain + below, min(gain + above, expected_error))
+def interval_of_gain(expected_error: float) -> tuple[float, float]:
+    """The 90 % interval of `gain_of_training`, -1..1."""
+    gain, (below, above) = gain_of_training(expected_error), GAIN_INTERVAL
+    return gain + below, min(gain + above, expected_error)
 
 
 def gain_at_end(expected_error: float, taken_away: float) -> float:

@@ -120,8 +120,7 @@ def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limi
         worth = False  # nobody could tell whether it helped
     if foretold is None:
         return Step(recipe, what, None, None, seconds, worth)
-    missed = 1 - evidence.probes.expected[frozen].balanced  # of which training takes the same share
-    more = rule.share_trained_away(evidence.data.images) * missed
+    more = rule.gain_of_training(1 - evidence.probes.expected[frozen].balanced)
     return Step(recipe, what, foretold, between, seconds, worth, _told(more, evidence.data))
 
 
@@ -158,7 +157,7 @@ def _of_training(
     if not is_priced:
         return None, None
     error = 1 - evidence.probes.expected[frozen].accuracy
-    return rule.gain_of_training(error, evidence.data.images)
+    return rule.gain_of_training(error), rule.interval_of_gain(error)
 
 
 def _until(target: float, expected: Expected, data: Summary) -> Step:
