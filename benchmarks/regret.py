@@ -226,24 +226,23 @@ def draw(lines: Sequence[Line], file: Path) -> None:
     """Draw the mean accuracy of each rule against its mean minutes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes = figure.subplots()
     points = {
         name: np.mean([taken(line, rule(line)) for line in lines], axis=0) for name, rule in RULES.items()
     }
     points[TRAINED] = np.mean([_without_a_way_back(line) for line in lines], axis=0)
     ends = [points[name] for name in ("always the better frozen recipe", "always full training")]
-    axes.plot([end[1] for end in ends], [100 * end[0] for end in ends], ":", color="grey")
-    for name, (accuracy, minutes) in points.items():
-        chosen = name == "the advice"
-        axes.plot(minutes, 100 * accuracy, "o", color="tab:green" if chosen else "tab:blue")
-        axes.annotate(name, (minutes, 100 * accuracy), (5, 4), textcoords="offset points", fontsize=8)
+    axes.plot([end[1] for end in ends], [100 * end[0] for end in ends], ":", color="grey", label="by lot")
+    for number, (name, (accuracy, minutes)) in enumerate(points.items()):
+        size = 14 if name == "the advice" else 8
+        axes.plot(minutes, 100 * accuracy, "*osD^vP<Xh"[number], markersize=size, label=name)
     axes.set(
         xlabel=f"minutes for each task, on {PROCESSORS} processors",
         ylabel="test accuracy, %",
-        title=f"{len(lines)} tasks; dotted: training by lot",
+        title=f"{len(lines)} tasks",
     )
-    axes.margins(x=0.25, y=0.1)
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 

@@ -265,7 +265,10 @@ def test_the_same_seed_trains_on_the_same_pixels(capsys, tmp_path):
 
 
 def test_auto_on_photographs_of_insects(capsys, real_data, tmp_path):
-    metrics = run(capsys, str(real_data / "hymenoptera"), "--auto", "--output", str(tmp_path / "run"))
+    data, output = str(real_data / "hymenoptera"), str(tmp_path / "run")
+    metrics = run(
+        capsys, data, "--auto", "--minutes", "0.5", "--output", output
+    )  # too few to train at 224 px
     assert metrics["test"]["accuracy"] >= 0.9
     assert Path(metrics["folder"]).is_dir()
 
