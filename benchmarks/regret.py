@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from advisor.advice.rule import LARGE_FROM_IMAGES, RECIPE
+from advisor.advice.steps import TRAINING
 from advisor.choices import RECIPES
 from benchmarks import results
 
@@ -216,10 +217,9 @@ def _within(line: Line, recipe: str, minutes: float) -> float:
 def _advised(line: Line, minutes: float) -> str:
     """The recipe that gains most of those that are foretold to fit, as `--minutes` chooses; never with fewer
     epochs than there would be without."""
-    steps = [step for step in line["recommend"]["steps"] if step["action"] in RECIPES]
-    fit = [step for step in steps if step["seconds"] is not None and step["seconds"] <= 60 * minutes]
-    known = [step for step in fit if step["gain"] is not None]
-    return str(max(known, key=lambda step: step["gain"])["action"]) if known else frozen(line)
+    trainings = [step for step in line["recommend"]["steps"] if step["action"] in TRAINING]
+    fit = [step for step in trainings if step["gain"] and (step["seconds"] or 0) <= 60 * minutes]
+    return str(max(fit, key=lambda step: step["gain"])["action"]) if fit else frozen(line)
 
 
 def draw(lines: Sequence[Line], file: Path) -> None:
