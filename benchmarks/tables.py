@@ -103,8 +103,6 @@ def _regret(cell: Callable[[Sequence[str]], str], only: Sequence[str] = ()) -> s
     head = ["rule"]
     for name, file in JUDGED.items():
         lines = lines_of(file)
-        if not lines:
-            continue
         head.append(f"{name}: {len(lines)} tasks")
         columns.append({row[0]: cell(row[1:]) for row in rows_of(regret.rules(lines))})
     shown = only or tuple(columns[0])

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from advisor.backbones.torch_weights import content_of
 from advisor.errors import InputError, one_line
 
 SUFFIX = ".safetensors"
-MOST_BYTES = 1_000_000_000
 MOST_DESCRIPTION = 16_000_000  # bytes of the header
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "BF16": "<u2"}
 
@@ -34,16 +34,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is missing, too large, damaged, or holds numbers that are not finite.
     """
-    try:
-        if not path.is_file():
-            raise InputError(f"{path} is no file; give the file with the weights")
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(
-                f"{path} has more than {MOST_BYTES:,} bytes; no network that reads it needs them"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the weights {path}: {error.strerror}; get them again") from error
+    content = content_of(path, "get them again")
     try:
         length = int.from_bytes(content[:8], "little")
         if len(content) < 8 or not 2 <= length <= min(MOST_DESCRIPTION, len(content) - 8):

@@ -97,6 +97,28 @@ class _StateDictUnpickler(pickle.Unpickler):
         return _Storage(key, dtype, elements)
 
 
+def content_of(path: Path, remedy: str) -> bytes:
+    """The bytes of a file with the weights of a network.
+
+    Args:
+        path: the file.
+        remedy: what to do where it cannot be read, for the message.
+
+    Raises:
+        InputError: it is missing, no plain file, too large, or cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no file; give the file with the weights")
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(
+                f"{path} has more than {MOST_BYTES:,} bytes; no network that reads it needs so many"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the weights {path}: {error.strerror}; {remedy}") from error
+
+
 def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarray]:
     """Read a state dict as `torch.save(model.state_dict(), path)` writes it.
 
@@ -110,16 +132,7 @@ def read_state_dict(path: Path, sha256: str | None = None) -> dict[str, np.ndarr
     Raises:
         InputError: The file is missing, has another checksum, or holds anything but tensors.
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is no file; give the file with the weights")
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(
-                f"{path} has more than {MOST_BYTES:,} bytes; no network that reads it needs so many"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the weights {path}: {error.strerror}; reinstall them") from error
+    content = content_of(path, "reinstall them")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(f"{path} is not the file that was published (SHA-256 differs); reinstall it")
     read = _read_zip if content.startswith(b"PK") else _read_legacy

@@ -224,6 +224,8 @@ def _callback(
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
             self.first = self.began, 0
+            words = outlook.in_words() if outlook else ""
+            self.told = f"  {words}" if words else ""
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if job.deadline is not None and time.monotonic() > job.deadline:
@@ -234,10 +236,9 @@ def _callback(
                 self.first = time.monotonic(), self.seen  # the first step also makes a graph
             bar(self.epoch * images + self.seen, epochs * images)
             rate = self.seen / (time.monotonic() - self.began)
-            told = f"  {words}" if outlook and (words := outlook.in_words()) else ""
             job.display.note(
                 f"epoch {self.epoch + 1}/{epochs}  loss {logs['loss']:.3f}  "
-                f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s{told}"
+                f"accuracy {logs['accuracy']:.3f}  {rate:.0f} images/s{self.told}"
             )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
