@@ -139,7 +139,7 @@ def _draw_lines(axes: Any, shown: charts.LineChart) -> None:
     for at, _ in shown.borders:
         axes.axvline(at, color="grey", linestyle="--", linewidth=1)
     if shown.borders:
-        axes.set_title("dashed: " + "; ".join(meaning for _, meaning in shown.borders), fontsize=9)
+        axes.set_title("dashed: " + "; ".join(meaning for _, meaning in shown.borders), fontsize=9, wrap=True)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(shown.axes[0])
     axes.set_ylabel(shown.axes[1])
