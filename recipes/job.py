@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Weights: TypeAlias = list[np.ndarray]
-# Called before gradient steps begin, with the frozen model as it would be finished and its head.
-OnFrozen: TypeAlias = Callable[["Trained", LinearHead], None]
+# Called before gradient steps begin, with the frozen model as it would be finished.
+OnFrozen: TypeAlias = Callable[["Trained"], None]
 
 
 class Observer(Protocol):
@@ -194,6 +194,8 @@ class Trained:
         history: by epoch.
         validation: probabilities float32 [n, classes] on the validation split, by a model that did not
             learn from it.
+        test: probabilities float32 [n, classes] of the model on the test split, where they follow from
+            features that are known; else None.
         complete: whether all epochs were trained, or patience was over; False where time was.
         interrupted: whether Ctrl-C ended training.
         precision: Keras' dtype policy while training.
@@ -204,6 +206,7 @@ class Trained:
     model: keras.Model
     history: tuple[Epoch, ...]
     validation: np.ndarray
+    test: np.ndarray | None = None
     complete: bool = True
     interrupted: bool = False
     precision: str = "float32"

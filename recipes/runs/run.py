@@ -26,7 +26,7 @@ from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
-from advisor.evidence.linear_head import LinearHead
+from advisor.evidence.forward import BATCH
 from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.results import (
     BeforeTraining,
@@ -54,6 +54,7 @@ from recipes.training.base_head import from_base_labels
 if TYPE_CHECKING:
     import keras
 
+SAME = 0.01  # difference between probabilities that is rounding, of cells in half precision
 Meanwhile: TypeAlias = Callable[[Run], None]
 
 
@@ -111,9 +112,9 @@ def run(
     work = _Work(known, job, began, time.monotonic(), foretold, earlier)
     if meanwhile:
 
-        def tell(frozen: Trained, head: LinearHead) -> None:
+        def tell(frozen: Trained) -> None:
             if not run_files.holds_a_model(folder.path):  # else of the run that is resumed
-                meanwhile(_write_frozen(work, frozen, head))
+                meanwhile(_write_frozen(work, frozen))
 
         job = replace(job, on_frozen=tell)
     trained = trainer(settings.recipe)(job)
@@ -145,16 +146,16 @@ class _Work:
     earlier: tuple[Epoch, ...]
 
 
-def _write_frozen(work: _Work, frozen: Trained, head: LinearHead) -> Run:
+def _write_frozen(work: _Work, frozen: Trained) -> Run:
     """Write the frozen model before training begins; its test images are known by their features."""
-    job, at = work.job, work.job.data.indices("test")
-    solved_at = time.monotonic()
+    assert frozen.test is not None
+    job, solved_at = work.job, time.monotonic()
     with ExitStack() as exchange:
         with replacing(job.folder / "model.keras") as unfinished:
             frozen.model.save(unfinished)
             digest = run_files.digest(job.folder, unfinished.name)
             near = _neighbours(job, lambda at, what: job.averages(at))
-            test = _predictions(job, head.probabilities(job.head_features(at)).astype(np.float32))
+            test = _predictions(job, frozen.test)
             seen = _Seen(digest, near, test, compared.frozen_so_far(job, frozen, test))
             exchange.enter_context(interrupts.put_off())
         return _finish(work, replace(frozen, complete=False), seen, solved_at)
@@ -177,7 +178,7 @@ def _write(work: _Work, trained: Trained) -> Run:
                 return job.averages(at) if is_embedded else _classified(job, saved, at, what)[0]
 
             near = _neighbours(job, features)
-            test = _predictions(job, _classified(job, saved, job.data.indices("test"), "Testing")[1])
+            test = _tested(job, trained, saved)
             _refuse_what_is_no_number(job, trained, test)
             kept = compared.kept(job, trained, test, saved) if trained.choice else None
             seen = _Seen(saved.digest, near, test, kept)
@@ -328,6 +329,20 @@ def _predictions(job: Job, probabilities: np.ndarray) -> Predictions:
     paths = tuple(job.data.paths[i] for i in at)
     shown = tuple(job.data.shown(path) for path in paths)
     return Predictions(job.data.class_names, paths, shown, job.data.labels[at], probabilities)
+
+
+def _tested(job: Job, trained: Trained, saved: Classifier) -> Predictions:
+    """What a model says of the test split.
+
+    Where that follows from the features of the images, the saved model is asked about a few of them alone,
+    and about all if it says anything else.
+    """
+    at = job.data.indices("test")
+    if trained.test is not None:
+        few = _classified(job, saved, at[:BATCH], "Testing")[1]
+        if np.abs(few - trained.test[:BATCH]).max() < SAME:
+            return _predictions(job, trained.test)
+    return _predictions(job, _classified(job, saved, at, "Testing")[1])
 
 
 def _classified(job: Job, saved: Classifier, at: np.ndarray, stage: str) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from advisor.advice.settings import Settings, on_features
 from advisor.evidence import linear_head
 from advisor.evidence.linear_head import Fitted, HeadInput, LinearHead, softmax
 from advisor.results import Epoch
+from advisor.system.solvers import solvers
 from recipes.job import Job, Solved, Trained
 from recipes.training import optimizers
 from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_head
@@ -22,6 +24,7 @@ from recipes.training.base_head import with_base_labels
 if TYPE_CHECKING:
     import keras
 
+TWO_TOGETHER = 2_500  # rows of a matrix, of which two heads may have some in memory together
 PATIENCE = 10  # epochs without a better one, after which training on features usually stops
 
 
@@ -45,11 +48,13 @@ def solve_both(job: Job, features: HeadInput) -> Solved:
     bar = job.display.steps("Solving the head")
     bar(0, 2)
     at = job.data.indices("train")
-    judged = solve(job, features, at)
+    with solvers(min(len(features), features.width), TWO_TOGETHER) as at_once:
+        judging = at_once.submit(solve, job, features, at)
+        using = at_once.submit(with_validation_images, job, features)
+        for done, _ in enumerate(as_completed((judging, using)), start=1):
+            bar(done, 2)
+    judged, used = judging.result(), using.result()
     error = float((judged.held_out.argmax(axis=1) != job.data.labels[at]).mean())
-    bar(1, 2)
-    used = with_validation_images(job, features)
-    bar(2, 2)
     return Solved(judged.head, used, error)
 
 
@@ -64,7 +69,8 @@ def finished(job: Job, features: HeadInput, solved: Solved, began: float) -> Tra
     """
     validation = solved.judged.probabilities(features.take(job.data.indices("validation")))
     alone = head_alone(job, lambda at: solved.judged.probabilities(features.take(at)), began)
-    return Trained(assemble_frozen(job, solved.used), (alone,), validation)
+    test = solved.used.probabilities(features.take(job.data.indices("test")))
+    return Trained(assemble_frozen(job, solved.used), (alone,), validation, test.astype(np.float32))
 
 
 def solve(job: Job, features: HeadInput, at: np.ndarray) -> Fitted:

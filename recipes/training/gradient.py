@@ -78,7 +78,7 @@ def _frozen_first(job: Job) -> Solved | None:
     began, features = time.monotonic(), job.head_features()
     solved = solve_both(job, features)
     if job.on_frozen:
-        job.on_frozen(finished(job, features, solved, began), solved.used)
+        job.on_frozen(finished(job, features, solved, began))
     return solved
 
 
