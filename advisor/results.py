@@ -284,6 +284,7 @@ class Metrics:
         parameters: "total" and "trained".
         complete: whether all epochs were trained, or patience was over, or the rest was not worth its time;
             False where time was over, and before training is done.
+        lost_patience: True where training ended because the best epoch was too long ago; else None.
         model_sha256: of the model.keras that all this is about, in hexadecimal digits.
         seed: of everything random.
         seconds: "embed", "train" and "total".
@@ -311,6 +312,7 @@ class Metrics:
     device: str
     precision: str
     versions: Mapping[str, str]
+    lost_patience: bool | None = None
     kept: Kept | None = None
     trained_share: float | None = None
     near_copies: NearCopies | None = None

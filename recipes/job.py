@@ -201,6 +201,7 @@ class Trained:
         precision: Keras' dtype policy while training.
         choice: how the model was chosen; None where training began from no head on frozen features.
         earlier_seconds: of epochs that were trained before an interruption.
+        lost_patience: whether training ended because the best epoch was too long ago.
     """
 
     model: keras.Model
@@ -212,3 +213,4 @@ class Trained:
     precision: str = "float32"
     choice: Choice | None = None
     earlier_seconds: float = 0.0
+    lost_patience: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -66,3 +67,15 @@ def test_the_rest_is_trained_where_it_is_worth_its_time_or_asked_for(taken, may_
         seconds=lambda: 60.0,
     )
     assert Outlook(checkpoints, 20, logits_of(90), LABELS, 0.1, may_stop).is_over() == is_over
+
+
+def test_a_training_that_lost_patience_says_so(tmp_path):
+    """Steps are too small to change any answer, so that the first epoch stays the best."""
+    textures = str(ci.textures(tmp_path / "textures", classes=2))
+    options = {"recipe": "fine_tuning", "train_from": "block_14_expand", "image_size": 32, "sample": 60}
+    by_hand = {"learning_rate": 1e-9, "watch": "accuracy", "patience": 2}
+    run = api.run(textures, output=tmp_path / "run", epochs=5, settings=by_hand, **options)
+    assert run.metrics.lost_patience
+    assert run.history[-1].epoch == 3
+    run = replace(run, metrics=replace(run.metrics, kept=None))
+    assert "the best of them was too long ago; --set patience=5" in words.ended_early(run)

@@ -263,7 +263,7 @@ def _taken(step: StepTaken) -> str:
     """What was foretold beside what came."""
     came = f"{100 * step.measured_gain:+.1f} of 100 test images in {step.measured_seconds:.0f} s"
     if step.gain is None or step.interval is None:
-        return f"Over the frozen network: {came}; nobody knew."
+        return f"Over the frozen network: {came}; nothing was foretold."
     low, high = step.interval
     time = "" if step.seconds is None else f" in {duration(step.seconds)}"
     return (
@@ -345,10 +345,11 @@ def ended_early(run: Run) -> str:
     if run.metrics.complete:
         if not settings.trains_on_images or done == all_of_them:
             return ""
-        return (
-            f"Training ended after {done} of {all_of_them} epochs: by the validation images, the rest was "
-            "not worth its time; --set stop_early=false trains them all."
-        )
+        ended = f"Training ended after {done} of {all_of_them} epochs: "
+        if run.metrics.lost_patience:
+            return f"{ended}the best of them was too long ago; --set patience={all_of_them} trains them all."
+        why = "by the validation images, the rest was not worth its time"
+        return f"{ended}{why}; --set stop_early=false trains them all."
     return (
         f"Time was over after {done} of {all_of_them} epochs; to train on, give the same command with "
         f"--output {run.folder} --resume, and without --minutes or with more of them."

@@ -392,6 +392,7 @@ def _metrics(work: _Work, trained: Trained, seen: _Seen, seconds: dict[str, floa
             "trained": _count(_trained_network(trained).trainable_weights),
         },
         complete=trained.complete,
+        lost_patience=trained.lost_patience or None,
         model_sha256=seen.digest,
         seed=job.seed,
         seconds={stage: round(each, 3) for stage, each in seconds.items()},

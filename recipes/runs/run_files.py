@@ -46,6 +46,7 @@ METRICS = {
 }
 ALONE = {"test": SHARE, "validation": SHARE}
 METRICS_THAT_MAY_LACK = {
+    "lost_patience": bool,
     "kept": {
         "rule": str,
         "weight": SHARE,

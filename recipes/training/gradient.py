@@ -68,6 +68,7 @@ def train(job: Job) -> Trained:
         precision=precision,
         choice=choice,
         earlier_seconds=earlier_seconds,
+        lost_patience=checkpoints.is_patience_over(),
     )
 
 
