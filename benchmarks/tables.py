@@ -10,6 +10,7 @@ A table stands in a page between the lines `<!-- table: NAME -->` and `<!-- end 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import sys
@@ -193,19 +194,30 @@ def kept_after_training() -> str:
     return averaging.table(trained).split("\n\n")[-1]
 
 
+@functools.cache
+def _grid(lines: str = "grid") -> list[tuple[dict[str, Any], grid.Logits]]:
+    """The lines of the grid with the logits beside them."""
+    return grid.read(RESULTS / f"{lines}.jsonl")
+
+
 def kept_by_rule() -> str:
     """Points over the frozen network by what is kept, for each task and on average."""
-    return kept.table(grid.read(RESULTS / "grid.jsonl"))
+    return kept.table(_grid())
+
+
+def kept_in_pairs(lines: str) -> str:
+    """What one rule of what is kept has over another."""
+    return kept.in_pairs(_grid(lines))
 
 
 def foretold_gains() -> str:
     """How well what training gains can be foretold, and what follows from that."""
-    return prices.table(prices.judgeable(grid.read(RESULTS / "grid.jsonl")))
+    return prices.table(prices.judgeable(_grid()))
 
 
 def when_to_train() -> str:
     """Rules about when to train: what each loses, and its share of the time."""
-    return prices.decisions(prices.judgeable(grid.read(RESULTS / "grid.jsonl")))
+    return prices.decisions(prices.judgeable(_grid()))
 
 
 def told_while_training() -> str:
@@ -219,7 +231,7 @@ def stopping_early() -> str:
 
 
 def _looked_at() -> stopping.Seen:
-    return [one for one in grid.read(RESULTS / "grid.jsonl") if "looks test" in one[1]]
+    return [one for one in _grid() if "looks test" in one[1]]
 
 
 def gain_of_cells() -> str:
@@ -287,6 +299,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "expected-and-reached": expected_and_reached,
     "kept-after-training": kept_after_training,
     "kept-by-rule": kept_by_rule,
+    "kept-in-pairs": lambda: kept_in_pairs("grid"),
+    "kept-in-pairs-held-out": lambda: kept_in_pairs("grid-held-out"),
     "foretold-gains": foretold_gains,
     "when-to-train": when_to_train,
     "told-while-training": told_while_training,
