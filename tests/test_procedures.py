@@ -133,6 +133,9 @@ def test_vgg16(here):
     augmented = run(steps["runs/augmented"], epochs="1", **small)
     assert [row["phase"] for row in augmented] == ["training"]
     assert column(augmented, "frozen_layers") == [19]
+    assert "steps" not in json.loads(
+        Path("runs/augmented/metrics.json").read_text()
+    )  # solved heads are another
     block5 = run(steps["runs/block5"], epochs="1")
     assert column(block5, "frozen_layers") == [19, 15]
     np.testing.assert_allclose(column(block5, "learning_rate"), [2e-5, 1e-5], rtol=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -104,6 +104,13 @@ def steps(
     expected = evidence.probes.expected[frozen]
     more = [] if target is None else [_until(target, expected, evidence.data)]
     return (*found, _more_images(expected), *more)
+
+
+def step_of(found: Sequence[Step], settings: Settings) -> Step | None:
+    """The step that is a training with these settings; None where none is: those of the frozen recipes are
+    about heads that are solved."""
+    is_step = settings.recipe in TRAINING
+    return next((step for step in found if is_step and step.action == settings.recipe), None)
 
 
 def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limit: float | None) -> Step:

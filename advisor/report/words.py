@@ -9,7 +9,7 @@ from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
-from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step
+from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step, step_of
 from advisor.backbones import BUNDLED
 from advisor.choices import RECIPES, WATCHED
 from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
@@ -316,8 +316,7 @@ def _network(name: str, alone: Alone) -> str:
 
 def training_ahead(advice: Recommendation) -> str:
     """What training is expected to bring, as the end of a sentence; empty where it was not foretold."""
-    recipe = advice.settings.recipe
-    step = next((step for step in advice.steps if step.action == recipe), None)
+    step = step_of(advice.steps, advice.settings)
     if step is None or step.gain is None or step.interval is None:
         return ""
     low, high = (100 * end for end in step.interval)

@@ -15,7 +15,7 @@ import numpy as np
 
 from advisor import backbones
 from advisor.advice.settings import Settings
-from advisor.advice.steps import Step
+from advisor.advice.steps import Step, step_of
 from advisor.backbones import Backbone
 from advisor.data import copies, images, near_copies
 from advisor.data.checks import leave_out
@@ -108,7 +108,7 @@ def run(
     job = Job(
         known.data, backbone, known.features, settings, folder.path, seed, resume, deadline, display, observer
     )
-    foretold = next((step for step in steps if step.action == settings.recipe), None)
+    foretold = step_of(steps, settings)
     work = _Work(known, job, began, time.monotonic(), foretold, earlier)
     if meanwhile:
 
