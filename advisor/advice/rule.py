@@ -60,6 +60,10 @@ LEAST_POOL_WEIGHT = 0.1
 # What is believed of all depths against the last layer before the images are seen, mean and spread of their
 # gain in accuracy: 1.2 +- 2.0 points at 224 px on 42 tasks, more at 128 px (benchmarks/frozen.py).
 ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
+# What is believed of a network before its features are probed: for each per cent of accuracy that it has on
+# ImageNet over another one, so much of the other's errors is gone, with this spread in accuracy
+# (benchmarks/networks.py).
+NETWORK_GAIN, NETWORK_SPREAD = 0.03, 0.01
 # Accuracy that mirror images may lose and still pass for the same. Letters and digits lose far more.
 MIRROR_TOLERANCE = 0.05
 
@@ -203,6 +207,35 @@ def least_gain_of_all_depths(
     error of `error`, is positive from there.
     """
     return -gain * (error / spread) ** 2
+
+
+def gain_of_network(
+    more_top1: float,
+    probed: float,
+    accuracy: float,
+    images: int,
+    gain: float = NETWORK_GAIN,
+    spread: float = NETWORK_SPREAD,
+) -> tuple[float, float]:
+    """What is believed of one network's accuracy over another's, -1..1, and the standard deviation of that.
+
+    The mean of a normal belief that begins with the accuracy on ImageNet, after probes of both on the same
+    images. About half of the errors are made by both, so that the difference is as uncertain as one of the
+    two. Where it is more than two standard deviations from the belief, that gives way.
+
+    Args:
+        more_top1: per cent that it has over the other one on ImageNet.
+        probed: accuracy that it has over the other one by the probes, -1..1.
+        accuracy: of the other one, by its probe, 0..1.
+        images: that were probed.
+        gain: of the belief before the probes, for each per cent on ImageNet, in shares of the errors.
+        spread: of that belief, in accuracy.
+    """
+    believed = gain * more_top1 * (1 - accuracy)
+    noise = max(accuracy * (1 - accuracy), 1 / (4 * images)) / images
+    spread = math.sqrt(max(spread**2, (probed - believed) ** 2 / 4 - noise))
+    weight = spread**2 / (spread**2 + noise)
+    return believed + weight * (probed - believed), spread * math.sqrt(1 - weight)
 
 
 def mirrors_are_harmless(mirror_loss: float) -> bool:
