@@ -10,13 +10,12 @@ is written as each task is done; tasks whose line is there already are skipped.
 The first table has the regret of rules that choose: mean and worst points of test accuracy lost against the
 best network that fits into the minutes. Times are those of the machine of `speed.REFERENCE`, by the
 operations of each network; for who probes, looking at the other networks counts, too. The last table has the
-regret of other beliefs before the probes, see `rule.gain_of_network`.
+regret of other beliefs in ImageNet, see `rule.nats_of_network`.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 
 from advisor import backbones
 from advisor.advice import recommendation, times
-from advisor.advice.rule import NETWORK_GAIN, NETWORK_SPREAD, WORTH_GAIN_PER_SECOND, gain_of_network
+from advisor.advice.rule import NETWORK_BELIEF, nats_of_network
 from advisor.advice.settings import Options, Settings
 from advisor.backbones import BUNDLED
 from advisor.backbones.catalogue import catalogue
@@ -42,7 +41,7 @@ Line = dict[str, Any]
 Lines = Sequence[Line]
 Rule = Callable[[Line, list[str], float | None], str]  # a network, of those that fit into minutes
 MINUTES = (0.5, 2.0, None)
-GAINS, SPREADS = (0.0, 0.015, 0.03, 0.045), (0.005, 0.01, 0.02)
+BELIEFS = (0.0, 1.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 ROWS = {row.name: row for row in catalogue()}
 
 
@@ -89,6 +88,7 @@ def _with(task: Task, name: str) -> dict[str, Any]:
     return {
         "recipe": advice.frozen_recipe,
         "expected": expected.accuracy,
+        "log_loss": expected.log_loss,
         "left_out": expected.curve[-1].accuracy,
         "probed": expected.curve[-1].images,
         "run_seconds": times.run(settings, advice.data.splits, 0),
@@ -144,14 +144,13 @@ def gains(lines: Lines) -> str:
 
 
 def beliefs(lines: Lines) -> str:
-    """A row for each belief: mean and worst regret in points without a limit."""
+    """A row for each belief in ImageNet: mean and worst regret in points, without a limit."""
     rows = []
-    for gain, spread in itertools.product(GAINS, SPREADS):
-        today = ", as advised" if (gain, spread) == (NETWORK_GAIN, NETWORK_SPREAD) else ""
-        lost = [_regret(line, _believing(gain, spread), None) for line in lines]
-        name = f"{100 * gain:.0f} % of the errors a point ± {100 * spread:.1f}{today}"
-        rows.append([name, f"{np.mean(lost):.2f}", f"{max(lost):.1f}"])
-    return results.markdown(["belief", "mean regret, points", "worst"], rows)
+    for belief in BELIEFS:
+        lost = [_regret(line, _believing(belief), None) for line in lines]
+        today = ", as advised" if belief == NETWORK_BELIEF else ""
+        rows.append([f"{belief:g} nats a point{today}", f"{np.mean(lost):.2f}", f"{max(lost):.1f}"])
+    return results.markdown(["belief in ImageNet", "mean regret, points", "worst"], rows)
 
 
 def _regret(line: Line, rule_of: Rule, minutes: float | None) -> float:
@@ -176,8 +175,8 @@ def _best_on_imagenet(line: Line, fit: list[str], minutes: float | None) -> str:
     return max(fit, key=lambda name: ROWS[name].top1 or 0.0)
 
 
-def _believing(gain: float, spread: float) -> Rule:
-    """The advice, with a belief before the probes."""
+def _believing(belief: float) -> Rule:
+    """The advice, with a belief in ImageNet."""
 
     def rule_of(line: Line, fit: list[str], minutes: float | None) -> str:
         probed, looking = [BUNDLED], 0.0
@@ -187,21 +186,22 @@ def _believing(gain: float, spread: float) -> Rule:
             if minutes is None or looking + slowest <= 60 * minutes:
                 probed.append(name)
                 looking += more
-        return max(probed, key=lambda name: believed(line, name))
+        return max(probed, key=lambda name: nats(line, name))
 
-    def believed(line: Line, name: str) -> float:
-        if name == BUNDLED:
-            return 0.0
-        start, top1 = line["networks"][BUNDLED], (ROWS[name].top1 or 0.0) - (ROWS[BUNDLED].top1 or 0.0)
-        of = top1, _gain(line, name, "expected"), start["expected"], start["probed"]
-        return gain_of_network(*of, gain, spread)[0] - WORTH_GAIN_PER_SECOND * _seconds(line, name)
+    def nats(line: Line, name: str) -> float:
+        of, over = line["networks"][name], line["networks"][BUNDLED]
+        top1 = (ROWS[name].top1 or 0.0) - (ROWS[BUNDLED].top1 or 0.0)
+        return nats_of_network(top1, of["log_loss"], over["log_loss"], over["probed"], belief)[0]
 
     return rule_of
 
 
 RULES: dict[str, Rule] = {
-    "by probes and ImageNet, as advised": _believing(NETWORK_GAIN, NETWORK_SPREAD),
-    "by the probes alone": _believing(0.0, 10.0),
+    "by log-loss and ImageNet, as advised": _believing(NETWORK_BELIEF),
+    "by log-loss alone": _believing(0.0),
+    "by the accuracy of the probes": lambda line, fit, minutes: max(
+        fit, key=lambda name: line["networks"][name]["expected"]
+    ),
     "the best on ImageNet that fits": _best_on_imagenet,
     "always the bundled one": lambda line, fit, minutes: BUNDLED,
 }

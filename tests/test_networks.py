@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 from advisor import api
@@ -161,10 +160,7 @@ def test_a_run_that_goes_on_keeps_its_network(tmp_path, finished_run, monkeypatc
     assert finished.metrics.settings.backbone == first
 
 
-def test_the_belief_in_a_network_lies_between_imagenet_and_the_probes():
-    by_imagenet, doubt = rule.gain_of_network(2.0, 0.0, 0.8, 1)
-    assert 0 < by_imagenet < 0.02
-    gains = [rule.gain_of_network(2.0, 0.05, 0.8, images) for images in (20, 200, 2_000)]
-    assert by_imagenet < gains[0][0] < gains[1][0] < gains[2][0] < 0.05
-    assert doubt > gains[0][1] > gains[1][1] > gains[2][1]
-    assert np.isfinite(rule.gain_of_network(0.0, 0.0, 1.0, 10)).all()
+def test_the_more_images_there_are_the_less_imagenet_counts():
+    few, many = (rule.nats_of_network(2.0, 0.55, 0.5, images)[0] for images in (200, 2_000))
+    assert few > 0 > many
+    assert rule.nats_of_network(2.0, 0.5, 0.5, 200)[0] > rule.nats_of_network(0.0, 0.5, 0.5, 200)[0] == 0

@@ -165,8 +165,8 @@ class _Race:
             start = probe(backbones.BUNDLED, FEW_IMAGES)
             for name in others:
                 if self._may_be_probed(name, FEW_IMAGES):
-                    gain, spread = self._gain(name, probe(name, FEW_IMAGES), start)
-                    if gain + NINETY * spread < 0:
+                    nats, noise = self._nats(name, probe(name, FEW_IMAGES), start)
+                    if nats + NINETY * noise < 0:
                         self.dropped[name] = BEHIND
         for name in others:
             if name not in self.dropped and self._may_be_probed(name, most_images):
@@ -188,7 +188,7 @@ class _Race:
         fast = [name for name in small if self._is_in_time(self.seconds(name))]
         if not fast:
             return min(small, key=self.seconds)
-        return max(fast, key=self._worth)
+        return max(fast, key=lambda name: self._nats(name, self.probed[name], self.bundled)[0])
 
     def options_for(self, name: str) -> Options:
         """The options as they apply to a network: one alone is kept where the pool of two is too large."""
@@ -274,19 +274,11 @@ class _Race:
     def _is_in_time(self, seconds: float) -> bool:
         return self.ends is None or time.monotonic() + seconds <= self.ends
 
-    def _worth(self, name: str) -> float:
-        """What is believed of its accuracy over the bundled network's, less what its time has to gain."""
-        gain, _ = self._gain(name, self.probed[name], self.bundled)
-        return gain - rule.WORTH_GAIN_PER_SECOND * self.seconds(name)
-
-    def _gain(self, name: str, evidence: Evidence, start: Evidence) -> tuple[float, float]:
-        """What is believed of a network's accuracy over the bundled one's, and the doubt in it."""
-        if name == backbones.BUNDLED:
-            return 0.0, 0.0
+    def _nats(self, name: str, evidence: Evidence, start: Evidence) -> tuple[float, float]:
+        """How much speaks for a network and against the bundled one, in nats, and the noise in it."""
         found, over = _expected(evidence), _expected(start)
         more = (self.rows[name].top1 or 0.0) - (self.rows[backbones.BUNDLED].top1 or 0.0)
-        gain, images = found.accuracy - over.accuracy, over.curve[-1].images
-        return rule.gain_of_network(more, gain, over.accuracy, images)
+        return rule.nats_of_network(more, found.log_loss, over.log_loss, over.curve[-1].images)
 
 
 def _expected(evidence: Evidence) -> Expected:

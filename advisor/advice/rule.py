@@ -60,10 +60,10 @@ LEAST_POOL_WEIGHT = 0.1
 # What is believed of all depths against the last layer before the images are seen, mean and spread of their
 # gain in accuracy: 1.2 +- 2.0 points at 224 px on 42 tasks, more at 128 px (benchmarks/frozen.py).
 ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
-# What is believed of a network before its features are probed: for each per cent of accuracy that it has on
-# ImageNet over another one, so much of the other's errors is gone, with this spread in accuracy
-# (benchmarks/networks.py).
-NETWORK_GAIN, NETWORK_SPREAD = 0.03, 0.01
+# Of two networks the better one has the lower leave-one-out log-loss, summed over the images that both were
+# probed on; an accuracy on ImageNet that is higher by one per cent stands for so many nats. The difference of
+# two sums is uncertain by about so much of the root of one of them (benchmarks/networks.py).
+NETWORK_BELIEF, NETWORK_NOISE = 16.0, 0.7
 # Accuracy that mirror images may lose and still pass for the same. Letters and digits lose far more.
 MIRROR_TOLERANCE = 0.05
 
@@ -209,33 +209,23 @@ def least_gain_of_all_depths(
     return -gain * (error / spread) ** 2
 
 
-def gain_of_network(
-    more_top1: float,
-    probed: float,
-    accuracy: float,
-    images: int,
-    gain: float = NETWORK_GAIN,
-    spread: float = NETWORK_SPREAD,
+def nats_of_network(
+    more_top1: float, log_loss: float, over: float, images: int, belief: float = NETWORK_BELIEF
 ) -> tuple[float, float]:
-    """What is believed of one network's accuracy over another's, -1..1, and the standard deviation of that.
+    """How much speaks for one network and against another, in nats, and the standard deviation of that.
 
-    The mean of a normal belief that begins with the accuracy on ImageNet, after probes of both on the same
-    images. About half of the errors are made by both, so that the difference is as uncertain as one of the
-    two. Where it is more than two standard deviations from the belief, that gives way.
+    Log-loss tells more than accuracy, in which two networks differ by a few images. The more images there
+    are, the less the accuracy on ImageNet counts.
 
     Args:
         more_top1: per cent that it has over the other one on ImageNet.
-        probed: accuracy that it has over the other one by the probes, -1..1.
-        accuracy: of the other one, by its probe, 0..1.
-        images: that were probed.
-        gain: of the belief before the probes, for each per cent on ImageNet, in shares of the errors.
-        spread: of that belief, in accuracy.
+        log_loss: of leave-one-out with it, the mean over the images.
+        over: of the other one.
+        images: that both were probed on.
+        belief: in ImageNet, nats for each per cent.
     """
-    believed = gain * more_top1 * (1 - accuracy)
-    noise = max(accuracy * (1 - accuracy), 1 / (4 * images)) / images
-    spread = math.sqrt(max(spread**2, (probed - believed) ** 2 / 4 - noise))
-    weight = spread**2 / (spread**2 + noise)
-    return believed + weight * (probed - believed), spread * math.sqrt(1 - weight)
+    noise = NETWORK_NOISE * math.sqrt(images * max(log_loss, over))
+    return images * (over - log_loss) + belief * more_top1, noise
 
 
 def mirrors_are_harmless(mirror_loss: float) -> bool:

@@ -72,6 +72,7 @@ class Evidence:
                     "expected_interval": list(expected.interval),
                     "gain_at_double": expected.gain_at_double,
                     "balanced_accuracy": expected.balanced,
+                    "log_loss": expected.log_loss,
                     "learning_curve": [vars(point) for point in expected.curve],
                 }
                 for recipe, expected in probes.expected.items()
@@ -94,6 +95,7 @@ class Evidence:
                 interval=(told["expected_interval"][0], told["expected_interval"][1]),
                 gain_at_double=told["gain_at_double"],
                 balanced=told["balanced_accuracy"],
+                log_loss=told["log_loss"],
             )
             for recipe, told in values["frozen"].items()
         }
