@@ -11,7 +11,7 @@ from typing import Any
 from advisor.advice import by_hand, recommendation, times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
-from advisor.choices import DEFAULT_SAMPLE
+from advisor.choices import AUTO, DEFAULT_SAMPLE
 from advisor.data import sources
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
@@ -51,6 +51,7 @@ def recommend(
     base_labels: str | None = None,
     keep: str = "better",
     minutes: float | None = None,
+    max_megabytes: float | None = None,
     target: float | None = None,
     settings: Mapping[str, Any] | None = None,
     sample: int = DEFAULT_SAMPLE,
@@ -65,7 +66,8 @@ def recommend(
         data: a folder of class folders, a folder with train/ and others, a CSV file, `sklearn:digits`
             or `tfds:NAME`; see docs/data.md.
         recipe: make the settings for this one, whatever is advised.
-        backbone: a name of `advisor backbones`, or a model file.
+        backbone: a name of `advisor backbones`, a model file, or "auto" for the best of the pre-trained
+            networks that are ready.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input; the backbone's own if left out.
         init: "pretrained" or "random".
@@ -80,6 +82,7 @@ def recommend(
         base_labels: a JSON file with the class names of the backbone's own classifier.
         keep: what is kept after training: "better", "single" or "trained"; see docs/recipes.md.
         minutes: that there are from the command to the finished folder; None for what is worth its time.
+        max_megabytes: that the finished model may have, with `backbone` "auto"; None for no limit.
         target: an accuracy, 0..1: the advice says how many images would reach it.
         settings: by hand, in the place of those that the recipe would have: values by the names of the fields
             of `Settings`, see docs/settings.md, or the `settings` in the metrics.json of a run. An argument
@@ -127,6 +130,7 @@ def run(
     base_labels: str | None = None,
     keep: str = "better",
     minutes: float | None = None,
+    max_megabytes: float | None = None,
     target: float | None = None,
     settings: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
@@ -159,6 +163,7 @@ def run(
         base_labels: see `recommend`.
         keep: see `recommend`.
         minutes: see `recommend`.
+        max_megabytes: see `recommend`.
         target: see `recommend`.
         settings: see `recommend`.
         start_from: the folder of a finished run of the same data: its network and its head are trained on, on
@@ -185,7 +190,9 @@ def run(
     start = _start(options, recipe, output)
     options = stages.with_network(start, options) if start else options
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
-        advised = _advise(data, options, recipe, sample, source, seed, display, start)
+        network = folder.network() if resume and options.backbone == AUTO else None
+        named = replace(options, backbone=network, max_megabytes=None) if network else options
+        advised = _advise(data, named, recipe, sample, source, seed, display, start)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
@@ -269,7 +276,7 @@ def compare(
     training = {"epochs": epochs, "batch_size": batch_size, "keep": keep}
     measured = {"sample": sample, "source": source}
     options, display = Options(**network, **training), display or Silent()  # type: ignore[arg-type]
-    comparison.check_minutes(minutes)
+    comparison.check(minutes, backbone)
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
         advised = _advise(data, options, None, sample, source, seed, display)
         if on_advice:

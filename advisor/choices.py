@@ -110,5 +110,6 @@ AUGMENTATIONS = {
     "shear": Augmentation(0.2, 0.0, 1.0, "share of the side, at most"),
 }
 
+AUTO = "auto"  # in the place of a network's name: the best of those that are ready
 DEFAULT_SAMPLE = 1000  # images that the advice is measured on, at most
 LARGEST_IMAGE = 2048  # pixels; no published backbone takes more, and memory grows with the square

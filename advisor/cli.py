@@ -87,9 +87,9 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "backbone": click.option(
             "--backbone",
             default="efficientnet_lite0",
-            metavar="NAME|FILE",
+            metavar="NAME|FILE|auto",
             show_default=True,
-            help="Pre-trained network; see advisor backbones.",
+            help="Pre-trained network, see advisor backbones; auto: the best that is ready.",
         ),
         "weights": click.option("--weights", metavar="FILE", help="Weights instead of the published ones."),
         "image_size": click.option("--image-size", type=int, metavar="N", help="Pixels of the square input."),
@@ -121,6 +121,9 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         ),
         "minutes": click.option(
             "--minutes", type=float, metavar="N", help="To the finished folder; else what is worth its time."
+        ),
+        "max_megabytes": click.option(
+            "--max-megabytes", type=float, metavar="N", help="Of the model; for --backbone auto."
         ),
         "target": click.option(
             "--target", type=float, metavar="ACCURACY", help="Say how many images would reach it, as 0.95."
@@ -170,7 +173,17 @@ def command_line() -> None:
 @command_line.command()
 @click.argument("data")
 @_options(
-    "backbone", "weights", "image_size", "minutes", "target", "sample", "source", "seed", "json", "output"
+    "backbone",
+    "weights",
+    "image_size",
+    "minutes",
+    "max_megabytes",
+    "target",
+    "sample",
+    "source",
+    "seed",
+    "json",
+    "output",
 )
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure DATA, decide, print the rationale. Trains nothing.
@@ -221,7 +234,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
 )
 @click.option("--settings", "file", metavar="FILE.json", help="Settings of a run: its metrics.json.")
 @click.option("--start-from", metavar="RUN", help="Train the network and head of this finished run on.")
-@_options("minutes", "target", *_OF_TRAINING)
+@_options("minutes", "max_megabytes", "target", *_OF_TRAINING)
 @click.pass_context
 def run(
     context: click.Context,
@@ -329,7 +342,7 @@ def compare(
     from advisor.system.progress import Bars
     from recipes.runs import comparison
 
-    comparison.check_minutes(minutes)  # before a folder is made
+    comparison.check(minutes, options["backbone"])  # before a folder is made
     folder = Path(output) if output else _free_folder(data, "compare", resume)
     with _resumable(folder), Bars() as display:
         compared = api.compare(

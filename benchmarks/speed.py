@@ -203,9 +203,11 @@ def pytorch(paths: list[str]) -> Callable[[], None] | None:
         from PIL import Image
     except ImportError:
         return None
-    from advisor.backbones.efficientnet_lite0 import weights_file
+    from advisor.backbones.efficientnet_lite import LITE0
 
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights_file())).eval()
+    network = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=str(LITE0.installed_file())
+    ).eval()
 
     class Images(torch.utils.data.Dataset):
         def __len__(self) -> int:

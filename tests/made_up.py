@@ -67,6 +67,7 @@ def evidence(
             interval=(reached - 0.05, reached + 0.07),
             gain_at_double=0.012,
             balanced=reached - 0.2,
+            log_loss=1 - reached,
         )
         for recipe, reached in (("feature_extraction", 0.88), ("shallow_features", 0.9))
     }

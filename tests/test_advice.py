@@ -127,7 +127,7 @@ def probes_of(last: int, together: int, of: int = 200) -> Probes:
         together=DepthProbe(probe.ALL_TAPS, together / of),
         gain_of_all_depths=(float(difference.mean()), float(difference.std() / np.sqrt(of))),
         expected={
-            recipe: Expected((CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01, hits / of)
+            recipe: Expected((CurvePoint(of, hits / of),), hits / of, (0.0, 1.0), 0.01, hits / of, 0.1)
             for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
         },
         position={recipe: Position("average", 7) for recipe in ("feature_extraction", "shallow_features")},

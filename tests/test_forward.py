@@ -56,11 +56,17 @@ def test_a_finished_run_is_used_without_tensorflow(command, finished_run, capsys
     assert json.loads(alone(*arguments)) == json.loads(here(capsys, *arguments))
 
 
-@pytest.mark.parametrize("size", [32, 50, 97, 224])
-@pytest.mark.parametrize("grid", ["average", "cells:2"])
-def test_without_litert_tensorflow_gives_the_same_features(size, grid, monkeypatch):
-    """The bundled network is written for LiteRT by hand, TensorFlow runs it as Keras builds it."""
-    backbone = backbones.load(backbones.BUNDLED)
+@pytest.mark.parametrize(
+    ("name", "size", "grid"),
+    [
+        *((backbones.BUNDLED, size, grid) for size in (32, 50, 97, 224) for grid in ("average", "cells:2")),
+        ("efficientnet_lite1", 64, "average"),
+        ("efficientnet_lite2", 97, "cells:2"),
+    ],
+)
+def test_without_litert_tensorflow_gives_the_same_features(name, size, grid, monkeypatch):
+    """Networks that come by pip are written for LiteRT by hand, TensorFlow runs them as Keras builds them."""
+    backbone = backbones.load(name)
     pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     fast = embedding.runner(backbone, size, grid)(pixels)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)

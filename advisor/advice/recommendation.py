@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from advisor import backbones
-from advisor.advice import plan, rationale, rule, steps
+from advisor.advice import networks, plan, rationale, rule, steps
 from advisor.advice.by_hand import choose
+from advisor.advice.networks import Candidate, Chosen
 from advisor.advice.plan import Plan
 from advisor.advice.rationale import Alternative, Factor
 from advisor.advice.rule import Decision, Quadrant
@@ -18,7 +19,7 @@ from advisor.advice.settings import Options, Settings
 from advisor.advice.steps import Step
 from advisor.audit.warnings import warnings
 from advisor.backbones import Backbone
-from advisor.choices import DEFAULT_SAMPLE, RECIPES
+from advisor.choices import AUTO, DEFAULT_SAMPLE, RECIPES
 from advisor.data.dataset import Dataset, Summary
 from advisor.errors import InputError
 from advisor.evidence import similarity
@@ -52,6 +53,7 @@ class Recommendation:
         device: what will train.
         seconds: that measuring took.
         reproduction: how to get the same again.
+        networks: that were compared, with `--backbone auto`.
     """
 
     evidence: Evidence
@@ -67,6 +69,7 @@ class Recommendation:
     device: str
     seconds: float
     reproduction: reproduction.Record
+    networks: tuple[Candidate, ...] = ()
 
     @property
     def data(self) -> Summary:
@@ -104,6 +107,7 @@ class Recommendation:
             "plan": vars(self.plan),
             "rationale": [vars(row) for row in self.rationale],
             "steps": [step.to_json() for step in self.steps],
+            "networks": [network.to_json() for network in self.networks],
             "evidence": {**self.evidence.to_json(), "frozen_recipe": self.frozen_recipe},
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
@@ -140,6 +144,7 @@ class Recommendation:
             device=values["device"],
             seconds=values["seconds"],
             reproduction=reproduction.Record(**values["reproduction"]),
+            networks=tuple(Candidate.from_json(network) for network in values["networks"]),
         )
 
 
@@ -192,9 +197,13 @@ def recommend(
     options.check(recipe)
     if sample < SMALLEST_SAMPLE:
         raise InputError(f"--sample is {sample}; give {SMALLEST_SAMPLE} or more")
-    backbone, options = _network(options, recipe)
-    size = options.image_size or backbone.image_size
-    measured = measure(data, backbone, size, options.init == "pretrained", sample, source, seed, display)
+    asked = {name: getattr(options, name) for name in ("backbone", "weights", "image_size")}
+    limits = {name: getattr(options, name) for name in ("max_megabytes", "minutes")}
+    if options.backbone == AUTO:
+        chosen = networks.measure(data, options, sample, source, seed, display, began)
+    else:
+        chosen = _named(data, options, recipe, sample, source, seed, display)
+    measured, backbone, options = chosen.measured, chosen.backbone, chosen.options
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
     left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
@@ -209,11 +218,10 @@ def recommend(
         settings = fitted or settings
     if options.train_from and settings.train_from:
         settings = replace(settings, frozen=backbone.below(settings.train_from))
-    asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
-    minutes = None if options.minutes is None else f"{options.minutes:g}"
+    asked |= {name: None if value is None else f"{value:g}" for name, value in limits.items()}
     command = reproduction.command(
-        "recommend", measured.data.source, **asked, minutes=minutes, sample=sample, source=named, seed=seed
+        "recommend", measured.data.source, **asked, sample=sample, source=named, seed=seed
     )
     advice = Recommendation(
         evidence=evidence,
@@ -229,6 +237,7 @@ def recommend(
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
+        networks=chosen.networks,
     )
     return Advised(advice, measured.data, options)
 
@@ -242,6 +251,22 @@ def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:
         with suppress(InputError):
             found[recipe] = choose(recipe, asked if recipe in steps.FROZEN else options, evidence)
     return found
+
+
+def _named(
+    data: Dataset,
+    options: Options,
+    recipe: str | None,
+    sample: int,
+    source: Dataset | None,
+    seed: int,
+    display: Display,
+) -> Chosen:
+    """Measure a data set with the network that the options name; arguments as for `recommend`."""
+    backbone, options = _network(options, recipe)
+    size, pretrained = options.image_size or backbone.image_size, options.init == "pretrained"
+    measured = measure(data, backbone, size, pretrained, sample, source, seed, display)
+    return Chosen(measured, backbone, options, ())
 
 
 def _network(options: Options, recipe: str | None) -> tuple[Backbone, Options]:

@@ -60,6 +60,10 @@ LEAST_POOL_WEIGHT = 0.1
 # What is believed of all depths against the last layer before the images are seen, mean and spread of their
 # gain in accuracy: 1.2 +- 2.0 points at 224 px on 42 tasks, more at 128 px (benchmarks/frozen.py).
 ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
+# Of two networks the better one has the lower leave-one-out log-loss, summed over the images that both were
+# probed on; an accuracy on ImageNet that is higher by one per cent stands for so many nats. The difference of
+# two sums is uncertain by about so much of the root of one of them (benchmarks/networks.py).
+NETWORK_BELIEF, NETWORK_NOISE = 16.0, 0.7
 # Accuracy that mirror images may lose and still pass for the same. Letters and digits lose far more.
 MIRROR_TOLERANCE = 0.05
 
@@ -203,6 +207,25 @@ def least_gain_of_all_depths(
     error of `error`, is positive from there.
     """
     return -gain * (error / spread) ** 2
+
+
+def nats_of_network(
+    more_top1: float, log_loss: float, over: float, images: int, belief: float = NETWORK_BELIEF
+) -> tuple[float, float]:
+    """How much speaks for one network and against another, in nats, and the standard deviation of that.
+
+    Log-loss tells more than accuracy, in which two networks differ by a few images. The more images there
+    are, the less the accuracy on ImageNet counts.
+
+    Args:
+        more_top1: per cent that it has over the other one on ImageNet.
+        log_loss: of leave-one-out with it, the mean over the images.
+        over: of the other one.
+        images: that both were probed on.
+        belief: in ImageNet, nats for each per cent.
+    """
+    noise = NETWORK_NOISE * math.sqrt(images * max(log_loss, over))
+    return images * (over - log_loss) + belief * more_top1, noise
 
 
 def mirrors_are_harmless(mirror_loss: float) -> bool:

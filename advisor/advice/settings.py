@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from advisor.advice import rule
-from advisor.choices import KEEP, LARGEST_IMAGE, RECIPES, Mode
+from advisor.choices import AUTO, KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import AVERAGE, CELLS
@@ -196,6 +196,7 @@ class Options:
     keep: str = "better"
     minutes: float | None = None
     target: float | None = None
+    max_megabytes: float | None = None
     start_from: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # by hand, see `advisor.advice.by_hand`
 
@@ -240,9 +241,35 @@ class Options:
         ):
             if given and recipe is not None and recipe not in recipes:
                 raise InputError(f"{option} goes with --recipe {' or '.join(recipes)}, not with {recipe}")
+        self._check_network()
         if self.mode and recipe and self.mode not in RECIPES[recipe].modes:
             modes = ", ".join(RECIPES[recipe].modes)
             raise InputError(f"--mode {self.mode!r} is none of {recipe}'s: {modes}")
+
+    def _check_network(self) -> None:
+        """Refuse what does not go with the choice of a network, or is for it alone.
+
+        Raises:
+            InputError: names the option.
+        """
+        most = self.max_megabytes
+        if self.backbone != AUTO:
+            if most is not None:
+                raise InputError(f"--max-megabytes chooses among networks; give --backbone {AUTO} with it")
+            return
+        if most is not None and not 0 < most < math.inf:
+            raise InputError(f"--max-megabytes is {most:g}; give more than 0")
+        for option, given in (
+            ("--weights", self.weights),
+            ("--init random", self.init == "random"),
+            ("--train-from", self.train_from),
+            ("--cut-layer", self.cut_layer),
+            ("--base-labels", self.base_labels),
+            ("--start-from", self.start_from),
+            ("the setting taps", self.settings.get("taps")),
+        ):
+            if given:
+                raise InputError(f"{option} is for one network; name it in the place of --backbone {AUTO}")
 
 
 def hidden_units(head: str) -> tuple[int, ...]:

@@ -59,6 +59,7 @@ class Application:
         image_size: pixels of the square that the weights were trained on.
         parameters: millions of weights, with the classifier.
         top1: per cent of the ImageNet validation set that are classified correctly, as published.
+        gflop: see `Row`, as `megabytes`.
         weights: the file name of the published weights without the classifier.
     """
 
@@ -67,6 +68,8 @@ class Application:
     image_size: int
     parameters: float
     top1: float
+    gflop: float
+    megabytes: float
     weights: str
 
     @property
@@ -85,10 +88,13 @@ class Application:
             minimum_size=_MINIMUM_SIZES.get(self.symbol, 32),
             parameters=self.parameters,
             top1=self.top1,
+            gflop=self.gflop,
+            megabytes=self.megabytes,
             source=_MOBILENET_V3 if self.symbol.startswith("MobileNetV3") else _KERAS,
             licence=next(licences, "Apache-2.0"),
             ready=ready,
             weights="downloaded" if ready else "download",
+            command=f"advisor recommend sklearn:digits --backbone {self.name}",
         )
 
     def cached(self) -> Path:
@@ -99,57 +105,64 @@ class Application:
 _TF = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _V3 = "_1.0_float_no_top_v2.h5"
 
-# Parameters and accuracy: the table at _KERAS; for MobileNetV3, which is not in it, _MOBILENET_V3.
+# Parameters and accuracy: the table at _KERAS; for MobileNetV3, which is not in it, _MOBILENET_V3. Operations
+# and bytes: benchmarks/operations.py.
 APPLICATIONS = {
     application.name: application
     for application in (
-        Application("VGG16", "caffe", 224, 138.4, 71.3, "vgg16" + _TF),
-        Application("VGG19", "caffe", 224, 143.7, 71.3, "vgg19" + _TF),
-        Application("ResNet50", "caffe", 224, 25.6, 74.9, "resnet50" + _TF),
-        Application("ResNet101", "caffe", 224, 44.7, 76.4, "resnet101" + _TF),
-        Application("ResNet152", "caffe", 224, 60.4, 76.6, "resnet152" + _TF),
-        Application("ResNet50V2", "tf", 224, 25.6, 76.0, "resnet50v2" + _TF),
-        Application("ResNet101V2", "tf", 224, 44.7, 77.2, "resnet101v2" + _TF),
-        Application("ResNet152V2", "tf", 224, 60.4, 78.0, "resnet152v2" + _TF),
-        Application("MobileNet", "tf", 224, 4.3, 70.4, "mobilenet_1_0_224_tf_no_top.h5"),
+        Application("VGG16", "caffe", 224, 138.4, 71.3, 30.7, 58.9, "vgg16" + _TF),
+        Application("VGG19", "caffe", 224, 143.7, 71.3, 39, 80.1, "vgg19" + _TF),
+        Application("ResNet50", "caffe", 224, 25.6, 74.9, 7.71, 94.4, "resnet50" + _TF),
+        Application("ResNet101", "caffe", 224, 44.7, 76.4, 15.1, 170.6, "resnet101" + _TF),
+        Application("ResNet152", "caffe", 224, 60.4, 76.6, 22.6, 233.5, "resnet152" + _TF),
+        Application("ResNet50V2", "tf", 224, 25.6, 76.0, 6.96, 94.3, "resnet50v2" + _TF),
+        Application("ResNet101V2", "tf", 224, 44.7, 77.2, 14.4, 170.5, "resnet101v2" + _TF),
+        Application("ResNet152V2", "tf", 224, 60.4, 78.0, 21.8, 233.3, "resnet152v2" + _TF),
+        Application("MobileNet", "tf", 224, 4.3, 70.4, 1.14, 12.9, "mobilenet_1_0_224_tf_no_top.h5"),
         Application(
             "MobileNetV2",
             "tf",
             224,
             3.5,
             71.3,
+            0.599,
+            9.0,
             "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
         ),
-        Application("MobileNetV3Small", "inside", 224, 2.9, 68.1, "weights_mobilenet_v3_small_224" + _V3),
-        Application("MobileNetV3Large", "inside", 224, 5.4, 75.6, "weights_mobilenet_v3_large_224" + _V3),
-        Application("EfficientNetB0", "inside", 224, 5.3, 77.1, "efficientnetb0_notop.h5"),
-        Application("EfficientNetB1", "inside", 240, 7.9, 79.1, "efficientnetb1_notop.h5"),
-        Application("EfficientNetB2", "inside", 260, 9.2, 80.1, "efficientnetb2_notop.h5"),
-        Application("EfficientNetB3", "inside", 300, 12.3, 81.6, "efficientnetb3_notop.h5"),
-        Application("EfficientNetB4", "inside", 380, 19.5, 82.9, "efficientnetb4_notop.h5"),
-        Application("EfficientNetB5", "inside", 456, 30.6, 83.6, "efficientnetb5_notop.h5"),
-        Application("EfficientNetB6", "inside", 528, 43.3, 84.0, "efficientnetb6_notop.h5"),
-        Application("EfficientNetB7", "inside", 600, 66.7, 84.3, "efficientnetb7_notop.h5"),
-        Application("EfficientNetV2B0", "inside", 224, 7.2, 78.7, "efficientnetv2-b0_notop.h5"),
-        Application("EfficientNetV2B1", "inside", 240, 8.2, 79.8, "efficientnetv2-b1_notop.h5"),
-        Application("EfficientNetV2B2", "inside", 260, 10.2, 80.5, "efficientnetv2-b2_notop.h5"),
-        Application("EfficientNetV2B3", "inside", 300, 14.5, 82.0, "efficientnetv2-b3_notop.h5"),
-        Application("EfficientNetV2S", "inside", 384, 21.6, 83.9, "efficientnetv2-s_notop.h5"),
-        Application("EfficientNetV2M", "inside", 480, 54.4, 85.3, "efficientnetv2-m_notop.h5"),
-        Application("EfficientNetV2L", "inside", 480, 119.0, 85.7, "efficientnetv2-l_notop.h5"),
-        Application("DenseNet121", "torch", 224, 8.1, 75.0, "densenet121" + _TF),
-        Application("DenseNet169", "torch", 224, 14.3, 76.2, "densenet169" + _TF),
-        Application("DenseNet201", "torch", 224, 20.2, 77.3, "densenet201" + _TF),
-        Application("InceptionV3", "tf", 299, 23.9, 77.9, "inception_v3" + _TF),
-        Application("InceptionResNetV2", "tf", 299, 55.9, 80.3, "inception_resnet_v2" + _TF),
-        Application("Xception", "tf", 299, 22.9, 79.0, "xception" + _TF),
-        Application("NASNetMobile", "tf", 224, 5.3, 74.4, "nasnet_mobile_no_top.h5"),
-        Application("NASNetLarge", "tf", 331, 88.9, 82.5, "nasnet_large_no_top.h5"),
-        Application("ConvNeXtTiny", "inside", 224, 28.6, 81.3, "convnext_tiny_notop.h5"),
-        Application("ConvNeXtSmall", "inside", 224, 50.2, 82.3, "convnext_small_notop.h5"),
-        Application("ConvNeXtBase", "inside", 224, 88.5, 85.3, "convnext_base_notop.h5"),
-        Application("ConvNeXtLarge", "inside", 224, 197.7, 86.3, "convnext_large_notop.h5"),
-        Application("ConvNeXtXLarge", "inside", 224, 350.1, 86.7, "convnext_xlarge_notop.h5"),
+        Application(
+            "MobileNetV3Small", "inside", 224, 2.9, 68.1, 0.11, 3.8, "weights_mobilenet_v3_small_224" + _V3
+        ),
+        Application(
+            "MobileNetV3Large", "inside", 224, 5.4, 75.6, 0.428, 12.0, "weights_mobilenet_v3_large_224" + _V3
+        ),
+        Application("EfficientNetB0", "inside", 224, 5.3, 77.1, 0.769, 16.2, "efficientnetb0_notop.h5"),
+        Application("EfficientNetB1", "inside", 240, 7.9, 79.1, 1.37, 26.3, "efficientnetb1_notop.h5"),
+        Application("EfficientNetB2", "inside", 260, 9.2, 80.1, 1.98, 31.1, "efficientnetb2_notop.h5"),
+        Application("EfficientNetB3", "inside", 300, 12.3, 81.6, 3.65, 43.1, "efficientnetb3_notop.h5"),
+        Application("EfficientNetB4", "inside", 380, 19.5, 82.9, 8.78, 70.7, "efficientnetb4_notop.h5"),
+        Application("EfficientNetB5", "inside", 456, 30.6, 83.6, 20.5, 114.1, "efficientnetb5_notop.h5"),
+        Application("EfficientNetB6", "inside", 528, 43.3, 84.0, 38.1, 163.8, "efficientnetb6_notop.h5"),
+        Application("EfficientNetB7", "inside", 600, 66.7, 84.3, 75.5, 256.4, "efficientnetb7_notop.h5"),
+        Application("EfficientNetV2B0", "inside", 224, 7.2, 78.7, 1.43, 23.7, "efficientnetv2-b0_notop.h5"),
+        Application("EfficientNetV2B1", "inside", 240, 8.2, 79.8, 2.39, 27.7, "efficientnetv2-b1_notop.h5"),
+        Application("EfficientNetV2B2", "inside", 260, 10.2, 80.5, 3.39, 35.1, "efficientnetv2-b2_notop.h5"),
+        Application("EfficientNetV2B3", "inside", 300, 14.5, 82.0, 6.02, 51.7, "efficientnetv2-b3_notop.h5"),
+        Application("EfficientNetV2S", "inside", 384, 21.6, 83.9, 16.7, 81.3, "efficientnetv2-s_notop.h5"),
+        Application("EfficientNetV2M", "inside", 480, 54.4, 85.3, 49.2, 212.6, "efficientnetv2-m_notop.h5"),
+        Application("EfficientNetV2L", "inside", 480, 119.0, 85.7, 112, 471.0, "efficientnetv2-l_notop.h5"),
+        Application("DenseNet121", "torch", 224, 8.1, 75.0, 5.67, 28.2, "densenet121" + _TF),
+        Application("DenseNet169", "torch", 224, 14.3, 76.2, 6.72, 50.6, "densenet169" + _TF),
+        Application("DenseNet201", "torch", 224, 20.2, 77.3, 8.58, 73.3, "densenet201" + _TF),
+        Application("InceptionV3", "tf", 299, 23.9, 77.9, 11.4, 87.2, "inception_v3" + _TF),
+        Application("InceptionResNetV2", "tf", 299, 55.9, 80.3, 26.3, 217.3, "inception_resnet_v2" + _TF),
+        Application("Xception", "tf", 299, 22.9, 79.0, 16.7, 83.4, "xception" + _TF),
+        Application("NASNetMobile", "tf", 224, 5.3, 74.4, 1.13, 17.1, "nasnet_mobile_no_top.h5"),
+        Application("NASNetLarge", "tf", 331, 88.9, 82.5, 47.6, 339.7, "nasnet_large_no_top.h5"),
+        Application("ConvNeXtTiny", "inside", 224, 28.6, 81.3, 8.91, 111.3, "convnext_tiny_notop.h5"),
+        Application("ConvNeXtSmall", "inside", 224, 50.2, 82.3, 17.4, 197.8, "convnext_small_notop.h5"),
+        Application("ConvNeXtBase", "inside", 224, 88.5, 85.3, 30.7, 350.3, "convnext_base_notop.h5"),
+        Application("ConvNeXtLarge", "inside", 224, 197.7, 86.3, 68.7, 784.9, "convnext_large_notop.h5"),
+        Application("ConvNeXtXLarge", "inside", 224, 350.1, 86.7, 122, 1392.6, "convnext_xlarge_notop.h5"),
     )
 }
 

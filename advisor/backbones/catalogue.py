@@ -16,9 +16,12 @@ from advisor.backbones.backbone import Backbone
 from advisor.backbones.row import Row
 from advisor.errors import InputError
 
-# The files that hold one network each, in the order of the table. `keras.applications` comes after them.
+# The files that hold a network each, or a family of them with the name of the network in it, in the order of
+# the table. `keras.applications` comes after them.
 NETWORKS = (
-    "advisor.backbones.efficientnet_lite0",
+    "advisor.backbones.efficientnet_lite:LITE0",
+    "advisor.backbones.efficientnet_lite:LITE1",
+    "advisor.backbones.efficientnet_lite:LITE2",
     "advisor.backbones.simple_cnn",
     "advisor.backbones.resnet18",
 )
@@ -29,7 +32,9 @@ BUNDLED = "efficientnet_lite0"  # the network whose weights are installed with t
 class Network(Protocol):
     """What the file of a network holds."""
 
-    ROW: Row
+    @property
+    def ROW(self) -> Row:
+        """Its row in the table."""
 
     def load(self, weights: Path | None, image_size: int | None, random: bool) -> Backbone:
         """Get the network ready.
@@ -105,5 +110,7 @@ def _load_whole(name: str, weights: str | None, image_size: int | None, random: 
 
 
 def _networks() -> list[Network]:
-    """The files that `NETWORKS` lists, imported."""
-    return [cast(Network, importlib.import_module(name)) for name in NETWORKS]
+    """What `NETWORKS` lists, imported."""
+    places = [place.partition(":") for place in NETWORKS]
+    files = [(importlib.import_module(file), name) for file, _, name in places]
+    return [cast(Network, getattr(file, name) if name else file) for file, name in files]

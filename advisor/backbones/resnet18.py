@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+TORCHVISION = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 ROW = Row(
     name="resnet18",
     image_size=224,
     minimum_size=32,
     parameters=11.7,
     top1=69.8,
+    gflop=3.63,
+    megabytes=44.7,
     source="https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.resnet18.html",
     licence="BSD-3-Clause",
     ready=False,
     weights="file",
+    command=f"curl -LO {TORCHVISION}",
 )
-TORCHVISION = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 TIMM = "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
 FILTERS = (64, 128, 256, 512)
 TAPS = (

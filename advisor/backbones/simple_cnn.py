@@ -17,10 +17,13 @@ ROW = Row(
     minimum_size=32,
     parameters=0.1,
     top1=None,
+    gflop=0.33,
+    megabytes=0.4,
     source="",
     licence="",
     ready=True,
     weights="random",
+    command="",
 )
 FILTERS = (32, 64, 128)
 TAPS = tuple(f"block{block}_pool" for block in range(1, len(FILTERS) + 1))

@@ -72,6 +72,7 @@ class Evidence:
                     "expected_interval": list(expected.interval),
                     "gain_at_double": expected.gain_at_double,
                     "balanced_accuracy": expected.balanced,
+                    "log_loss": expected.log_loss,
                     "learning_curve": [vars(point) for point in expected.curve],
                 }
                 for recipe, expected in probes.expected.items()
@@ -94,6 +95,7 @@ class Evidence:
                 interval=(told["expected_interval"][0], told["expected_interval"][1]),
                 gain_at_double=told["gain_at_double"],
                 balanced=told["balanced_accuracy"],
+                log_loss=told["log_loss"],
             )
             for recipe, told in values["frozen"].items()
         }
@@ -150,13 +152,10 @@ def measure(
         InputError: too few images can be read.
     """
     yardstick = backbones.load(backbones.BUNDLED)
-    # Each split has its share: a sample follows the order that the splits were drawn by.
-    strata = data.labels * len(SPLITS) + data.splits
-    positions = sample(strata, most_images, seed)
+    positions = _sampled(data, most_images, seed)
     own = (yardstick.fingerprint, yardstick.taps, yardstick.image_size)
     is_yardstick = not pretrained or own == (backbone.fingerprint, backbone.taps, image_size)
-    fitted = len(data) - len(data.indices("test"))
-    cells = pooling.FINEST if pretrained and fitted <= pooling.MOST_IMAGES else pooling.AVERAGE
+    cells = _finest_cells(data) if pretrained else pooling.AVERAGE
     bar, of_these = display.steps("Measuring images"), cells if is_yardstick else pooling.AVERAGE
     looked_at = embed(yardstick, data, positions, yardstick.image_size, bar, pooling=of_these)
     leave_out(data, looked_at.unreadable)  # refuses data of which nothing is left to measure
@@ -169,19 +168,7 @@ def measure(
     looked_at = replace(looked_at, features=looked_at.features.without_cells())
     loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
     rest = leave_out(data, probed.unreadable)
-    test = len(rest.indices("test"))
-    probed, grid = _with_fitting_cells(probed, data, backbone, image_size, display)
-    probed = _without_test_images(probed, data)
-    display.steps("Probing")(0, 1)
-    probes = probe.gather(
-        probed.features,
-        grid,
-        data.labels[probed.positions],
-        len(data.class_names),
-        len(rest) - test,
-        test,
-        seed,
-    )
+    probes = _probes(probed, data, backbone, image_size, seed, display)
     return Measured(
         evidence=Evidence(
             data=rest.summary(),
@@ -194,6 +181,46 @@ def measure(
         data=rest,
         near_copies=_near_copies(looked_at, data),
     )
+
+
+def probe_network(
+    data: Dataset, backbone: Backbone, image_size: int, most_images: int, seed: int, display: Display
+) -> Probes:
+    """What another network's frozen features know of a sample of the same data set.
+
+    Arguments are those of `measure`. A smaller sample is a part of a larger one.
+
+    Raises:
+        InputError: too few images can be read.
+    """
+    positions, cells = _sampled(data, most_images, seed), _finest_cells(data)
+    bar = display.steps(f"Probing {backbone.name}")
+    probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
+    return _probes(probed, data, backbone, image_size, seed, display)
+
+
+def _sampled(data: Dataset, most_images: int, seed: int) -> np.ndarray:
+    """Positions of a sample; each split has its share, as it follows the order that these were drawn by."""
+    return sample(data.labels * len(SPLITS) + data.splits, most_images, seed)
+
+
+def _finest_cells(data: Dataset) -> str:
+    """The finest cells that a head on so many images may see."""
+    fitted = len(data) - len(data.indices("test"))
+    return pooling.FINEST if fitted <= pooling.MOST_IMAGES else pooling.AVERAGE
+
+
+def _probes(
+    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, seed: int, display: Display
+) -> Probes:
+    """What linear probes find in the features of a sample; test images are left out of it."""
+    rest = leave_out(data, probed.unreadable)
+    test = len(rest.indices("test"))
+    probed, grid = _with_fitting_cells(probed, data, backbone, image_size, display)
+    probed = _without_test_images(probed, data)
+    display.steps("Probing")(0, 1)
+    labels, classes = data.labels[probed.positions], len(data.class_names)
+    return probe.gather(probed.features, grid, labels, classes, len(rest) - test, test, seed)
 
 
 def _similarity(

@@ -68,6 +68,7 @@ class Expected:
         interval: 90 % interval for the accuracy that it will show on the test split.
         gain_at_double: accuracy that twice the images would add, 0..1.
         balanced: leave-one-out accuracy as the mean over the classes, whatever their sizes, 0..1.
+        log_loss: of leave-one-out, in nats, the mean over the images.
     """
 
     curve: tuple[CurvePoint, ...]
@@ -75,6 +76,7 @@ class Expected:
     interval: tuple[float, float]
     gain_at_double: float
     balanced: float
+    log_loss: float
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def gather(
         recipes = {"feature_extraction": last_asked.result(), "shallow_features": whole_asked.result()}
         curves = at_once.map(lambda view: _curve(view, labels, classes, seed), recipes.values())
         expected = {
-            recipe: _expect(curve, _balanced(recipes[recipe].right, labels), fitted_images, test_images)
+            recipe: _expect(curve, recipes[recipe], labels, fitted_images, test_images)
             for recipe, curve in zip(recipes, curves, strict=True)
         }
     last, whole = recipes.values()
@@ -195,12 +197,14 @@ class _View:
         position: of the picture.
         products: of n images.
         right: which of them leave-one-out gets right, bool [n].
+        loss: log-loss of leave-one-out in nats, summed over the images.
         accuracy_of_the_whole: of leave-one-out on the whole picture alone, 0..1.
     """
 
     position: Position
     products: Products
     right: np.ndarray
+    loss: float
     accuracy_of_the_whole: float
 
 
@@ -215,7 +219,7 @@ def _look(features: Features, taps: tuple[str, ...], pooling: str, labels: np.nd
     whole = features.whole_picture(taps)
     products = Products.of(whole)
     right, loss = judged(products)
-    alone = _View(Position(AVERAGE, whole.width), products, right, float(right.mean()))
+    alone = _View(Position(AVERAGE, whole.width), products, right, loss, float(right.mean()))
     if not features.has_cells(taps):
         return alone
     both = features.with_cells(taps)
@@ -225,7 +229,7 @@ def _look(features: Features, taps: tuple[str, ...], pooling: str, labels: np.nd
     gain, error = float(difference.mean()), _standard_error(difference)
     position = Position(pooling, both.width, pooling, gain, error, float(lower - loss))
     if position.loss < -BELIEF_IN_THE_WHOLE:
-        return replace(alone, position=position, products=with_cells, right=better)
+        return replace(alone, position=position, products=with_cells, right=better, loss=lower)
     return replace(alone, position=replace(position, pooling=AVERAGE, width=whole.width))
 
 
@@ -290,7 +294,9 @@ def _balanced(right: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def _expect(curve: tuple[CurvePoint, ...], balanced: float, fitted_images: int, test_images: int) -> Expected:
+def _expect(
+    curve: tuple[CurvePoint, ...], view: _View, labels: np.ndarray, fitted_images: int, test_images: int
+) -> Expected:
     expected = _extrapolate(curve, fitted_images)
     # Sampling noise of the test split and of the cross-validation, and the doubt in the extrapolation.
     extrapolated = abs(expected - curve[-1].accuracy)
@@ -303,7 +309,8 @@ def _expect(curve: tuple[CurvePoint, ...], balanced: float, fitted_images: int, 
         accuracy=expected,
         interval=(max(0.0, expected - NINETY * spread), min(1.0, expected + NINETY * spread)),
         gain_at_double=max(0.0, _extrapolate(curve, 2 * fitted_images) - expected),
-        balanced=balanced,
+        balanced=_balanced(view.right, labels),
+        log_loss=view.loss / len(labels),
     )
 
 

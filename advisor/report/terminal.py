@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from advisor.advice.networks import TAKEN
 from advisor.advice.rationale import Factor
 from advisor.advice.recommendation import Recommendation
 from advisor.report import charts, words
@@ -43,6 +44,7 @@ def recommendation_parts(advice: Recommendation, width: int = WIDTH) -> list[Ren
         "",
         _rationale(advice.rationale, width),
         "",
+        *_networks(advice, width),
         *([tabled(words.STEP_HEADS, steps, words.STEP_NUMBERS, width)] if steps else []),
         *(styled(sentence) for sentence in words.about_steps(advice)),
         "",
@@ -77,6 +79,16 @@ def _rationale(factors: Sequence[Factor], width: int) -> RenderableType:
     for row in rows:
         table.add_row(*(styled(cell) for cell in row))
     return table
+
+
+def _networks(advice: Recommendation, width: int) -> list[RenderableType]:
+    """The networks that were compared, the taken one in bold; nothing where there are none."""
+    rows = words.networks_of(advice)
+    if not rows:
+        return []
+    taken = [number for number, row in enumerate(rows) if row[-1] == TAKEN]
+    table = tabled(words.NETWORK_HEADS, rows, words.NETWORK_NUMBERS, width, taken)
+    return [table, *(styled(sentence) for sentence in words.about_networks(advice)), ""]
 
 
 def _map(shown: charts.QuadrantMap, width: int) -> RenderableType:

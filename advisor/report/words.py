@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from advisor.advice.by_hand import assignment, without_effect
+from advisor.advice.networks import TAKEN, Candidate
 from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
@@ -18,6 +19,8 @@ from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores, StepTa
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
 STEP_HEADS = ("Next step", "Of 100 images", "9 of 10 times", "Time", "Worth it")
 STEP_NUMBERS = ("Of 100 images", "9 of 10 times", "Time")  # these columns stand to the right
+NETWORK_HEADS = ("Network", "Right of 100", "9 of 10 times", "Time", "MB", "Top-1", "Verdict")
+NETWORK_NUMBERS = NETWORK_HEADS[1:-1]
 LEADERBOARD_HEADS = ("Recipe", "Accuracy", "95 % range", "F1", "Secs", "Trained", "Status")
 LEADERBOARD_NUMBERS = ("Accuracy", "F1", "Secs", "Trained")  # these columns stand to the right
 
@@ -79,6 +82,38 @@ def _in_balanced_accuracy(advice: Recommendation) -> list[str]:
     return [
         f"Where each class counts the same, {advice.frozen_recipe} gets {100 * start:.1f} of 100 images "
         f"right; {', '.join(gains)}."
+    ]
+
+
+def networks_of(advice: Recommendation) -> list[list[str]]:
+    """The table of networks that are ready as text, in the order of `NETWORK_HEADS`."""
+    return [_network_cells(network) for network in advice.networks if network.ready]
+
+
+def _network_cells(network: Candidate) -> list[str]:
+    right = interval = "-"
+    if network.expected_accuracy is not None and network.interval is not None:
+        low, high = network.interval
+        right, interval = f"{100 * network.expected_accuracy:.1f}", f"{100 * low:.0f} to {100 * high:.0f}"
+    time = "-" if network.seconds is None else duration(network.seconds)
+    top1 = "-" if network.top1 is None else f"{network.top1:.1f}%"
+    return [network.name, right, interval, time, f"{network.megabytes:.1f}", top1, network.verdict]
+
+
+def about_networks(advice: Recommendation) -> list[str]:
+    """What the table of networks has no rows for, as sentences; nothing where all of them are ready."""
+    absent = [network for network in advice.networks if not network.ready]
+    if not absent:
+        return []
+    taken = next(network for network in advice.networks if network.verdict == TAKEN)
+    small = [network for network in absent if network.megabytes <= 2 * taken.megabytes]
+    named = ", ".join(
+        f"{network.name} has {network.top1:.1f}% and {network.megabytes:,.0f} MB"
+        for network in dict.fromkeys([*absent[:1], *small[:1]])
+    )
+    return [
+        f"{len(absent)} other networks are not ready. Their accuracy on ImageNet (Top-1) is a hint and no "
+        f"promise: {named}. See advisor backbones."
     ]
 
 

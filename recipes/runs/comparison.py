@@ -13,7 +13,7 @@ from advisor import backbones
 from advisor.advice import times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import RANDOM_INIT_LEARNING_RATE, Settings, epochs_for
-from advisor.choices import RECIPES
+from advisor.choices import AUTO, RECIPES
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 from advisor.evidence.pooling import AVERAGE
@@ -120,14 +120,18 @@ def clear(folder: RunFolder) -> None:
         (folder.path / name).unlink(missing_ok=True)
 
 
-def check_minutes(minutes: float) -> None:
-    """Refuse a budget that nothing can be done in.
+def check(minutes: float, backbone: str) -> None:
+    """Refuse a budget that nothing can be done in, and networks that are still to be compared.
 
     Raises:
-        InputError: it is not more than 0.
+        InputError: the budget is not more than 0, or no network is named.
     """
     if not minutes > 0:
         raise InputError(f"--minutes is {minutes:g}; give more than 0")
+    if backbone == AUTO:
+        raise InputError(
+            "compare has all recipes train one network; name it, as advisor recommend --backbone auto does"
+        )
 
 
 def _jobs(advised: Advised, baseline: bool) -> dict[str, Recommendation]:

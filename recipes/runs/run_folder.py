@@ -160,6 +160,18 @@ class RunFolder:
             write_json(self.path / STARTED, of)
         return advice
 
+    def network(self) -> str | None:
+        """The network of the run that was started here, by its name; None where none was.
+
+        Raises:
+            InputError: what stands here of it is damaged.
+        """
+        started = self._started()
+        if started is None:
+            return None
+        with run_files.reading(self.path, STARTED):
+            return run_files.settings_from(started["settings"]).backbone
+
     def finish(self) -> None:
         """Remove what `resume` would need, at once; the last thing that a run does."""
         with suppress(OSError):

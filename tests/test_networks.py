@@ -1,0 +1,166 @@
+"""`--backbone auto`: all pre-trained networks that are ready are compared, and one of them is taken."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from advisor import api
+from advisor.advice import networks, rule
+from advisor.advice.recommendation import Recommendation
+from advisor.backbones.backbone import Backbone, fingerprint
+from advisor.backbones.catalogue import NETWORKS
+from advisor.backbones.efficientnet_lite import LITE0, LITE1, LITE2
+from advisor.cli import main
+from advisor.system.progress import Silent
+
+FAMILY = [LITE0.name, LITE1.name, LITE2.name]
+DIGITS = ("sklearn:digits", "--image-size", "32", "--sample", "90")  # each network takes a second
+
+
+def advised(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    """What `recommend --backbone auto --json` prints."""
+    with pytest.raises(SystemExit) as left:
+        main(["recommend", *arguments, "--backbone", "auto", "--json"])
+    assert left.value.code == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def verdicts(advice: dict) -> dict[str, str]:
+    return {network["name"]: network["verdict"] for network in advice["networks"] if network["ready"]}
+
+
+def test_networks_that_are_ready_are_compared_and_one_is_taken(capsys):
+    advice = advised(capsys, *DIGITS)
+    ready = [network for network in advice["networks"] if network["ready"]]
+    assert [network["name"] for network in ready] == FAMILY
+    for network in ready:
+        low, high = network["interval"]
+        assert low <= network["expected_accuracy"] <= high
+        assert network["seconds"] > 0
+        assert network["megabytes"] > 13
+    (taken,) = (name for name, verdict in verdicts(advice).items() if verdict == "taken")
+    assert advice["settings"]["backbone"] == taken
+    frozen = advice["evidence"]["frozen"][advice["evidence"]["frozen_recipe"]]["expected_accuracy"]
+    assert frozen == next(each["expected_accuracy"] for each in ready if each["name"] == taken)
+    absent = [network for network in advice["networks"] if not network["ready"]]
+    assert {network["verdict"] for network in absent} == {"not ready"}
+    assert all(network["expected_accuracy"] is None and network["top1"] for network in absent)
+
+
+def test_similarity_stays_that_of_the_yardstick(capsys):
+    advice = api.recommend("sklearn:digits", image_size=32, sample=90)
+    assert advised(capsys, *DIGITS)["similarity"] == advice.to_json()["similarity"]
+    assert advice.networks == ()
+
+
+def test_the_comparison_is_shown_and_kept(tmp_path, capsys):
+    arguments = ["recommend", *DIGITS, "--backbone", "auto", "--output", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    shown, page = capsys.readouterr().out, (tmp_path / "report.html").read_text()
+    for name in FAMILY:
+        assert name in shown
+        assert name in page
+    assert "are not ready" in shown
+    assert "Which network" in page
+    kept = json.loads((tmp_path / "recommendation.json").read_text())
+    assert json.loads(json.dumps(Recommendation.from_json(kept).to_json())) == kept
+    assert "--backbone auto" in kept["reproduction"]["command"]
+
+
+def test_a_model_has_to_be_small_enough(capsys, refused):
+    advice = advised(capsys, *DIGITS, "--max-megabytes", "16")
+    assert verdicts(advice) == {LITE0.name: "taken", LITE1.name: "too large", LITE2.name: "too large"}
+    assert advice["networks"][1]["expected_accuracy"] is None  # it was not even looked at
+    assert advice["settings"]["keep"] == "single"  # for the pool of two networks would be too large
+    assert advised(capsys, *DIGITS, "--max-megabytes", "60")["settings"]["keep"] == "better"
+    message = refused("recommend", *DIGITS, "--backbone", "auto", "--max-megabytes", "5")
+    assert "--max-megabytes 5" in message
+    assert "give 14 or more" in message
+
+
+def test_a_run_has_to_fit_into_the_minutes(capsys):
+    advice = advised(capsys, *DIGITS, "--minutes", "0.01")
+    assert verdicts(advice) == {LITE0.name: "taken", LITE1.name: "too slow", LITE2.name: "too slow"}
+    assert any("does not fit into --minutes 0.01" in warning for warning in advice["warnings"])
+
+
+def test_what_is_far_behind_on_few_images_is_seen_no_more(monkeypatch, capsys):
+    """A network that averages the picture cannot tell digits."""
+
+    def load(weights, image_size, random) -> Backbone:
+        import keras
+
+        image = keras.Input((None, None, 3))
+        grey = keras.layers.AveragePooling2D(16, name="grey")(image)
+        model = keras.Model(image, keras.layers.Rescaling(1 / 255, name="scaled")(grey))
+        return Backbone(
+            "grey", lambda: model, ("grey", "scaled"), image_size or 32, False, "ImageNet", fingerprint(model)
+        )
+
+    file = ModuleType("grey")
+    file.ROW = replace(LITE0.ROW, name="grey", top1=76.0, gflop=0.01)
+    file.load = load
+    monkeypatch.setitem(sys.modules, "grey", file)
+    monkeypatch.setattr("advisor.backbones.catalogue.NETWORKS", (NETWORKS[0], "grey"))
+    seen = []
+    probe = networks.probe_network
+
+    def watched(data, backbone, size, images, *rest):
+        seen.append((backbone.name, images))
+        return probe(data, backbone, size, images, *rest)
+
+    monkeypatch.setattr(networks, "probe_network", watched)
+    monkeypatch.setattr(networks, "FEW_IMAGES", 40)
+    advice = advised(capsys, *DIGITS)
+    assert verdicts(advice) == {LITE0.name: "taken", "grey": "far behind"}
+    assert seen == [(LITE0.name, 40), ("grey", 40)]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("recommend", "sklearn:digits", "--max-megabytes", "20"), "--backbone auto"),
+        (
+            ("recommend", "sklearn:digits", "--backbone", "auto", "--max-megabytes", "0"),
+            "--max-megabytes is 0",
+        ),
+        (("recommend", "sklearn:digits", "--backbone", "auto", "--weights", "w.h5"), "--weights"),
+        (("run", "sklearn:digits", "--auto", "--backbone", "auto", "--cut-layer", "3"), "--cut-layer"),
+        (("compare", "sklearn:digits", "--backbone", "auto"), "name it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(command, words, refused):
+    assert words in refused(*command)
+
+
+class Stopping(Silent):
+    """Ctrl-C as soon as the head is solved."""
+
+    def steps(self, what: str):
+        if what == "Solving the head":
+            raise KeyboardInterrupt
+        return super().steps(what)
+
+
+def test_a_run_that_goes_on_keeps_its_network(tmp_path, finished_run, monkeypatch):
+    options = {"recipe": "feature_extraction", "backbone": "auto", "image_size": 32}
+    data, folder = str(finished_run.parent / "images"), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        api.run(data, output=folder, **options, display=Stopping())
+    first = json.loads((folder / "recommendation.json").read_text())["settings"]["backbone"]
+    monkeypatch.setattr(networks, "measure", None)  # nothing is compared again
+    finished = api.run(data, output=folder, **options, resume=True)
+    assert first in FAMILY
+    assert finished.metrics.settings.backbone == first
+
+
+def test_the_more_images_there_are_the_less_imagenet_counts():
+    few, many = (rule.nats_of_network(2.0, 0.55, 0.5, images)[0] for images in (200, 2_000))
+    assert few > 0 > many
+    assert rule.nats_of_network(2.0, 0.5, 0.5, 200)[0] > rule.nats_of_network(0.0, 0.5, 0.5, 200)[0] == 0
