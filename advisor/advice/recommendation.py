@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advisor import backbones
@@ -212,9 +212,8 @@ def recommend(
     asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
     minutes = None if options.minutes is None else f"{options.minutes:g}"
-    command = reproduction.command(
-        "recommend", measured.data.source, **asked, minutes=minutes, sample=sample, source=named, seed=seed
-    )
+    told = {"minutes": minutes, "sample": sample, "source": named, "seed": seed, **asdict(data.reading)}
+    command = reproduction.command("recommend", measured.data.source, **asked, **told)
     advice = Recommendation(
         evidence=evidence,
         quadrant=place,
