@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
     from advisor.advice.settings import Settings
     from advisor.api import compare, evaluate, export, predict, recommend, run
+    from advisor.data.reading import Reading
     from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 
 __version__ = metadata.version("transfer-advisor")
@@ -29,6 +30,7 @@ __version__ = metadata.version("transfer-advisor")
 _WHERE = {
     **dict.fromkeys(("recommend", "run", "compare", "predict", "evaluate", "export"), "advisor.api"),
     **dict.fromkeys(("Comparison", "Evaluation", "Export", "Prediction", "Run"), "advisor.results"),
+    "Reading": "advisor.data.reading",
     "Recommendation": "advisor.advice.recommendation",
     "Settings": "advisor.advice.settings",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "Export",
     "InputError",
     "Prediction",
+    "Reading",
     "Recommendation",
     "Run",
     "Settings",

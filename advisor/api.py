@@ -14,6 +14,7 @@ from advisor.advice.settings import Options
 from advisor.choices import AUTO, DEFAULT_SAMPLE
 from advisor.data import sources
 from advisor.data.dataset import Dataset
+from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
 from advisor.report import model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
@@ -56,6 +57,7 @@ def recommend(
     settings: Mapping[str, Any] | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
+    reading: Reading = AS_FOUND,
     seed: int = 0,
     output: str | Path | None = None,
     display: Display | None = None,
@@ -63,8 +65,8 @@ def recommend(
     """Measure a data set and decide; train nothing.
 
     Args:
-        data: a folder of class folders, a folder with train/ and others, a CSV file, `sklearn:digits`
-            or `tfds:NAME`; see docs/data.md.
+        data: a folder of class folders, a folder with train/ and others, a table, an archive,
+            `sklearn:digits` or `tfds:NAME`; see docs/data.md.
         recipe: make the settings for this one, whatever is advised.
         backbone: a name of `advisor backbones`, a model file, or "auto" for the best of the pre-trained
             networks that are ready.
@@ -89,6 +91,8 @@ def recommend(
             that is given beats its field.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
+        reading: which columns of a table say what, where its images are, and what belongs together, as
+            `advisor.Reading(label_column="kind")`; what is left out is found out.
         seed: of everything random.
         output: a folder for recommendation.json and report.html; nothing is written if left out.
         display: where progress is shown; nowhere if left out.
@@ -101,10 +105,10 @@ def recommend(
     """
     (options, recipe), display = _options(locals()), display or Silent()
     if output is None:
-        return _advise(data, options, recipe, sample, source, seed, display).advice
+        return _advise(data, options, recipe, sample, source, reading, seed, display).advice
     with RunFolder(Path(output)).holding() as folder:
         folder.check_holds_no_run()
-        advised = _advise(data, options, recipe, sample, source, seed, display)
+        advised = _advise(data, options, recipe, sample, source, reading, seed, display)
         page.write_recommendation(advised.advice, advised.data, folder.path)
     return advised.advice
 
@@ -136,6 +140,7 @@ def run(
     start_from: str | Path | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
+    reading: Reading = AS_FOUND,
     seed: int = 0,
     display: Display | None = None,
     on_advice: OnAdvice | None = None,
@@ -170,6 +175,7 @@ def run(
             the same splits, by `recipe`.
         sample: see `recommend`.
         source: see `recommend`.
+        reading: see `recommend`.
         seed: see `recommend`.
         display: see `recommend`.
         on_advice: called with the recommendation before training starts.
@@ -192,18 +198,18 @@ def run(
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
         network = folder.network() if resume and options.backbone == AUTO else None
         named = replace(options, backbone=network, max_megabytes=None) if network else options
-        advised = _advise(data, named, recipe, sample, source, seed, display, start)
+        advised = _advise(data, named, recipe, sample, source, reading, seed, display, start)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
             folder.clear()
         # Time and target may be others when the run is gone on with.
-        asked = {"recipe": recipe, **asdict(replace(options, minutes=None, target=None))}
+        asked = {"recipe": recipe, **asdict(replace(options, minutes=None, target=None)), **asdict(reading)}
         advice = folder.start(advised.data, seed, advised.advice, asked, resume)
         how = {"recipe": recipe} if recipe else {"auto": True}
         by_set = tuple(by_hand.assignment(name, value) for name, value in options.settings.items())
         given = {**asdict(options), "settings": None, "set": by_set}
-        values = {**how, **given, "sample": sample, "source": source, "seed": seed}
+        values = {**how, **given, "sample": sample, "source": source, "seed": seed, **asdict(reading)}
         command = reproduction.command("run", advice.data.source, **values)
 
         def meanwhile(so_far: Run) -> None:
@@ -239,6 +245,7 @@ def compare(
     keep: str = "better",
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
+    reading: Reading = AS_FOUND,
     seed: int = 0,
     display: Display | None = None,
     on_advice: OnAdvice | None = None,
@@ -261,6 +268,7 @@ def compare(
         keep: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
+        reading: see `recommend`.
         seed: see `recommend`.
         display: see `recommend`.
         on_advice: called with the recommendation before training starts.
@@ -274,11 +282,11 @@ def compare(
     """
     network = {"backbone": backbone, "weights": weights, "image_size": image_size}
     training = {"epochs": epochs, "batch_size": batch_size, "keep": keep}
-    measured = {"sample": sample, "source": source}
+    measured = {"sample": sample, "source": source, **asdict(reading)}
     options, display = Options(**network, **training), display or Silent()  # type: ignore[arg-type]
     comparison.check(minutes, backbone)
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
-        advised = _advise(data, options, None, sample, source, seed, display)
+        advised = _advise(data, options, None, sample, source, reading, seed, display)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
@@ -336,7 +344,12 @@ def predict(
 
 
 def evaluate(
-    run: str | Path, data: str, *, output: str | Path | None = None, display: Display | None = None
+    run: str | Path,
+    data: str,
+    *,
+    output: str | Path | None = None,
+    reading: Reading = AS_FOUND,
+    display: Display | None = None,
 ) -> Evaluation:
     """Measure a finished run on labelled images that it was neither trained nor validated on.
 
@@ -344,6 +357,7 @@ def evaluate(
         run: a run folder.
         data: see `recommend`.
         output: a folder for evaluation.json and the plots; nothing is written if left out.
+        reading: see `recommend`.
         display: where progress is shown; nowhere if left out.
 
     Raises:
@@ -351,9 +365,9 @@ def evaluate(
     """
     finished, display = prediction.load(run), display or Silent()
     if output is None:
-        return evaluation.evaluate(finished, data, display)
+        return evaluation.evaluate(finished, data, display, reading)
     with RunFolder(Path(output)).holding() as folder:
-        evaluated = evaluation.evaluate(finished, data, display)
+        evaluated = evaluation.evaluate(finished, data, display, reading)
         plots.write_evaluation(evaluated, folder.path)
     return evaluated
 
@@ -390,12 +404,13 @@ def _advise(
     recipe: str | None,
     sample: int,
     source: str | None,
+    reading: Reading,
     seed: int,
     display: Display,
     start: Start | None = None,
 ) -> Advised:
     options.check(recipe)
-    images = sources.load(data, seed, display.steps("Looking at files"))
+    images = sources.load(data, seed, display, reading)
     images = stages.same_splits(start, images) if start else images
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)

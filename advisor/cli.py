@@ -22,6 +22,7 @@ from advisor.system.text import legible
 
 if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
+    from advisor.data.reading import Reading
     from advisor.results import Prediction, Run
     from advisor.system.progress import Bars
 
@@ -64,7 +65,9 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+_OF_READING = ("images", "path_column", "label_column", "split_column", "group_column", "group_pattern")
 _OF_TRAINING = (
+    *_OF_READING,
     "backbone",
     "weights",
     "image_size",
@@ -103,6 +106,14 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         ),
         "source": click.option(
             "--source", metavar="DATA", help="Images of the backbone's source domain, if not ImageNet."
+        ),
+        "images": click.option("--images", metavar="DIR", help="Folder of the images that a table names."),
+        "path_column": click.option("--path-column", metavar="NAME", help="Column of a table: the images."),
+        "label_column": click.option("--label-column", metavar="NAME", help="Column: their classes."),
+        "split_column": click.option("--split-column", metavar="NAME", help="Column: train, val or test."),
+        "group_column": click.option("--group-column", metavar="NAME", help="Column: what stays together."),
+        "group_pattern": click.option(
+            "--group-pattern", metavar="REGEX", help="The same, found in the paths of the images."
         ),
         "seed": click.option(
             "--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", show_default=True
@@ -164,26 +175,19 @@ def command_line() -> None:
     advisor predict RUN photo.jpg    what a finished run says about images
 
     DATA is a folder with one folder of images for each class, a folder with
-    train/ and any of val/ and test/, a CSV file with the columns path,label
-    and optionally split, sklearn:digits, tfds:NAME, or classes:FOLDER, where
-    each folder is a class whatever it looks like.
+    train/ and any of val/ and test/, a table of images and labels (.csv .tsv
+    .jsonl), an archive of one of these (.zip .tar .tar.gz .tgz), .npz, .parquet,
+    sklearn:digits, tfds:NAME, or classes:FOLDER, where each folder is a class
+    whatever it looks like.
     """
 
 
 @command_line.command()
 @click.argument("data")
 @_options(
-    "backbone",
-    "weights",
-    "image_size",
-    "minutes",
-    "max_megabytes",
-    "target",
-    "sample",
-    "source",
-    "seed",
-    "json",
-    "output",
+    *_OF_READING,
+    *("backbone", "weights", "image_size", "minutes", "max_megabytes", "target"),
+    *("sample", "source", "seed", "json", "output"),
 )
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure DATA, decide, print the rationale. Trains nothing.
@@ -196,8 +200,9 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     from advisor.report import terminal
     from advisor.system.progress import Bars
 
+    reading = _reading(options)
     with Bars() as display:
-        advice = api.recommend(data, output=output, display=display, **options)
+        advice = api.recommend(data, output=output, reading=reading, display=display, **options)
     if as_json:
         print(json.dumps(advice.to_json()))
     else:
@@ -261,6 +266,7 @@ def run(
     if auto == (recipe is not None) and (auto or "recipe" not in options["settings"]):
         raise click.UsageError("give either --auto or --recipe NAME")
     _check_data(data)
+    reading = _reading(options)
     _check_options(recipe, options)
     from advisor import api
     from advisor.report import terminal
@@ -290,6 +296,7 @@ def run(
             output=folder,
             resume=resume,
             overwrite=overwrite,
+            reading=reading,
             seed=seed,
             display=display,
             on_advice=on_advice,
@@ -336,6 +343,7 @@ def compare(
     Example: advisor compare ./flowers --minutes 30
     """
     _check_data(data)
+    reading = _reading(options)
     _check_options(None, options)
     from advisor import api
     from advisor.report import terminal
@@ -352,6 +360,7 @@ def compare(
             baseline=baseline,
             resume=resume,
             overwrite=overwrite,
+            reading=reading,
             seed=seed,
             display=display,
             on_advice=None if as_json else _printed(display),
@@ -474,8 +483,8 @@ def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
 @command_line.command()
 @click.argument("run", type=click.Path())
 @click.argument("data", type=click.Path())
-@_options("json", "output")
-def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
+@_options(*_OF_READING[:4], "json", "output")
+def evaluate(run: str, data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure the finished run in the folder RUN on the labelled images in DATA.
 
     The images of DATA's test split are used, all where it has none; of images that
@@ -492,8 +501,9 @@ def evaluate(run: str, data: str, as_json: bool, output: str | None) -> None:
     from advisor.system.progress import Bars
 
     folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
+    reading = _reading(options)
     with Bars() as display:
-        evaluated = api.evaluate(run, data, output=folder, display=display)
+        evaluated = api.evaluate(run, data, output=folder, reading=reading, display=display)
     if as_json:
         print(json.dumps({"folder": str(folder), **evaluated.to_json()}))
     else:
@@ -639,6 +649,15 @@ def _settings(context: click.Context, assignments: Sequence[str], file: str | No
     return {**kept, **by_hand.parsed(assignments)}
 
 
+def _reading(options: dict[str, Any]) -> Reading:
+    """How DATA is to be read; taken out of the options."""
+    from advisor.data.reading import Reading
+
+    reading = Reading(**{name: options.pop(name, None) for name in _OF_READING})
+    reading.check()
+    return reading
+
+
 def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     """Answer at once where an option is wrong, before anything slow is imported."""
     from advisor.advice import by_hand
@@ -653,7 +672,9 @@ def _check_data(data: str) -> None:
     """Answer at once where DATA is not there, before anything slow is imported."""
     try:
         folder = data.removeprefix("classes:")
-        missing = ":" not in folder and not Path(folder).expanduser().exists()
+        path = Path(folder).expanduser()
+        in_archive = any(above.is_file() for above in path.parents)
+        missing = ":" not in folder and not path.exists() and not in_archive
     except RuntimeError:  # of an unknown ~user
         missing = True
     except OSError as error:
@@ -692,7 +713,7 @@ def _resumable(
 
 def _name_of(data: str) -> str:
     """DATA as part of a folder's name."""
-    return Path(data.replace(":", "-")).stem or "data"
+    return Path(data.replace(":", "-")).stem.removesuffix(".tar") or "data"
 
 
 def _free_folder(data: str, recipe: str, resume: bool) -> Path:

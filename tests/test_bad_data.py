@@ -113,7 +113,7 @@ def test_too_little_is_refused(command, build, says, tmp_path, refused):
 def test_what_is_no_data(tmp_path, refused):
     (file := tmp_path / "notes.txt").write_text("path,label")
     assert "does not exist" in refused("recommend", str(tmp_path / "nowhere"))
-    assert "give a folder of class folders, or a .csv" in refused("recommend", str(file))
+    assert "give a folder of class folders, or a file of these: .zip" in refused("recommend", str(file))
     assert "sklearn:digits" in refused("recommend", "sklearn:iris")
 
 
@@ -462,9 +462,9 @@ def test_csv_with_a_file_in_two_splits(data):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "no column 'label'"),
-        (b"file,label\na/0.png,a\n", "no column 'path'; its first line must be path,label"),
-        (b"path;label\na/0.png;a\n", "no column 'label'"),
+        (b"", "no column 'path', and none whose values name images"),
+        (b"a/0.png,a\n", "its first line must name the columns, as path,label"),
+        (b"path;kind\na/0.png;a\n", "no column 'label', and none with few different values"),
         (b"path,label\n", "lists no images"),
         (b"path,label,split\na/0.png,a,dev\n", "line 2: unknown split 'dev'; use train"),
         ("path,label\nä.png,a\n".encode("utf-16"), "not UTF-8"),
@@ -472,7 +472,7 @@ def test_csv_with_a_file_in_two_splits(data):
         (b"path,label\nnone.png,a\nno.png,b\n", "no readable images (the first skipped: none.png"),
         (b'path,label\n"' + b"x" * 200_000 + b'",a\n', "field larger than field limit"),
     ],
-    ids=["empty", "other column", "semicolons", "no rows", "split", "utf-16", "latin-1", "missing", "huge"],
+    ids=["empty", "no names", "no label", "no rows", "split", "utf-16", "latin-1", "missing", "huge"],
 )
 def test_csv_that_is_refused(content, says, data, refused):
     (data / "labels.csv").write_bytes(content)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from advisor import backbones
 from advisor.cli import main
-from advisor.data import packaged, sources
+from advisor.data import packaged, sources, written_once
 from advisor.errors import InputError
 from advisor.evidence import embedding, feature_cache
 from advisor.system import cache as contents_of_cache
@@ -517,6 +517,7 @@ def test_the_cache_is_told(filled, cache, capsys):
         ("features", 1, 1000),
         ("networks for LiteRT", 1, 1000),
         ("data sets", 1, 1000),
+        ("unpacked data", 0, 0),
         ("measured speed", 0, 0),
     ]
 
@@ -526,7 +527,7 @@ def test_the_cache_of_a_command_is_told(embed, cache, capsys):
     with pytest.raises(SystemExit):
         main(["cache", "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert [row["number"] for row in told["kinds"]] == [1, 1, 0, 0]
+    assert [row["number"] for row in told["kinds"]] == [1, 1, 0, 0, 0]
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -548,7 +549,7 @@ def joined_by_others(folder: Path) -> None:
 
 
 def listed_by_nobody(folder: Path) -> None:
-    (folder / packaged.LISTING).unlink()
+    (folder / written_once.LISTING).unlink()
 
 
 def turned_into_a_file(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from advisor.data import names, sources, table
 from advisor.data.dataset import Dataset
+from advisor.data.reading import Reading
 from advisor.errors import InputError
 
 NAMES = [f"{label}/{i}.png" for label in "ab" for i in range(10)]
@@ -223,6 +225,143 @@ def test_any_table_is_read_or_refused(columns, rows, noise, folder):
     assert listing.entries
     assert all(entry.path and entry.label for entry in listing.entries)
     assert all(entry.split in (None, *names.SPLITS) for entry in listing.entries)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Columns under any name
+
+
+@pytest.fixture
+def table_of(folder, tmp_path):
+    """Load a table with these columns, each with a value for each image, as the user says."""
+
+    def write(columns: dict[str, list], ending: str = "csv", **reading: str) -> Dataset:
+        rows = [list(map(str, row)) for row in zip(*columns.values(), strict=True)]
+        if ending == "jsonl":
+            lines = [
+                json.dumps(dict(zip(columns, row, strict=True)))
+                for row in zip(*columns.values(), strict=True)
+            ]
+        else:
+            lines = [";".join(row) for row in ([*columns], *rows)]
+        (tmp_path / f"of.{ending}").write_text("\n".join(lines), encoding="utf-8")
+        return sources.load(
+            str(tmp_path / f"of.{ending}"), reading=Reading(**{"images": str(folder), **reading})
+        )
+
+    return write
+
+
+IDS = [name.removesuffix(".png") for name in NAMES]
+KIND = [name[0] for name in NAMES]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_labels_are_text_and_stay_what_they_are(ending, table_of):
+    labels = ["007", "7", "nan", "None", "True", "1.0", "1", "NULL", "-0", "1e3"]
+    data = table_of({"image": NAMES, "label": [label for label in labels for _ in range(2)]}, ending)
+    assert set(data.class_names) == set(labels)
+
+
+def test_numbers_in_json_are_labels_as_they_are_written(folder, tmp_path):
+    written = ["1.0", "1", "10000000000000000000001", "true", "1e3"]
+    lines = [f'{{"file": "{name}", "label": {written[i % 5]}}}' for i, name in enumerate(NAMES)]
+    (tmp_path / "of.jsonl").write_text("\n".join(lines))
+    data = sources.load(str(tmp_path / "of.jsonl"), reading=Reading(images=str(folder)))
+    assert set(data.class_names) == set(written)
+
+
+@pytest.mark.parametrize(
+    "name", [NAMES, IDS, [f"old/place/{name}" for name in NAMES]], ids=["whole", "id", "moved"]
+)
+def test_images_are_found_by_what_a_column_calls_them(name, table_of, folder):
+    if name[0].startswith("old"):
+        with pytest.raises(InputError, match="none whose values name images in"):
+            table_of({"x": name, "kind": KIND})
+        return
+    data = table_of({"": range(20), "x": name, "kind": KIND, "note": range(20)})
+    assert [data.shown(path) for path in data.paths] == NAMES
+    assert data.warnings[:2] == (
+        "the images are read from column 'x'",
+        "the labels are read from column 'kind'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "reading", "says"),
+    [
+        ({"x": NAMES, "y": IDS, "kind": KIND}, {}, "columns 'x', 'y' name images; say which with --path-col"),
+        (
+            {"x": NAMES, "dx": KIND, "sex": KIND},
+            {},
+            "columns 'dx', 'sex' may hold the labels; say which with",
+        ),
+        ({"x": NAMES, "n": range(20)}, {}, "no column 'label', and none with few different values"),
+        ({"x": NAMES, "kind": KIND}, {"label_column": "dx"}, "--label-column dx is no column of"),
+        ({"x": NAMES, "kind": KIND}, {"images": "nowhere"}, "--images nowhere is no folder"),
+        (
+            {"x": [name[2:] for name in NAMES], "kind": KIND},
+            {},
+            "'0.png' may be a/0.png or b/0.png; name the",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_where_a_column_would_be_a_guess_it_is_asked_for(columns, reading, says, table_of):
+    with pytest.raises(InputError) as refused:
+        table_of(columns, **reading)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_user_decides_which_columns_are_meant(table_of):
+    columns = {"x": NAMES, "y": IDS, "dx": KIND, "sex": ["f", "m"] * 10, "role": SPLITS}
+    data = table_of(columns, path_column="y", label_column="SEX", split_column="role")
+    assert data.class_names == ("f", "m")
+    assert split_sizes(data) == [10, 4, 6]
+
+
+def test_one_hot_rows_with_two_classes_or_none_are_named(table_of):
+    columns = {
+        "image": IDS,
+        "a": [float(kind == "a") for kind in KIND],
+        "b": [float(kind == "b") for kind in KIND],
+    }
+    columns["a"][0], columns["b"][1] = 0.0, 1.0
+    data = table_of(columns)
+    assert (len(data), data.class_names) == (18, ("a", "b"))
+    assert [(item.path, item.reason) for item in data.skipped] == [
+        ("of.csv line 2", "it is in none of the classes, and must be in one"),
+        ("of.csv line 3", "it is in 2 of the classes, and must be in one"),
+    ]
+
+
+def test_a_table_beside_class_folders_is_used_where_the_user_means_it(folder):
+    lines = ["path,kind", *(f"{name},{i % 2}" for i, name in enumerate(NAMES))]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    for other in folder.glob("*.csv"):
+        if other.name != "labels.csv":
+            other.unlink()
+    assert sources.load(str(folder)).class_names == ("a", "b")
+    assert sources.load(str(folder), reading=Reading(label_column="kind")).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[1]", "(line 1: no object)"),
+        ('{"a": ', "(line 1: Expecting value)"),
+        ("[" * 100_000, "is not readable (line 1: "),
+        ('{"a": "' + "x" * 2_000_000 + '"}', "(line 1: too long)"),
+        ("", "has no column 'path'"),
+    ],
+    ids=["list", "cut", "deep", "long", "empty"],
+)
+def test_json_lines_that_are_none_are_refused(line, says, tmp_path):
+    (tmp_path / "of.jsonl").write_text(line)
+    with pytest.raises(InputError) as refused:
+        sources.load(str(tmp_path / "of.jsonl"))
+    assert says in str(refused.value)
 
 
 # ---------------------------------------------------------------------------------------------------

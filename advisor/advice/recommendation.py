@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advisor import backbones
@@ -220,9 +220,8 @@ def recommend(
         settings = replace(settings, frozen=backbone.below(settings.train_from))
     named = source.source if source else None
     asked |= {name: None if value is None else f"{value:g}" for name, value in limits.items()}
-    command = reproduction.command(
-        "recommend", measured.data.source, **asked, sample=sample, source=named, seed=seed
-    )
+    told = {"sample": sample, "source": named, "seed": seed, **asdict(data.reading)}
+    command = reproduction.command("recommend", measured.data.source, **asked, **told)
     advice = Recommendation(
         evidence=evidence,
         quadrant=place,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from advisor.data import table_file
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
 from advisor.data.names import SPLITS, listed, look, told_apart
@@ -26,8 +27,8 @@ def check(data: Dataset) -> None:
     first = f" (the first skipped: {data.skipped[0].path}: {data.skipped[0].reason})" if data.skipped else ""
     if not len(data):
         way_out = "put images into its class folders"
-        if data.source.lower().endswith(".csv"):
-            way_out = "its paths must be relative to its own folder"
+        if data.source.lower().endswith(table_file.ENDINGS):
+            way_out = "its paths must be relative to its own folder, or to --images DIR"
         raise InputError(f"{data.source} holds no readable images{first}; {way_out}")
     if len(data.class_names) < 2:
         raise InputError(

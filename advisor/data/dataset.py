@@ -12,6 +12,7 @@ import numpy as np
 
 from advisor.data.listing import Skipped, relative
 from advisor.data.names import SPLITS
+from advisor.data.reading import AS_FOUND, Reading
 
 UNBALANCED = 3.0  # times the images of the smallest class that the largest has
 
@@ -34,6 +35,7 @@ class Dataset:
         skipped: files that are left out.
         warnings: what a person should know before they trust a result.
         source_warnings: those of them that hold however the splits are drawn.
+        reading: what the user said of how it is to be read.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
     source_warnings: tuple[str, ...] = ()
+    reading: Reading = AS_FOUND
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -9,16 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from advisor.data import table_file
+from advisor.data.image_files import is_picture
 from advisor.data.listing import Entry, Listing, Skipped, relative
 from advisor.data.names import OWN_NAMES, listed, look, split_of_folder
 from advisor.errors import InputError
 from advisor.system.text import legible
 
 _NOT_DATA = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
-_PICTURES = {
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
-    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-}
 _FOLD = re.compile(r"(?:k?fold|split)[\W_]*\d+")
 # What lies beside images where something else than their class was to be learned.
 _IMAGE_FOLDERS = {"images", "image", "imgs", "img", "jpegimages"}
@@ -29,7 +27,7 @@ _MARK_FOLDERS = {
 
 
 @dataclass(frozen=True)
-class _Folder:
+class Folder:
     """The folders and files in a folder, without clutter, sorted."""
 
     path: Path
@@ -38,12 +36,16 @@ class _Folder:
 
     @property
     def pictures(self) -> list[str]:
-        return [name for name in self.files if _is_picture(name)]
+        return [name for name in self.files if is_picture(name)]
+
+    @property
+    def tables(self) -> list[Path]:
+        return [self.path / name for name in self.files if name.lower().endswith(table_file.ENDINGS)]
 
     @property
     def table(self) -> Path | None:
-        """The first CSV file."""
-        return next((self.path / name for name in self.files if name.lower().endswith(".csv")), None)
+        """The first table."""
+        return next(iter(self.tables), None)
 
 
 def read(folder: Path, to_train: bool = True, all_are_classes: bool = False) -> Listing:
@@ -58,7 +60,7 @@ def read(folder: Path, to_train: bool = True, all_are_classes: bool = False) -> 
         InputError: no class folders, folders that look like anything but classes, or one that cannot be
             read.
     """
-    top = _look_into(folder.absolute())
+    top = look_into(folder.absolute())
     splits = {path: split for path in top.folders if (split := split_of_folder(path.name))}
     in_splits = "train" in splits.values() or (not to_train and len(splits) == len(top.folders) > 0)
     listing = Listing(top.path)
@@ -81,7 +83,7 @@ def read(folder: Path, to_train: bool = True, all_are_classes: bool = False) -> 
 
 
 def _classes_of_splits(
-    top: _Folder, splits: dict[Path, str], listing: Listing
+    top: Folder, splits: dict[Path, str], listing: Listing
 ) -> list[tuple[Path, str | None]]:
     """The class folders in train/ and the others, each with its split."""
     others = [path for path in top.folders if path not in splits]
@@ -103,11 +105,11 @@ def _classes_of_splits(
                 f"or give classes:{_shown(top.path)} if each is a class"
             )
         part_of[split] = path
-        part = _look_into(path)
+        part = look_into(path)
         # seg_train/seg_train/: an archive in a folder of its own name
         while len(part.folders) == 1 and split_of_folder(part.folders[0].name) == split:
             _tell_loose_files(part, listing)
-            part = _look_into(part.folders[0])
+            part = look_into(part.folders[0])
         if part.folders:
             if split == "train":
                 _refuse_a_folder_around_the_classes(part)
@@ -134,7 +136,7 @@ def _classes_of_splits(
     return classes
 
 
-def _tell_loose_files(inside: _Folder, listing: Listing, others: list[Path] | None = None) -> None:
+def _tell_loose_files(inside: Folder, listing: Listing, others: list[Path] | None = None) -> None:
     """Warn of files, and of other folders, that lie beside those that are used."""
 
     def shown(name: str) -> str:
@@ -147,13 +149,13 @@ def _tell_loose_files(inside: _Folder, listing: Listing, others: list[Path] | No
             f"as {shown(pictures[0])}; put them into a class folder"
         )
     rest = [shown(path.name) + "/" for path in others or ()]
-    rest += [shown(name) for name in inside.files if not _is_picture(name)]
+    rest += [shown(name) for name in inside.files if not is_picture(name)]
     if rest:
         hint = f"; to take labels from a table, give {_shown(inside.table)}" if inside.table else ""
         listing.warnings.append(f"not used: {listed(rest)}{hint}")
 
 
-def _or_its_table(inside: _Folder) -> str:
+def _or_its_table(inside: Folder) -> str:
     """Another way out, where a folder holds a table."""
     return f", or give {_shown(inside.table)}" if inside.table else ""
 
@@ -162,7 +164,7 @@ def _or_its_table(inside: _Folder) -> str:
 # Folders that look like anything but classes
 
 
-def _refuse_what_is_no_class(top: _Folder, splits: dict[Path, str], to_train: bool) -> None:
+def _refuse_what_is_no_class(top: Folder, splits: dict[Path, str], to_train: bool) -> None:
     """Say what folders look like that would make a model of something else than classes.
 
     Raises:
@@ -189,18 +191,20 @@ def _refuse_what_is_no_class(top: _Folder, splits: dict[Path, str], to_train: bo
     if len(names) > 1 and all(_FOLD.fullmatch(name.casefold()) for name in names):
         raise InputError(_parts(folder, names, "folds of one data set"))
     _refuse_images_and_marks(top, names, f"; if each is a class, give classes:{folder}")
-    if len(top.folders) == 1:
-        if to_train:
-            _refuse_a_folder_around_the_data(top)
-        return
-    _refuse_same_folders_in_each(top)
+    if len(top.folders) > 1:
+        _refuse_same_folders_in_each(top)
+    elif top.table and to_train:
+        raise InputError(
+            f"{folder} holds one folder only, so one class; if the labels stand in "
+            f"{_shown(top.table.name)}, give {_shown(top.table)}"
+        )
 
 
-def _refuse_same_folders_in_each(top: _Folder) -> None:
+def _refuse_same_folders_in_each(top: Folder) -> None:
     """The kind that folds, halves, cameras and years are of: the classes lie in each of them again."""
     filled = []
     for path in top.folders:
-        inner = _look_into(path)
+        inner = look_into(path)
         if inner.pictures:
             return
         if inner.folders or inner.files:
@@ -213,7 +217,7 @@ def _refuse_same_folders_in_each(top: _Folder) -> None:
         return
     folder, first = _shown(top.path), filled[0]
     same = _in_words([path.name for path in first.folders if look(path.name) in shared])
-    if _are_images_and_marks(path.name for inner in filled for path in inner.folders):
+    if are_images_and_marks(path.name for inner in filled for path in inner.folders):
         raise InputError(
             f"the folders in {folder} hold {same} each, which look like images and their annotations; keep "
             f"the images alone in them, or give classes:{folder} to use all that lies there"
@@ -241,9 +245,9 @@ def _in_words(names: list[str]) -> str:
     return (", " if more else " and ").join(f"{_shown(name)}/" for name in names[:2]) + more
 
 
-def _refuse_images_and_marks(top: _Folder, names: list[str], insist: str = "") -> None:
+def _refuse_images_and_marks(top: Folder, names: list[str], insist: str = "") -> None:
     """A folder of images and one of what was drawn on them, as for segmentation or detection."""
-    if _are_images_and_marks(names):
+    if are_images_and_marks(names):
         held = _in_words(sorted(set(names)))
         raise InputError(
             f"{held} in {_shown(top.path)} look like images and their annotations, not classes; make a "
@@ -251,16 +255,16 @@ def _refuse_images_and_marks(top: _Folder, names: list[str], insist: str = "") -
         )
 
 
-def _are_images_and_marks(names: Iterable[str]) -> bool:
+def are_images_and_marks(names: Iterable[str]) -> bool:
     found = {re.sub(r"[\W_]+", "_", name.casefold()).strip("_") for name in names}
     return bool(found & _IMAGE_FOLDERS and found & _MARK_FOLDERS and found <= _IMAGE_FOLDERS | _MARK_FOLDERS)
 
 
-def _refuse_a_folder_around_the_classes(train: _Folder) -> None:
+def _refuse_a_folder_around_the_classes(train: Folder) -> None:
     """train/data/cat: the classes lie one folder deeper in the split."""
     if len(train.folders) > 1:
         return
-    inner = _look_into(train.folders[0])
+    inner = look_into(train.folders[0])
     if len(inner.folders) > 1 and not inner.pictures:
         held = listed([f"{_shown(path.name)}/" for path in inner.folders], 2)
         raise InputError(
@@ -269,29 +273,11 @@ def _refuse_a_folder_around_the_classes(train: _Folder) -> None:
         )
 
 
-def _refuse_a_folder_around_the_data(top: _Folder) -> None:
-    """An archive unpacked into a folder of its own, so that the classes lie deeper; or images and a table."""
-    inner = _look_into(top.folders[0])
-    while len(inner.folders) == 1 and not inner.pictures:
-        inner = _look_into(inner.folders[0])
-    if len(inner.folders) > 1:
-        held = listed([f"{_shown(path.name)}/" for path in inner.folders], 2)
-        raise InputError(
-            f"{_shown(top.path)} holds one folder only, so one class; the classes seem to lie deeper "
-            f"({held}): give {_shown(inner.path)}"
-        )
-    if top.table:
-        raise InputError(
-            f"{_shown(top.path)} holds one folder only, so one class; if the labels stand in "
-            f"{_shown(top.table.name)}, give {_shown(top.table)}"
-        )
-
-
 # ---------------------------------------------------------------------------------------------------
 # Files and folders
 
 
-def _look_into(folder: Path) -> _Folder:
+def look_into(folder: Path) -> Folder:
     folders, files = [], []
     try:
         with os.scandir(folder) as entries:
@@ -303,16 +289,11 @@ def _look_into(folder: Path) -> _Folder:
                         files.append(entry.name)
     except OSError as error:
         raise InputError(f"cannot read {_shown(folder)}: {error.strerror}; check its permissions") from error
-    return _Folder(folder, tuple(sorted(folders)), tuple(sorted(files)))
+    return Folder(folder, tuple(sorted(folders)), tuple(sorted(files)))
 
 
 def _holds_pictures(folder: Path) -> bool:
-    return any(_is_picture(name) for _, _, files in os.walk(folder) for name in files)
-
-
-def _is_picture(name: str) -> bool:
-    """Whether a file is called as images are."""
-    return os.path.splitext(name)[1].lower() in _PICTURES
+    return any(is_picture(name) for _, _, files in os.walk(folder) for name in files)
 
 
 def _is_clutter(name: str) -> bool:

@@ -25,11 +25,13 @@ class Entry:
         path: absolute.
         label: as the user wrote it.
         split: one of `SPLITS`; None where the user said nothing.
+        group: what it belongs to, as a patient or a scene; None where the user said nothing.
     """
 
     path: str
     label: str
     split: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)

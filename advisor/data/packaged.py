@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from advisor.data.written_once import write_once
 from advisor.errors import InputError, one_line
-from advisor.system import cache
-from advisor.system.storage import cache_folder, remove
-
-LISTING = ".listing"  # in the folder of each data set: a digest of the names and sizes of its files
 
 
 def write_digits() -> Path:
@@ -72,45 +65,10 @@ def write_tfds(name: str) -> Path:
 
 def _write_once(name: str, examples: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> Path:
     """Write (folder, pixels) pairs below the cache, unless an earlier call did so and all is still there."""
-    folder = cache_folder() / "data" / name
-    cache.use(folder)
-    if _is_whole(folder):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-    try:
+
+    def fill(folder: Path) -> None:
         for number, (inside, pixels) in enumerate(examples()):
-            (unfinished / inside).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(unfinished / inside / f"{number:06}.png")
-        (unfinished / LISTING).write_text(_listed(unfinished), encoding="utf-8")
-        if hasattr(os, "sync"):
-            os.sync()  # once for all of the files
-        if not _is_whole(folder):
-            remove(folder)  # something was deleted from it, or an older version wrote it
-        try:
-            os.replace(unfinished, folder)
-        except OSError:
-            if not _is_whole(folder):  # else another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    cache.trim()
-    return folder
+            (folder / inside).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / inside / f"{number:06}.png")
 
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return (folder / LISTING).read_text(encoding="utf-8") == _listed(folder)
-    except (OSError, ValueError):
-        return False
-
-
-def _listed(folder: Path) -> str:
-    """A digest of the names and sizes of all files in a folder, hexadecimal."""
-    files = []
-    for inside, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(inside, name)
-            files.append(f"{os.path.relpath(path, folder)}\0{os.path.getsize(path)}")
-    listed = "\n".join(sorted(file for file in files if not file.startswith(f"{LISTING}\0")))
-    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+    return write_once(name, fill)

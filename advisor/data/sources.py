@@ -10,35 +10,41 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor.data import folder, images, table
+from advisor.data import containers, folder, images, table, table_file
 from advisor.data.checks import check, long_images, look_alikes
 from advisor.data.dataset import Dataset
+from advisor.data.layout import data_in
 from advisor.data.listing import Entry, Listing, Skipped, relative
 from advisor.data.names import SPLITS, natural_order
+from advisor.data.reading import AS_FOUND, Reading
 from advisor.data.splits import split
 from advisor.errors import InputError
+from advisor.system.progress import Display, Silent
 from advisor.system.text import legible
 
+MOST_DEEP = 2  # containers in each other: an archive of archives may be one without an end
 INSIST = "classes:"  # before a folder: each folder in it is a class, whatever it looks like
 
 
-def load(source: str, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Dataset:
+def load(source: str, seed: int = 0, display: Display | None = None, reading: Reading = AS_FOUND) -> Dataset:
     """Find the images and labels that a user means by DATA.
 
     Args:
         source: a folder of class folders, a folder with train/ and others, `classes:FOLDER` where each
-            folder in it is a class whatever it looks like, a CSV file with the columns path, label and
-            optionally split, `sklearn:digits`, or `tfds:NAME`.
+            folder in it is a class whatever it looks like, a table of paths and labels, a container of one
+            of these (see `advisor.data.containers`), a folder around one, `sklearn:digits`, or `tfds:NAME`.
         seed: draws the splits that the user did not make: stratified, 80/10/10.
-        progress: called with files looked at and files in all.
+        display: where progress is shown; nowhere if left out.
+        reading: what the user says of tables and groups.
 
     Raises:
         InputError: nothing there, folders that look like anything but classes, fewer than two classes, or
             a class with fewer than two images.
     """
-    listing = _list(source, to_train=True)
+    display = display or Silent()
+    listing = _list(source, True, reading, display)
     # All labels, those of unreadable images, too: a class that has none left is refused by its name.
-    data = _open(source, listing, {entry.label for entry in listing.entries}, progress)
+    data = _open(source, listing, {entry.label for entry in listing.entries}, reading, display)
     check(data)
     told = (*listing.warnings, *look_alikes(data.class_names), *long_images(data))
     return split(replace(data, source_warnings=told), seed)
@@ -52,7 +58,7 @@ def unlabelled(paths: Sequence[str], source: str) -> Dataset:
     """
     entries = [Entry(os.path.abspath(path), "") for path in paths]
     # Shown as they are: relative to no folder.
-    data = _open(source, Listing(Path(), entries), {""}, None)
+    data = _open(source, Listing(Path(), entries), {""}, AS_FOUND, Silent())
     if not len(data):
         raise InputError(f"{source} holds no readable images; give image files or folders of them")
     return replace(
@@ -63,15 +69,21 @@ def unlabelled(paths: Sequence[str], source: str) -> Dataset:
     )
 
 
-def load_test(source: str, progress: Callable[[int, int], None] | None = None) -> Dataset:
+def load_test(source: str, display: Display | None = None, reading: Reading = AS_FOUND) -> Dataset:
     """Labelled images to evaluate on: the test split if the user made one, else all; any number.
+
+    Args:
+        source: see `load`.
+        display: where progress is shown; nowhere if left out.
+        reading: what the user says of tables.
 
     Raises:
         InputError: nothing there that can be read.
     """
-    listing = _list(source, to_train=False)
+    display = display or Silent()
+    listing = _list(source, False, reading, display)
     own = [entry for entry in listing.entries if entry.split == "test"]
-    data = _open(source, replace(listing, entries=own or listing.entries), None, progress)
+    data = _open(source, replace(listing, entries=own or listing.entries), None, reading, display)
     if not len(data):
         raise InputError(f"{legible(source)} holds no readable images; put images into its class folders")
     return replace(
@@ -83,7 +95,7 @@ def load_test(source: str, progress: Callable[[int, int], None] | None = None) -
 
 
 def _open(
-    source: str, listing: Listing, labels: set[str] | None, progress: Callable[[int, int], None] | None
+    source: str, listing: Listing, labels: set[str] | None, reading: Reading, display: Display
 ) -> Dataset:
     """Look at the files; those that are no images are skipped.
 
@@ -91,10 +103,11 @@ def _open(
         source: what the user named.
         listing: the files.
         labels: the names of the classes; None for those that have an image.
-        progress: called with files looked at and files in all.
+        reading: what the user says of it.
+        display: where progress is shown.
     """
     entries = listing.entries
-    found = _inspect(entries, progress)
+    found = _inspect(entries, display.steps("Looking at files"))
     root, readable = listing.root, [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
     skipped = [
         Skipped(relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
@@ -116,12 +129,14 @@ def _open(
         given_splits=frozenset(entry.split for entry, _ in readable if entry.split),
         skipped=(*listing.skipped, *skipped),
         warnings=tuple(listing.warnings),
+        reading=reading,
     )
 
 
-def _list(source: str, to_train: bool) -> Listing:
+def _list(source: str, to_train: bool, reading: Reading, display: Display) -> Listing:
     """The files that DATA names, with labels that can be shown."""
-    listing = _list_any(source, to_train)
+    reading.check()
+    listing = _list_any(source, to_train, reading, display)
     labels = {label: legible(label) for label in dict.fromkeys(entry.label for entry in listing.entries)}
     shown: dict[str, str] = {}
     for label, name in labels.items():
@@ -137,7 +152,7 @@ def _list(source: str, to_train: bool) -> Listing:
     return listing
 
 
-def _list_any(source: str, to_train: bool) -> Listing:
+def _list_any(source: str, to_train: bool, reading: Reading, display: Display) -> Listing:
     if source.startswith("sklearn:"):
         from advisor.data.packaged import write_digits
 
@@ -151,21 +166,74 @@ def _list_any(source: str, to_train: bool) -> Listing:
     insisted = source.startswith(INSIST)
     try:
         path = Path(source.removeprefix(INSIST)).expanduser()
-        if path.is_dir():
-            return folder.read(path, to_train, insisted)
-        if path.is_file() and insisted:
-            raise InputError(f"{legible(source)}: {INSIST} goes before a folder, and this is a file")
-        if path.is_file():
-            if path.suffix.lower() != ".csv":
-                raise InputError(
-                    f"{source} is a file; give a folder of class folders, or a .csv with path,label"
-                )
-            return table.read(path)
+        return _Found(to_train, insisted, reading, display).list(path)
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}; check its permissions") from error
     except RuntimeError as error:  # of expanduser: no such user
         raise InputError(f"{legible(source)} does not exist ({error}); give the folder's full path") from None
-    raise InputError(f"{source} does not exist; give a folder with one folder of images per class")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is made of what the user named.
+
+    Attributes:
+        to_train: whether there must be something to train on.
+        insisted: whether each folder is a class, whatever it looks like.
+        reading: what the user says of tables.
+        display: where progress is shown.
+        depth: how many containers it lies in.
+    """
+
+    to_train: bool
+    insisted: bool
+    reading: Reading
+    display: Display
+    depth: int = 0
+
+    def list(self, path: Path) -> Listing:
+        """The files that a folder, a table or a container is about, or what lies in a container."""
+        if path.exists() and containers.is_container(path):
+            return self._unpacked(path, Path())
+        if path.is_dir():
+            return self._of_folder(path)
+        if path.is_file():
+            return self._of_file(path)
+        for above in path.parents:
+            if above.is_file() and containers.is_container(above):
+                return self._unpacked(above, path.relative_to(above))
+        raise InputError(f"{path} does not exist; give a folder with one folder of images per class")
+
+    def _of_folder(self, path: Path) -> Listing:
+        if self.insisted:
+            return folder.read(path, self.to_train, all_are_classes=True)
+        inner = data_in(path, self.reading)
+        if inner == path:
+            return folder.read(path, self.to_train)
+        listing = self.list(inner)
+        if inner.is_dir():
+            listing.warnings.append(f"the classes are those in {relative(str(inner), path)}/")
+        return listing
+
+    def _of_file(self, path: Path) -> Listing:
+        if self.insisted:
+            raise InputError(f"{legible(str(path))}: {INSIST} goes before a folder, and this is a file")
+        if table_file.is_table(path):
+            return table.read(path, self.reading)
+        kinds = ", ".join(dict.fromkeys((*containers.ENDINGS, *table_file.ENDINGS)))
+        raise InputError(f"{path} is a file; give a folder of class folders, or a file of these: {kinds}")
+
+    def _unpacked(self, path: Path, inside: Path) -> Listing:
+        """What lies in a container; in messages it is what the user named, not where it was unpacked."""
+        if self.depth == MOST_DEEP:
+            raise InputError(
+                f"{legible(str(path))} is an archive in an archive in another; unpack it by hand"
+            )
+        where = containers.unpacked(path, self.display.steps("Unpacking (MB)"))
+        try:
+            return replace(self, depth=self.depth + 1).list(where / inside)
+        except InputError as error:
+            raise InputError(str(error).replace(str(where), legible(str(path)))) from None
 
 
 @dataclass(frozen=True)
@@ -183,13 +251,13 @@ class _File:
     size: tuple[int, int] = (0, 0)
 
 
-def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None] | None) -> list[_File]:
+def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> list[_File]:
     """Look at each file's header, in threads."""
     found = []
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         for done, file in enumerate(pool.map(_inspect_one, [e.path for e in entries], chunksize=64), 1):
             found.append(file)
-            if progress and (done % 500 == 0 or done == len(entries)):
+            if done % 500 == 0 or done == len(entries):
                 progress(done, len(entries))
     return found
 

@@ -1,7 +1,7 @@
 """What lies in the cache, how large it may become, and what is taken out of it first.
 
 An entry is what is used and taken out as a whole: the features of one network over one folder, a network that
-was converted for LiteRT, a data set that came with a package.
+was converted for LiteRT, a data set that came with a package, an archive that was unpacked.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ KINDS = {  # no other files are touched, for the user may have named a folder th
     "features": ("features/*.sqlite",),
     "networks for LiteRT": ("litert/*.checked",),
     "data sets": ("data/sklearn-*", "data/tfds-*", "data/.sklearn-*", "data/.tfds-*"),
+    "unpacked data": ("data/unpacked-*", "data/.unpacked-*"),
     "measured speed": ("speed.json", "gigaflops.txt"),
 }
 LOCKS = "in-use"  # a folder with one file for each entry and process that uses it, locked by that process

@@ -7,6 +7,7 @@ import numpy as np
 from advisor.data import copies, sources
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
+from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
 from advisor.results import Evaluation, Predictions
 from advisor.system.progress import Display
@@ -17,7 +18,7 @@ from recipes.runs.splits_file import Known
 NAMED = 5, 10  # classes that a message names: unknown ones, known ones
 
 
-def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
+def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading = AS_FOUND) -> Evaluation:
     """Predict labelled images that the run was neither trained nor validated on.
 
     On the others the model would be asked what it was told. Images are known by their content, whatever
@@ -27,13 +28,14 @@ def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
         run: from `recipes.runs.prediction.load`.
         source: as for `advisor run`.
         display: where progress is shown.
+        reading: what the user says of tables.
 
     Raises:
         InputError: the run folder is damaged; nothing to read, nothing that the run has not seen, or classes
             that it does not know.
     """
     known = splits_file.read(run.folder)
-    data = sources.load_test(source, display.steps("Looking at files"))
+    data = sources.load_test(source, display, reading)
     _check_classes(run, data)
     data, used, warnings = _choose(known, data)
     unreadable: dict[str, str] = {}
