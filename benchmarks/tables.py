@@ -20,7 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, grid, kept, position, prices, regret, stopping
+from benchmarks import (
+    averaging,
+    calibration,
+    frozen,
+    grid,
+    kept,
+    networks,
+    position,
+    prices,
+    regret,
+    stopping,
+    views,
+)
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -244,6 +256,26 @@ def choosing_cells() -> str:
     return position.choices(lines_of("position"))
 
 
+def which_network() -> str:
+    """What rules that choose a network lose, within some minutes."""
+    return networks.regrets(lines_of("networks"))
+
+
+def each_network() -> str:
+    """What each network reaches, beside what the probes foretold."""
+    return networks.gains(lines_of("networks"))
+
+
+def belief_in_imagenet() -> str:
+    """What the choice of the network loses, by how much ImageNet counts."""
+    return networks.beliefs(lines_of("networks"))
+
+
+def gain_of_views() -> str:
+    """What more looks at an image gain, and what they cost."""
+    return views.table(lines_of("views"))
+
+
 def speed() -> str:
     """All that `benchmarks.speed` measured, with the unit that ends each name."""
     rows = []
@@ -307,6 +339,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "stopping": stopping_early,
     "gain-of-cells": gain_of_cells,
     "choosing-cells": choosing_cells,
+    "which-network": which_network,
+    "each-network": each_network,
+    "belief-in-imagenet": belief_in_imagenet,
+    "gain-of-views": gain_of_views,
     "speed": speed,
     "speed-in-short": speed_in_short,
 }

@@ -84,6 +84,13 @@ def test_a_model_has_to_be_small_enough(capsys, refused):
     assert "give 14 or more" in message
 
 
+def test_options_about_training_do_not_disturb_the_comparison():
+    asked = {"recipe": "fine_tuning", "mode": "everything", "settings": {"dropout": 0.2}}
+    advice = api.recommend("sklearn:digits", image_size=32, sample=90, backbone="auto", **asked)
+    assert (advice.settings.mode, advice.settings.dropout) == ("everything", 0.2)
+    assert len([network for network in advice.networks if network.expected_accuracy]) == 3
+
+
 def test_a_run_has_to_fit_into_the_minutes(capsys):
     advice = advised(capsys, *DIGITS, "--minutes", "0.01")
     assert verdicts(advice) == {LITE0.name: "taken", LITE1.name: "too slow", LITE2.name: "too slow"}

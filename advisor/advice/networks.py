@@ -161,7 +161,8 @@ class _Race:
             most_images: of the sample.
         """
         others = [name for name in self.rows if name != backbones.BUNDLED]
-        if self.bundled.sampled >= 2 * FEW_IMAGES and others:
+        may_be_dropped = not self._is_large(self.megabytes(backbones.BUNDLED))
+        if self.bundled.sampled >= 2 * FEW_IMAGES and others and may_be_dropped:
             start = probe(backbones.BUNDLED, FEW_IMAGES)
             for name in others:
                 if self._may_be_probed(name, FEW_IMAGES):
@@ -246,8 +247,10 @@ class _Race:
         return alone + 4 * head / 1e6
 
     def _frozen(self, evidence: Evidence, name: str) -> Settings:
-        options = replace(self.options, backbone=name, max_megabytes=None, settings={})
-        return choose(rule.better_frozen(evidence.probes), options, evidence)
+        """How the better frozen recipe is built with a network; options about training do not change it."""
+        named = replace(self.options, backbone=name, max_megabytes=None)
+        usual = replace(named, mode=None, augment=False, settings={})
+        return choose(rule.better_frozen(evidence.probes), usual, evidence)
 
     def _seconds_each(self, name: str) -> float:
         """That an image takes: as it did here, else by its operations beside those of the bundled network."""
