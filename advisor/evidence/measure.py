@@ -16,8 +16,9 @@ from advisor.data.dataset import Dataset, Summary
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
-from advisor.evidence import pooling, probe, similarity
+from advisor.evidence import grouping, pooling, probe, similarity
 from advisor.evidence.embedding import Embedded, embed
+from advisor.evidence.grouping import Grouping
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.similarity import Similarity
 from advisor.system.progress import Display
@@ -51,6 +52,7 @@ class Evidence:
         network: what will be trained on.
         probes: what its frozen features know.
         mirror_loss: accuracy that is lost on mirror images by who has seen none, see `probe.mirror_loss`.
+        grouping: of images that belong together, where the user or their names say so.
     """
 
     data: Summary
@@ -59,6 +61,7 @@ class Evidence:
     network: Network
     probes: Probes
     mirror_loss: float
+    grouping: Grouping | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object "evidence" of `advisor recommend --json`; data and similarity stand beside it there."""
@@ -83,7 +86,13 @@ class Evidence:
         }
 
     @staticmethod
-    def from_json(values: Mapping[str, Any], data: Summary, sampled: int, measured: Similarity) -> Evidence:
+    def from_json(
+        values: Mapping[str, Any],
+        data: Summary,
+        sampled: int,
+        measured: Similarity,
+        grouping: Grouping | None = None,
+    ) -> Evidence:
         """What `to_json` gave, with what stands beside it."""
         *by_depth, together = (DepthProbe(**one) for one in values["linear_probes"])
         gain, error = values["gain_of_all_depths"]
@@ -106,6 +115,7 @@ class Evidence:
             network=Network(**{**network, "taps": tuple(network["taps"])}),
             probes=Probes(tuple(by_depth), together, (gain, error), expected, position, values["widths"]),
             mirror_loss=values["mirror_loss"],
+            grouping=grouping,
         )
 
 
@@ -181,6 +191,7 @@ def measure(
         len(rest) - test,
         test,
         seed,
+        data.groups_of(probed.positions),
     )
     return Measured(
         evidence=Evidence(
@@ -190,6 +201,7 @@ def measure(
             network=Network(backbone.taps, image_size, backbone.fixed_size),
             probes=probes,
             mirror_loss=loss,
+            grouping=grouping.measure(probed.features, data, probed.positions, seed),
         ),
         data=rest,
         near_copies=_near_copies(looked_at, data),
