@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from advisor.advice.rule import RECIPE, Decision, Quadrant
 from advisor.advice.steps import TRAINING, Step
 from advisor.choices import RECIPES
 from advisor.evidence import pooling, similarity
+from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence
 from advisor.evidence.probe import Position, Probes
 
@@ -56,6 +58,7 @@ def rows(
         _frozen_accuracy(evidence.probes, decision),
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
+        *_groups(evidence.grouping),
         *_validation(evidence.data.splits["validation"], decision),
         *([_training(training, minutes)] if training else []),
     ]
@@ -161,6 +164,38 @@ def _position(position: Position) -> list[Factor]:
             f"what stands where {'matters' if kept else 'says too little'} to a solved head: log-loss "
             f"{position.loss:+.1f}, summed over the images",
         )
+    ]
+
+
+def _groups(grouping: Grouping | None) -> list[Factor]:
+    """What whole groups cost; no row where the user named none."""
+    if grouping is None or not grouping.kept:
+        return []
+    return [
+        Factor(
+            "Groups",
+            f"{grouping.leave_group_out:.1%} on other groups",
+            "-",
+            "kept together",
+            f"{grouping.groups:,} groups measured; leaving out single images would say "
+            f"{grouping.leave_one_out:.1%} (± {grouping.error:.1%}); splits and probes hold whole groups",
+        )
+    ]
+
+
+def suggestions(evidence: Evidence) -> list[str]:
+    """What the user should say of the data where names suggest it and it would change what is measured."""
+    grouping = evidence.grouping
+    if grouping is None or grouping.kept or not rule.should_be_grouped(grouping):
+        return []
+    shared = f", {grouping.of_several_classes:,} of them with several classes" * bool(
+        grouping.of_several_classes
+    )
+    return [
+        f"names suggest that images belong together, {grouping.groups:,} groups as {grouping.example}{shared}"
+        f": {grouping.leave_one_out:.1%} are right where single images are left out, "
+        f"{grouping.leave_group_out:.1%} (± {grouping.error:.1%}) where whole groups are; if new images will "
+        f"be of new groups, give --group-pattern {shlex.quote(grouping.pattern)}"
     ]
 
 

@@ -23,6 +23,7 @@ from advisor.choices import AUTO, DEFAULT_SAMPLE, RECIPES
 from advisor.data.dataset import Dataset, Summary
 from advisor.errors import InputError
 from advisor.evidence import similarity
+from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence, measure
 from advisor.evidence.probe import Probes
 from advisor.evidence.similarity import Similarity
@@ -109,6 +110,7 @@ class Recommendation:
             "steps": [step.to_json() for step in self.steps],
             "networks": [network.to_json() for network in self.networks],
             "evidence": {**self.evidence.to_json(), "frozen_recipe": self.frozen_recipe},
+            **({"groups": self.evidence.grouping.to_json()} if self.evidence.grouping else {}),
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
             "device": self.device,
@@ -129,7 +131,9 @@ class Recommendation:
         )
         data = Summary.from_json(values["dataset"], values["reproduction"]["data"])
         return Recommendation(
-            evidence=Evidence.from_json(values["evidence"], data, told["sampled"], near),
+            evidence=Evidence.from_json(
+                values["evidence"], data, told["sampled"], near, Grouping.from_json(values.get("groups"))
+            ),
             quadrant=Quadrant(
                 values["quadrant"], values["size"]["level"], told["level"], values["quadrants"]
             ),
@@ -232,7 +236,7 @@ def recommend(
         rationale=rationale.rows(evidence, place, decision, next_steps, options.minutes),
         steps=next_steps,
         alternatives=rationale.alternatives(place, decision.recipe, recipe),
-        warnings=(*overrun, *warnings(measured), *backbone.notes),
+        warnings=(*overrun, *rationale.suggestions(evidence), *warnings(measured), *backbone.notes),
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),

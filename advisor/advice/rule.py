@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advisor.evidence import similarity
+from advisor.evidence.grouping import Grouping
 from advisor.evidence.probe import Probes
 from advisor.evidence.similarity import Similarity
 
@@ -66,6 +67,10 @@ ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
 NETWORK_BELIEF, NETWORK_NOISE = 16.0, 0.7
 # Accuracy that mirror images may lose and still pass for the same. Letters and digits lose far more.
 MIRROR_TOLERANCE = 0.05
+# Where names suggest groups, those are spoken of that show several classes, as patients do whose cells are
+# healthy and ill, from this share of the groups on; and all that cost so much accuracy, and so many standard
+# errors of it, where a probe has not seen them (benchmarks/groups.py).
+SHARE_OF_SEVERAL_CLASSES, GROUP_DROP, GROUP_ERRORS = 0.2, 0.01, 2.0
 
 RECIPE = {
     "small-similar": "feature_extraction",
@@ -235,6 +240,13 @@ def mirrors_are_harmless(mirror_loss: float) -> bool:
         mirror_loss: see `advisor.evidence.probe.mirror_loss`.
     """
     return mirror_loss <= MIRROR_TOLERANCE
+
+
+def should_be_grouped(grouping: Grouping) -> bool:
+    """Whether images that names put together should be kept together, so that the user is asked."""
+    if grouping.of_several_classes >= SHARE_OF_SEVERAL_CLASSES * grouping.groups:
+        return True
+    return grouping.drop >= max(GROUP_DROP, GROUP_ERRORS * grouping.error)
 
 
 def place(images: int, measured: Similarity) -> Quadrant:

@@ -36,6 +36,7 @@ class Dataset:
         warnings: what a person should know before they trust a result.
         source_warnings: those of them that hold however the splits are drawn.
         reading: what the user said of how it is to be read.
+        groups: int64 [n], equal for images that belong together; None where the user said nothing of it.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     source_warnings: tuple[str, ...] = ()
     reading: Reading = AS_FOUND
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,6 +61,10 @@ class Dataset:
     def indices(self, split: str) -> np.ndarray:
         """Positions of the images of one of `SPLITS`."""
         return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    def groups_of(self, at: np.ndarray) -> np.ndarray | None:
+        """The groups of the images at these positions, if there are groups."""
+        return None if self.groups is None else self.groups[at]
 
     def counts(self) -> np.ndarray:
         """Images of each class, int64 [classes]."""
@@ -86,6 +92,7 @@ class Dataset:
             identities=tuple(self.identities[i] for i in kept),
             shorter_sides=self.shorter_sides[kept],
             longer_sides=self.longer_sides[kept],
+            groups=self.groups_of(kept),
         )
 
     def summary(self) -> Summary:

@@ -13,6 +13,7 @@ import numpy as np
 from advisor.data import containers, folder, images, table, table_file
 from advisor.data.checks import check, long_images, look_alikes
 from advisor.data.dataset import Dataset
+from advisor.data.groups import of_entries
 from advisor.data.layout import data_in
 from advisor.data.listing import Entry, Listing, Skipped, relative
 from advisor.data.names import SPLITS, natural_order
@@ -115,6 +116,7 @@ def _open(
     if labels is None:
         labels = {entry.label for entry, _ in readable}
     class_names = tuple(sorted(labels, key=natural_order))
+    groups = of_entries(listing, [entry for entry, _ in readable], reading)
     number = {name: i for i, name in enumerate(class_names)}
     return Dataset(
         source=legible(source),
@@ -130,6 +132,7 @@ def _open(
         skipped=(*listing.skipped, *skipped),
         warnings=tuple(listing.warnings),
         reading=reading,
+        groups=groups,
     )
 
 

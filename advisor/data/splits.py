@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from advisor.data import copies as file_copies
+from advisor.data import group_splits
 from advisor.data.checks import check_splits, untested_classes
 from advisor.data.dataset import Dataset
 from advisor.data.names import SPLITS, listed
@@ -19,6 +20,8 @@ HELD_OUT = 0.1  # of all images, for each of validation and test where the user 
 def split(data: Dataset, seed: int) -> Dataset:
     """Draw the splits that the user did not make, stratified, and keep copies out of the test split.
 
+    Where images belong together, whole groups are drawn.
+
     Splits that were drawn before are drawn anew.
 
     Raises:
@@ -28,8 +31,11 @@ def split(data: Dataset, seed: int) -> Dataset:
     kept = np.where(np.isin(data.splits, given), data.splits, SPLITS.index("train"))
     data = replace(data, splits=kept)
     copies = file_copies.find(data)
-    splits = _draw_missing_splits(data, copies, seed)
-    data = replace(data, splits=splits, warnings=data.source_warnings + untested_classes(data))
+    draw = _draw_missing_splits if data.groups is None else group_splits.draw
+    data = replace(data, splits=draw(data, copies, seed))
+    data = replace(
+        data, warnings=(*data.source_warnings, *untested_classes(data), *group_splits.across(data))
+    )
     return _keep_copies_out_of_test(data, copies)
 
 

@@ -93,7 +93,11 @@ class Fitted:
 
 
 def fit(
-    features: np.ndarray | HeadInput, labels: np.ndarray, classes: int, weights: np.ndarray | None = None
+    features: np.ndarray | HeadInput,
+    labels: np.ndarray,
+    classes: int,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Fitted:
     """Ridge regression to the one-hot labels; the penalty has the lowest squared leave-one-out error.
 
@@ -102,19 +106,21 @@ def fit(
     that one decomposition serves all images and all penalties r (Golub, Heath and Wahba, Technometrics 1979;
     cf. the few-shot evaluators of google-research/big_vision). The same predictions give the temperature
     that turns scores into probabilities. On pooled features it is more accurate than logistic regression, by
-    benchmarks/heads.py.
+    benchmarks/heads.py. Of images that belong together all are left out at once: for a group g the division
+    is by the matrix I - H_gg.
 
     Args:
         features: what the head sees of n images.
         labels: int64 [n] in 0..classes-1. A class without images is never predicted.
         classes: number of classes.
         weights: float64 [n] of the images, of mean 1; all equal if left out.
+        groups: int64 [n], equal for images that belong together; each stands alone if left out.
     """
     seen = as_input(features)
     weights = np.ones(len(labels)) if weights is None else weights
     mean, scale = _standard(seen, weights)
     solve = _solve_wide if len(seen) <= seen.width else _solve_tall
-    solved, direction = solve(seen, mean, scale, _Targets.of(labels, weights))
+    solved, direction = solve(seen, mean, scale, _Targets.of(labels, weights, groups))
     kernel = np.zeros((seen.width, classes), np.float32)
     bias = np.full(classes, NEVER, np.float32)
     kernel[:, solved.present] = solved.factor * direction / scale[:, None]
@@ -145,13 +151,18 @@ class Products:
         """Those of both side by side, where the first has some share and the other one the rest."""
         return Products(share * self.values + (1 - share) * other.values)
 
-    def held_out(self, labels: np.ndarray, classes: int) -> np.ndarray:
+    def held_out(self, labels: np.ndarray, classes: int, groups: np.ndarray | None = None) -> np.ndarray:
         """What `Fitted.held_out` is, of a head on all images."""
-        targets = _Targets.of(labels, np.ones(len(labels)))
+        targets = _Targets.of(labels, np.ones(len(labels)), groups)
         return _solve_dual(self.values, targets)[0].held_out(classes)
 
     def probabilities(
-        self, part: np.ndarray, rest: np.ndarray, labels: np.ndarray, classes: int
+        self,
+        part: np.ndarray,
+        rest: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        groups: np.ndarray | None = None,
     ) -> np.ndarray:
         """What a head that is fitted to some images says of others.
 
@@ -160,12 +171,13 @@ class Products:
             rest: int64 [k], the others.
             labels: int64 [m], of the former.
             classes: number of classes.
+            groups: int64 [m], of the former, see `fit`.
 
         Returns:
             float64 [k, classes].
         """
         own, across = self.values[np.ix_(part, part)], self.values[np.ix_(rest, part)]
-        solved, dual = _solve_dual(own, _Targets.of(labels, np.ones(len(labels))))
+        solved, dual = _solve_dual(own, _Targets.of(labels, np.ones(len(labels)), groups))
         # The weights sum to 0, so that centring the other images would change nothing.
         scores = (across - own.mean(axis=1)) @ dual
         logits = np.full((len(rest), classes), NEVER)
@@ -183,6 +195,7 @@ class _Targets:
         roots: square roots of the weights of the images, float64 [n].
         shares: the same weights, with sum 1.
         center: the share of each class, float64 [c].
+        together: images that are left out at once, int64 [m] each; the others one by one.
     """
 
     present: np.ndarray
@@ -190,14 +203,24 @@ class _Targets:
     roots: np.ndarray
     shares: np.ndarray
     center: np.ndarray
+    together: tuple[np.ndarray, ...]
 
     @staticmethod
-    def of(labels: np.ndarray, weights: np.ndarray) -> _Targets:
+    def of(labels: np.ndarray, weights: np.ndarray, groups: np.ndarray | None = None) -> _Targets:
         present, column = np.unique(labels, return_inverse=True)
         shares = weights / weights.sum()
-        return _Targets(present, column, np.sqrt(weights), shares, np.bincount(column, shares))
+        together = () if groups is None else _together(groups)
+        return _Targets(present, column, np.sqrt(weights), shares, np.bincount(column, shares), together)
 
-    def part(self, rows: slice) -> np.ndarray:
+    def alone(self) -> list[np.ndarray]:
+        """Images that are left out one by one, a few at a time."""
+        alone = np.ones(len(self.column), bool)
+        for rows in self.together:
+            alone[rows] = False
+        images = np.flatnonzero(alone)
+        return [images[rows] for rows in _rows(len(images))]
+
+    def part(self, rows: slice | np.ndarray) -> np.ndarray:
         """One-hot labels of some images, centred and weighted, float64 [b, c]."""
         return self.roots[rows, None] * (np.eye(len(self.present))[self.column[rows]] - self.center)
 
@@ -277,7 +300,7 @@ def _solve_tall(
     """By the covariance of fewer features than images; also the weights of features [width, c]."""
     values = seen.dense()
 
-    def standard(rows: slice) -> np.ndarray:
+    def standard(rows: slice | np.ndarray) -> np.ndarray:
         return targets.roots[rows, None] * ((values[rows] - mean) / scale).astype(np.float64)
 
     squares, rotation = _principal(sum(standard(rows).T @ standard(rows) for rows in _rows(len(seen))))
@@ -293,7 +316,7 @@ def _principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ridge(
-    squares: np.ndarray, coordinates: Callable[[slice], np.ndarray], targets: _Targets
+    squares: np.ndarray, coordinates: Callable[[slice | np.ndarray], np.ndarray], targets: _Targets
 ) -> tuple[_Solved, np.ndarray]:
     """Choose the penalty and solve.
 
@@ -308,21 +331,38 @@ def _ridge(
     parts = _rows(len(targets.column))
     projected = sum(coordinates(rows).T @ targets.part(rows) for rows in parts)
 
-    def missed(rows: slice, ridges: np.ndarray) -> np.ndarray:
-        """Leave-one-out residuals [ridges, b, c] of some images."""
+    def missed(rows: np.ndarray, ridges: np.ndarray, together: bool) -> np.ndarray:
+        """Residuals [ridges, b, c] of some images that are left out, one by one or all at once."""
         z, aims = coordinates(rows), targets.part(rows)
         shrinkage = 1 / (squares + ridges[:, None])
-        leverage = np.minimum(shrinkage @ (z**2).T + targets.shares[rows], 1 - 1e-6)
         fitted = np.stack([z @ (shrunk[:, None] * projected) for shrunk in shrinkage])
+        if together:  # one penalty after the other, for a group may be large
+            center = np.sqrt(np.outer(targets.shares[rows], targets.shares[rows]))
+            known = (1 + 1e-6) * np.eye(len(rows)) - center
+            hats = (z @ (shrunk[:, None] * z.T) for shrunk in shrinkage)
+            return np.stack(
+                [np.linalg.solve(known - hat, aims - own) for hat, own in zip(hats, fitted, strict=True)]
+            )
+        leverage = np.minimum(shrinkage @ (z**2).T + targets.shares[rows], 1 - 1e-6)
         return (aims - fitted) / (1 - leverage)[..., None]
 
-    errors = sum((missed(rows, RIDGES) ** 2).sum(axis=(1, 2)) for rows in parts)
+    left_out = [(rows, False) for rows in targets.alone()] + [(rows, True) for rows in targets.together]
+    errors = sum((missed(rows, RIDGES, together) ** 2).sum(axis=(1, 2)) for rows, together in left_out)
     best = RIDGES[[int(np.argmin(errors))]]
-    residuals = np.concatenate([missed(rows, best)[0] for rows in parts])
+    residuals = np.empty((len(targets.column), len(targets.present)))
+    for rows, together in left_out:
+        residuals[rows] = missed(rows, best, together)[0]
     scores = np.eye(len(targets.present))[targets.column] - residuals / targets.roots[:, None]
     factor = _temperature(scores, targets.column, targets.roots**2)
     solved = _Solved(targets.present, targets.center, factor, scores)
     return solved, projected / (squares + best)[:, None]
+
+
+def _together(groups: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The images of each group of several, int64 [m] each."""
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return tuple(part for part in parts if len(part) > 1)
 
 
 def _rows(count: int) -> list[slice]:

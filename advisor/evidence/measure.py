@@ -16,8 +16,9 @@ from advisor.data.dataset import Dataset, Summary
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
-from advisor.evidence import pooling, probe, similarity
+from advisor.evidence import grouping, pooling, probe, similarity
 from advisor.evidence.embedding import Embedded, embed
+from advisor.evidence.grouping import Grouping
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.similarity import Similarity
 from advisor.system.progress import Display
@@ -51,6 +52,7 @@ class Evidence:
         network: what will be trained on.
         probes: what its frozen features know.
         mirror_loss: accuracy that is lost on mirror images by who has seen none, see `probe.mirror_loss`.
+        grouping: of images that belong together, where the user or their names say so.
     """
 
     data: Summary
@@ -59,6 +61,7 @@ class Evidence:
     network: Network
     probes: Probes
     mirror_loss: float
+    grouping: Grouping | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object "evidence" of `advisor recommend --json`; data and similarity stand beside it there."""
@@ -84,7 +87,13 @@ class Evidence:
         }
 
     @staticmethod
-    def from_json(values: Mapping[str, Any], data: Summary, sampled: int, measured: Similarity) -> Evidence:
+    def from_json(
+        values: Mapping[str, Any],
+        data: Summary,
+        sampled: int,
+        measured: Similarity,
+        grouping: Grouping | None = None,
+    ) -> Evidence:
         """What `to_json` gave, with what stands beside it."""
         *by_depth, together = (DepthProbe(**one) for one in values["linear_probes"])
         gain, error = values["gain_of_all_depths"]
@@ -108,6 +117,7 @@ class Evidence:
             network=Network(**{**network, "taps": tuple(network["taps"])}),
             probes=Probes(tuple(by_depth), together, (gain, error), expected, position, values["widths"]),
             mirror_loss=values["mirror_loss"],
+            grouping=grouping,
         )
 
 
@@ -168,7 +178,8 @@ def measure(
     looked_at = replace(looked_at, features=looked_at.features.without_cells())
     loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
     rest = leave_out(data, probed.unreadable)
-    probes = _probes(probed, data, backbone, image_size, seed, display)
+    probed, grid = _ready_to_probe(probed, data, backbone, image_size, display)
+    probes = _probes(probed, grid, data, rest, seed, display)
     return Measured(
         evidence=Evidence(
             data=rest.summary(),
@@ -177,6 +188,7 @@ def measure(
             network=Network(backbone.taps, image_size, backbone.fixed_size),
             probes=probes,
             mirror_loss=loss,
+            grouping=grouping.measure(probed.features, data, probed.positions, seed),
         ),
         data=rest,
         near_copies=_near_copies(looked_at, data),
@@ -196,7 +208,9 @@ def probe_network(
     positions, cells = _sampled(data, most_images, seed), _finest_cells(data)
     bar = display.steps(f"Probing {backbone.name}")
     probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
-    return _probes(probed, data, backbone, image_size, seed, display)
+    rest = leave_out(data, probed.unreadable)
+    probed, grid = _ready_to_probe(probed, data, backbone, image_size, display)
+    return _probes(probed, grid, data, rest, seed, display)
 
 
 def _sampled(data: Dataset, most_images: int, seed: int) -> np.ndarray:
@@ -210,17 +224,37 @@ def _finest_cells(data: Dataset) -> str:
     return pooling.FINEST if fitted <= pooling.MOST_IMAGES else pooling.AVERAGE
 
 
-def _probes(
-    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, seed: int, display: Display
-) -> Probes:
-    """What linear probes find in the features of a sample; test images are left out of it."""
-    rest = leave_out(data, probed.unreadable)
-    test = len(rest.indices("test"))
-    probed, grid = _with_fitting_cells(probed, data, backbone, image_size, display)
-    probed = _without_test_images(probed, data)
+def _ready_to_probe(
+    embedded: Embedded, data: Dataset, backbone: Backbone, image_size: int, display: Display
+) -> tuple[Embedded, str]:
+    """A sample with the cells that its probes see, and without the test images; and which cells these are."""
+    probed, grid = _with_fitting_cells(embedded, data, backbone, image_size, display)
+    return _without_test_images(probed, data), grid
+
+
+def _probes(probed: Embedded, grid: str, data: Dataset, rest: Dataset, seed: int, display: Display) -> Probes:
+    """What linear probes find in the features of a sample.
+
+    Args:
+        probed: the sample, without test images.
+        grid: the cells that they see.
+        data: all images.
+        rest: those of them that can be read.
+        seed: of the learning curves' samples.
+        display: where progress is shown.
+    """
     display.steps("Probing")(0, 1)
-    labels, classes = data.labels[probed.positions], len(data.class_names)
-    return probe.gather(probed.features, grid, labels, classes, len(rest) - test, test, seed)
+    test = len(rest.indices("test"))
+    return probe.gather(
+        probed.features,
+        grid,
+        data.labels[probed.positions],
+        len(data.class_names),
+        len(rest) - test,
+        test,
+        seed,
+        data.groups_of(probed.positions),
+    )
 
 
 def _similarity(

@@ -141,6 +141,7 @@ def gather(
     fitted_images: int,
     test_images: int,
     seed: int,
+    groups: np.ndarray | None = None,
 ) -> Probes:
     """Everything that the features of a sample say.
 
@@ -153,19 +154,22 @@ def gather(
         fitted_images: how many images a frozen model will be fitted to.
         test_images: size of the test split that it will be judged on.
         seed: of the learning curves' samples.
+        groups: int64 [n], equal for images that belong together, which are left out at once.
     """
     if len(labels) > MOST_PROBED:
         rows = sample(labels, MOST_PROBED, seed)
         features, labels = features.take(rows), labels[rows]
+        groups = None if groups is None else groups[rows]
+    truth = _Truth(labels, classes, groups)
     with solvers(len(labels)) as at_once:
         whole_asked, last_asked = (  # the one that takes longest first
-            at_once.submit(_look, features, taps, pooling, labels, classes)
+            at_once.submit(_look, features, taps, pooling, truth)
             for taps in (features.taps, features.taps[-1:])
         )
         averages = [features.at(tap) for tap in features.taps[:-1]]
-        by_depth = list(at_once.map(lambda values: _leave_one_out(values, labels, classes), averages))
+        by_depth = list(at_once.map(lambda values: _leave_one_out(values, truth), averages))
         recipes = {"feature_extraction": last_asked.result(), "shallow_features": whole_asked.result()}
-        curves = at_once.map(lambda view: _curve(view, labels, classes, seed), recipes.values())
+        curves = at_once.map(lambda view: _curve(view, truth, seed), recipes.values())
         expected = {
             recipe: _expect(curve, recipes[recipe], labels, fitted_images, test_images)
             for recipe, curve in zip(recipes, curves, strict=True)
@@ -183,10 +187,36 @@ def gather(
     )
 
 
-def _leave_one_out(averages: np.ndarray, labels: np.ndarray, classes: int) -> float:
+@dataclass(frozen=True)
+class _Truth:
+    """What probes are judged by.
+
+    Attributes:
+        labels: int64 [n].
+        classes: number of classes.
+        groups: int64 [n], equal for images that are left out at once; None where each stands alone.
+    """
+
+    labels: np.ndarray
+    classes: int
+    groups: np.ndarray | None
+
+    def part(self, share: float, seed: int) -> np.ndarray:
+        """Positions of a stratified sample, of whole groups where there are some."""
+        size = int(share * len(self.labels))
+        if self.groups is None:
+            return sample(self.labels, size, seed)
+        order = np.random.default_rng(seed).permutation(np.unique(self.groups))
+        rank = np.empty(self.groups.max() + 1, np.int64)
+        rank[order] = np.arange(len(order))
+        inside = np.argsort(rank[self.groups], kind="stable")[:size]
+        return np.flatnonzero(np.isin(self.groups, self.groups[inside]))
+
+
+def _leave_one_out(averages: np.ndarray, truth: _Truth) -> float:
     """Accuracy of a probe on averages [n, d] at one tap."""
-    held_out = linear_head.fit(signed_root(averages), labels, classes).held_out
-    return float((held_out.argmax(axis=1) == labels).mean())
+    fitted = linear_head.fit(signed_root(averages), truth.labels, truth.classes, groups=truth.groups)
+    return float((fitted.held_out.argmax(axis=1) == truth.labels).mean())
 
 
 @dataclass(frozen=True)
@@ -208,11 +238,12 @@ class _View:
     accuracy_of_the_whole: float
 
 
-def _look(features: Features, taps: tuple[str, ...], pooling: str, labels: np.ndarray, classes: int) -> _View:
+def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth) -> _View:
     """Probe some taps with and without cells, and keep what is better."""
+    labels = truth.labels
 
     def judged(products: Products) -> tuple[np.ndarray, float]:
-        held_out = products.held_out(labels, classes)
+        held_out = products.held_out(labels, truth.classes, truth.groups)
         loss = linear_head.judge(held_out, labels).loss
         return held_out.argmax(axis=1) == labels, len(labels) * loss
 
@@ -238,24 +269,25 @@ def _standard_error(difference: np.ndarray) -> float:
     return float(difference.std() / np.sqrt(len(difference)))
 
 
-def _curve(view: _View, labels: np.ndarray, classes: int, seed: int) -> tuple[CurvePoint, ...]:
+def _curve(view: _View, truth: _Truth, seed: int) -> tuple[CurvePoint, ...]:
     """Accuracy of a linear probe by the number of images that it was fitted to.
 
     Smaller numbers are stratified samples, judged on all other images, and left out where they hold less
     than two images of each class, but for the largest; the last point is the leave-one-out accuracy of a
     probe of the same features on all images.
     """
-    points = []
+    labels, classes, points = truth.labels, truth.classes, []
     for share in CURVE_SHARES:
         size = int(share * len(labels))
         if size < 2 * classes and share < CURVE_SHARES[-1]:
             continue
         accuracies = []
         for repeat in range(CURVE_REPEATS):
-            part = sample(labels, size, seed + 1 + repeat)
+            part = truth.part(share, seed + 1 + repeat)
             rest = np.setdiff1d(np.arange(len(labels)), part)
-            if len(np.unique(labels[part])) > 1:
-                told = view.products.probabilities(part, rest, labels[part], classes)
+            if len(np.unique(labels[part])) > 1 and len(rest):
+                own = None if truth.groups is None else truth.groups[part]
+                told = view.products.probabilities(part, rest, labels[part], classes, own)
                 accuracies.append(linear_head.judge(told, labels[rest]).accuracy)
         if accuracies:
             points.append(CurvePoint(size, float(np.mean(accuracies))))

@@ -85,7 +85,7 @@ def solve(job: Job, features: HeadInput, at: np.ndarray) -> Fitted:
     seen, labels, weights = features.take(at), job.data.labels[at], job.image_weights(at)
     if job.settings.base_labels:
         return with_base_labels(job, seen, labels, weights)
-    return linear_head.fit(seen, labels, job.classes, weights)
+    return linear_head.fit(seen, labels, job.classes, weights, job.data.groups_of(at))
 
 
 def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
