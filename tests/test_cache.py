@@ -27,6 +27,7 @@ from advisor.errors import InputError
 from advisor.evidence import embedding, feature_cache
 from advisor.system import cache as contents_of_cache
 from advisor.system import devices, speed, storage
+from advisor.system.stopwatch import Stopwatch
 
 
 @pytest.fixture
@@ -585,9 +586,27 @@ def test_a_damaged_data_set_is_written_again(damage, cache, monkeypatch):
 def test_a_damaged_speed_is_measured_again(cache, content):
     file = storage.cache_folder() / speed.FILE
     file.write_text(content)
-    measured = speed.matrix_gflops()
-    assert 0.01 < measured < 1e6
-    assert max(json.loads(file.read_text())[devices.describe()]["matrices"]) == measured
+    assert 0 < speed.seconds("embed", "some network", 224) < 60
+    speed.learn("embed", "some network", 224, images=100, seconds=1.0)
+    assert json.loads(file.read_text())[devices.describe()] == {"embed some network 224": [0.01]}
+
+
+@pytest.mark.parametrize(
+    ("busy", "idle", "seconds"),
+    [(9, 11, 10), (18, 2, 10), (19, 1, 10 * 8 / 19), (8, 0, 10)],
+    ids=["alone", "beside others, with time left", "beside others", "by all processors"],
+)
+def test_what_else_runs_does_not_count(monkeypatch, busy, idle, seconds):
+    """Of ten seconds on the clock of two processors this process had eight."""
+    clocks = {
+        "time.monotonic": [0, 10],
+        "time.process_time": [0, 8],
+        "_processors": [(50, 70), (50 + busy, 70 + idle)],
+    }
+    for name, times in clocks.items():
+        monkeypatch.setattr(f"advisor.system.stopwatch.{name}", iter(times).__next__)
+    watch = Stopwatch()
+    assert watch.seconds() == pytest.approx(seconds)
 
 
 def test_a_busy_moment_does_not_stay(cache):

@@ -24,6 +24,7 @@ from advisor.evidence.linear_head import HeadInput
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
 from advisor.system import speed
+from advisor.system.stopwatch import Stopwatch
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -224,7 +225,7 @@ def _fill(
     run = runner(backbone, image_size, pooling)
     contents: dict[str, bytes] = {}
     reasons: dict[int, str] = {}
-    began = saved = time.monotonic()
+    watch, saved = Stopwatch(), time.monotonic()
     done = 0
     try:
         for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, _hashing(contents)):
@@ -243,7 +244,7 @@ def _fill(
                     table.save()
                 saved = time.monotonic()
     finally:
-        speed.learn("embed", backbone.name, image_size, done, time.monotonic() - began)
+        speed.learn("embed", backbone.name, image_size, done, watch.seconds())
         for table in tables:
             table.save()
     return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())

@@ -1,13 +1,14 @@
 """How long this machine takes for an image, learnt from the work itself.
 
-What it did lately is kept in the cache, the last few times of each kind of work, so that one busy moment
-neither lasts nor counts for much. Before there is any, the speed of a matrix product has to do.
+What it did lately is kept in the cache, the last few times of each kind of work, as a `Stopwatch` tells them.
+Before there is any, the speed of a matrix product has to do.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from advisor.system import devices
 from advisor.system.json_file import read_json, write_json
@@ -41,7 +43,7 @@ def learn(work: str, network: str, pixels: int, images: int, seconds: float) -> 
         network: its name.
         pixels: side of the square images.
         images: how many there were; too few tell nothing.
-        seconds: for all of them.
+        seconds: for all of them, had nothing else run.
     """
     if images >= FEWEST_IMAGES and seconds > 0:
         _keep(f"{work} {network} {pixels}", seconds / images)
@@ -93,22 +95,18 @@ def _lately(work: str, network: str, pixels: int) -> float | None:
     return known[nearest] * _share(pixels) / _share(nearest)
 
 
-def matrix_gflops() -> float:
-    """How many billion operations a second this machine does, multiplying float32 matrices: the fastest of
-    now and the last few times, for whatever else runs makes them slower."""
-    known, now = _read().get("matrices", []), _gflops_now()
-    return max(known if known[-1:] == [now] else _keep("matrices", now))
-
-
 @functools.cache
-def _gflops_now() -> float:
+def matrix_gflops() -> float:
+    """How many billion operations a second this machine does, multiplying float32 matrices, if each processor
+    does as many as one that has nothing else to do."""
     a = np.ones((MATRIX, MATRIX), np.float32)
-    fastest, began = float("inf"), time.perf_counter()
-    while time.perf_counter() - began < MATRIX_SECONDS:
-        start = time.perf_counter()
-        a @ a
-        fastest = min(fastest, time.perf_counter() - start)
-    return round(2 * MATRIX**3 / fastest / 1e9, 1)
+    with threadpool_limits(1, user_api="blas"):
+        a @ a  # the first one takes longer
+        began, products = time.thread_time(), 0
+        while (spent := time.thread_time() - began) < MATRIX_SECONDS:
+            a @ a
+            products += 1
+    return (os.cpu_count() or 1) * products * 2 * MATRIX**3 / spent / 1e9
 
 
 def _share(pixels: int) -> float:
@@ -134,11 +132,10 @@ def _all() -> dict[str, Any]:
     return kept
 
 
-def _keep(what: str, value: float) -> list[float]:
-    """Put a value behind those that are kept; all of them."""
+def _keep(what: str, value: float) -> None:
+    """Put a value behind those that are kept."""
     kept = _all()
     of_device = kept.setdefault(devices.describe(), {})
     of_device[what] = [*of_device.get(what, []), min(max(value, LEAST), MOST)][-KEPT:]
     with suppress(OSError):
         write_json(_file(), kept)
-    return of_device[what]

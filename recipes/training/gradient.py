@@ -15,6 +15,7 @@ from advisor.errors import InputError
 from advisor.evidence.linear_head import judge
 from advisor.results import Epoch
 from advisor.system import devices, speed
+from advisor.system.stopwatch import Stopwatch
 from recipes.job import Job, Solved, Trained
 from recipes.training import optimizers, pixels
 from recipes.training.assembly import assemble, clone, freeze, head_layers, metrics, set_head
@@ -224,7 +225,7 @@ def _callback(
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began, self.seen, self.epoch = time.monotonic(), 0, epoch
-            self.first = self.began, 0
+            self.first = Stopwatch(), 0
             words = outlook.in_words() if outlook else ""
             self.told = f"  {words}" if words else ""
 
@@ -234,7 +235,7 @@ def _callback(
                 self.model.stop_training = True
             self.seen = min(self.seen + settings.batch_size, images)
             if not batch:
-                self.first = time.monotonic(), self.seen  # the first step also makes a graph
+                self.first = Stopwatch(), self.seen  # the first step also makes a graph
             bar(self.epoch * images + self.seen, epochs * images)
             rate = self.seen / (time.monotonic() - self.began)
             job.display.note(
@@ -273,9 +274,9 @@ def _callback(
                 self.model.stop_training = True
 
         def _learn_speed(self) -> None:
-            (began, before), work = self.first, {"": "step", None: "head"}.get(phase.train_from)
+            (watch, before), work = self.first, {"": "step", None: "head"}.get(phase.train_from)
             if work:
-                took, size = time.monotonic() - began, settings.training_size
-                speed.learn(work, job.backbone.name, size, self.seen - before, took)
+                size = settings.training_size
+                speed.learn(work, job.backbone.name, size, self.seen - before, watch.seconds())
 
     return Watch()
