@@ -209,12 +209,15 @@ def recommend(
         settings = fitted or settings
     if options.train_from and settings.train_from:
         settings = replace(settings, frozen=backbone.below(settings.train_from))
-    asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
+    asked: dict[str, Any] = {
+        "backbone": options.backbone,
+        "weights": options.weights,
+        "image_size": options.image_size,
+    }
     named = source.source if source else None
     minutes = None if options.minutes is None else f"{options.minutes:g}"
-    command = reproduction.command(
-        "recommend", measured.data.source, **asked, minutes=minutes, sample=sample, source=named, seed=seed
-    )
+    asked |= {"minutes": minutes, "corrections": data.corrected_by, "sample": sample, "source": named}
+    command = reproduction.command("recommend", measured.data.source, **asked, seed=seed)
     advice = Recommendation(
         evidence=evidence,
         quadrant=place,

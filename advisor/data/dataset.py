@@ -13,6 +13,7 @@ import numpy as np
 from advisor.data.listing import Skipped, relative
 from advisor.data.names import SPLITS
 
+DROPPED = -1  # the corrected label of an image that is to be left out
 UNBALANCED = 3.0  # times the images of the smallest class that the largest has
 
 
@@ -34,6 +35,9 @@ class Dataset:
         skipped: files that are left out.
         warnings: what a person should know before they trust a result.
         source_warnings: those of them that hold however the splits are drawn.
+        corrected: int64 [n], labels as `--corrections` has them; they differ from `labels` for test images
+            alone, and are `DROPPED` where one of those should be left out. None where nothing was corrected.
+        corrected_by: the file that the corrections are from.
     """
 
     source: str
@@ -49,6 +53,8 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
     source_warnings: tuple[str, ...] = ()
+    corrected: np.ndarray | None = None
+    corrected_by: str | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -71,6 +77,7 @@ class Dataset:
         for path, identity in zip(self.paths, self.identities, strict=True):
             digest.update(f"{self.shown(path)}\0{identity}\0".encode())
         digest.update(self.labels.tobytes() + self.splits.tobytes())
+        digest.update(b"" if self.corrected is None else self.corrected.tobytes())
         return digest.hexdigest()[:16]
 
     def take(self, kept: np.ndarray) -> Dataset:
@@ -83,7 +90,14 @@ class Dataset:
             identities=tuple(self.identities[i] for i in kept),
             shorter_sides=self.shorter_sides[kept],
             longer_sides=self.longer_sides[kept],
+            corrected=None if self.corrected is None else self.corrected[kept],
         )
+
+    def as_corrected(self) -> Dataset:
+        """The same where the corrections of test images count, too."""
+        if self.corrected is None:
+            return self
+        return replace(self, labels=self.corrected).take(np.flatnonzero(self.corrected != DROPPED))
 
     def summary(self) -> Summary:
         """The same in numbers and names, without the images."""

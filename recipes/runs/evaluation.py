@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from advisor.data import copies, sources
-from advisor.data.dataset import Dataset
+from advisor.data.corrections import Corrections
+from advisor.data.dataset import DROPPED, Dataset
 from advisor.data.listing import Skipped
 from advisor.errors import InputError
-from advisor.results import Evaluation, Predictions
+from advisor.results import Evaluation, Predictions, corrected_score
 from advisor.system.progress import Display
 from recipes.runs import splits_file
 from recipes.runs.prediction import FinishedRun, predict
@@ -17,7 +20,9 @@ from recipes.runs.splits_file import Known
 NAMED = 5, 10  # classes that a message names: unknown ones, known ones
 
 
-def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
+def evaluate(
+    run: FinishedRun, source: str, display: Display, corrections: Corrections | None = None
+) -> Evaluation:
     """Predict labelled images that the run was neither trained nor validated on.
 
     On the others the model would be asked what it was told. Images are known by their content, whatever
@@ -27,6 +32,7 @@ def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
         run: from `recipes.runs.prediction.load`.
         source: as for `advisor run`.
         display: where progress is shown.
+        corrections: of the labels; what the run gets right by them is told beside the rest.
 
     Raises:
         InputError: the run folder is damaged; nothing to read, nothing that the run has not seen, or classes
@@ -35,6 +41,7 @@ def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
     known = splits_file.read(run.folder)
     data = sources.load_test(source, display.steps("Looking at files"))
     _check_classes(run, data)
+    data = replace(data, corrected=corrections.corrected(data)) if corrections else data
     data, used, warnings = _choose(known, data)
     unreadable: dict[str, str] = {}
     found = list(predict(run, data.paths, unreadable.__setitem__, display.steps("Classifying")))
@@ -49,6 +56,11 @@ def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
         labels=at_class[data.labels[is_read]],
         probabilities=np.stack([item.probabilities for item in found]),
     )
+    corrected = None
+    if data.corrected is not None:
+        labels = data.corrected[is_read]
+        labels = np.where(labels == DROPPED, DROPPED, at_class[labels])
+        corrected = corrected_score(predictions, labels)
     return Evaluation(
         run=run.folder,
         recipe=run.recipe,
@@ -58,6 +70,7 @@ def evaluate(run: FinishedRun, source: str, display: Display) -> Evaluation:
         unlike=np.array([item.unlike for item in found]),
         skipped=(*data.skipped, *(Skipped(data.shown(path), why) for path, why in unreadable.items())),
         warnings=(*data.warnings, *warnings),
+        corrected=corrected,
     )
 
 
