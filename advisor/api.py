@@ -11,12 +11,16 @@ from typing import Any
 from advisor.advice import by_hand, recommendation, times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
+from advisor.audit import audit as audits
+from advisor.audit.audit import Audit
 from advisor.choices import AUTO, DEFAULT_SAMPLE
+from advisor.data import corrections as corrected
 from advisor.data import sources
+from advisor.data.corrections import Corrections
 from advisor.data.dataset import Dataset
 from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
-from advisor.report import model_card, page, plots
+from advisor.report import audit_page, model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
@@ -55,6 +59,7 @@ def recommend(
     max_megabytes: float | None = None,
     target: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    corrections: str | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     reading: Reading = AS_FOUND,
@@ -89,6 +94,7 @@ def recommend(
         settings: by hand, in the place of those that the recipe would have: values by the names of the fields
             of `Settings`, see docs/settings.md, or the `settings` in the metrics.json of a run. An argument
             that is given beats its field.
+        corrections: a corrected suspects.csv of `advisor audit`, see docs/audit.md; no file is changed.
         sample: most images to measure, 10 or more.
         source: data of the backbone's source domain, where it is not ImageNet.
         reading: which columns of a table say what, where its images are, and what belongs together, as
@@ -104,11 +110,12 @@ def recommend(
         InputError: bad data or options; one line that says what to do.
     """
     (options, recipe), display = _options(locals()), display or Silent()
+    listed = _corrections(corrections)
     if output is None:
-        return _advise(data, options, recipe, sample, source, reading, seed, display).advice
+        return _advise(data, options, recipe, sample, source, reading, seed, display, listed).advice
     with RunFolder(Path(output)).holding() as folder:
         folder.check_holds_no_run()
-        advised = _advise(data, options, recipe, sample, source, reading, seed, display)
+        advised = _advise(data, options, recipe, sample, source, reading, seed, display, listed)
         page.write_recommendation(advised.advice, advised.data, folder.path)
     return advised.advice
 
@@ -138,6 +145,7 @@ def run(
     target: float | None = None,
     settings: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
+    corrections: str | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     reading: Reading = AS_FOUND,
@@ -173,6 +181,7 @@ def run(
         settings: see `recommend`.
         start_from: the folder of a finished run of the same data: its network and its head are trained on, on
             the same splits, by `recipe`.
+        corrections: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         reading: see `recommend`.
@@ -195,10 +204,11 @@ def run(
     (options, recipe), display, began = _options(locals()), display or Silent(), time.monotonic()
     start = _start(options, recipe, output)
     options = stages.with_network(start, options) if start else options
+    listed = _corrections(corrections)
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
         network = folder.network() if resume and options.backbone == AUTO else None
         named = replace(options, backbone=network, max_megabytes=None) if network else options
-        advised = _advise(data, named, recipe, sample, source, reading, seed, display, start)
+        advised = _advise(data, named, recipe, sample, source, reading, seed, display, listed, start)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
@@ -209,11 +219,12 @@ def run(
         how = {"recipe": recipe} if recipe else {"auto": True}
         by_set = tuple(by_hand.assignment(name, value) for name, value in options.settings.items())
         given = {**asdict(options), "settings": None, "set": by_set}
-        values = {**how, **given, "sample": sample, "source": source, "seed": seed, **asdict(reading)}
+        measured = {"corrections": corrections, "sample": sample, "source": source}
+        values = {**how, **given, **measured, "seed": seed, **asdict(reading)}
         command = reproduction.command("run", advice.data.source, **values)
 
         def meanwhile(so_far: Run) -> None:
-            _document(so_far, advice, advised.data, command)
+            _document(so_far, advice, advised.data, command, listed)
             if on_model:
                 on_model(so_far)
 
@@ -223,7 +234,7 @@ def run(
         of = advised.data, advice.settings, folder, seed, display, resume, seconds
         earlier = start.history if start else ()
         finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps, earlier=earlier)
-        _document(finished, advice, advised.data, command)
+        _document(finished, advice, advised.data, command, listed)
         if finished.metrics.complete:
             folder.finish()  # else it keeps its checkpoints, to be gone on with
     return finished
@@ -243,6 +254,7 @@ def compare(
     epochs: int | None = None,
     batch_size: int | None = None,
     keep: str = "better",
+    corrections: str | None = None,
     sample: int = DEFAULT_SAMPLE,
     source: str | None = None,
     reading: Reading = AS_FOUND,
@@ -266,6 +278,7 @@ def compare(
         epochs: see `recommend`.
         batch_size: see `recommend`.
         keep: see `recommend`.
+        corrections: see `recommend`.
         sample: see `recommend`.
         source: see `recommend`.
         reading: see `recommend`.
@@ -282,11 +295,12 @@ def compare(
     """
     network = {"backbone": backbone, "weights": weights, "image_size": image_size}
     training = {"epochs": epochs, "batch_size": batch_size, "keep": keep}
-    measured = {"sample": sample, "source": source, **asdict(reading)}
+    measured = {"corrections": corrections, "sample": sample, "source": source, **asdict(reading)}
+    listed = _corrections(corrections)
     options, display = Options(**network, **training), display or Silent()  # type: ignore[arg-type]
     comparison.check(minutes, backbone)
     with RunFolder(Path(output)).writing(resume, overwrite) as folder:
-        advised = _advise(data, options, None, sample, source, reading, seed, display)
+        advised = _advise(data, options, None, sample, source, reading, seed, display, listed)
         if on_advice:
             on_advice(advised.advice)
         if overwrite and not resume:
@@ -303,7 +317,7 @@ def compare(
         command = reproduction.command("compare", advised.data.source, **values)
 
         def document(finished: Run, advice: Recommendation) -> None:
-            _document(finished, advice, advised.data, command)
+            _document(finished, advice, advised.data, command, listed)
 
         compared = comparison.compare(
             advised, folder, minutes, baseline, seed, display, asked, resume, document
@@ -347,6 +361,7 @@ def evaluate(
     run: str | Path,
     data: str,
     *,
+    corrections: str | None = None,
     output: str | Path | None = None,
     reading: Reading = AS_FOUND,
     display: Display | None = None,
@@ -356,6 +371,7 @@ def evaluate(
     Args:
         run: a run folder.
         data: see `recommend`.
+        corrections: see `recommend`; the accuracy with corrected labels stands beside the other one.
         output: a folder for evaluation.json and the plots; nothing is written if left out.
         reading: see `recommend`.
         display: where progress is shown; nowhere if left out.
@@ -364,12 +380,49 @@ def evaluate(
         InputError: the run folder is damaged, or nothing in `data` is new to it.
     """
     finished, display = prediction.load(run), display or Silent()
+    listed = _corrections(corrections)
     if output is None:
-        return evaluation.evaluate(finished, data, display, reading)
+        return evaluation.evaluate(finished, data, display, reading, listed)
     with RunFolder(Path(output)).holding() as folder:
-        evaluated = evaluation.evaluate(finished, data, display, reading)
+        evaluated = evaluation.evaluate(finished, data, display, reading, listed)
         plots.write_evaluation(evaluated, folder.path)
     return evaluated
+
+
+def audit(
+    data: str,
+    *,
+    corrections: str | None = None,
+    image_size: int | None = None,
+    reading: Reading = AS_FOUND,
+    seed: int = 0,
+    output: str | Path | None = None,
+    display: Display | None = None,
+) -> Audit:
+    """Look for what is wrong with a data set: labels, images of no class, copies. Changes nothing.
+
+    It is `advisor.api.audit`, for `advisor.audit` is the package of what it finds.
+
+    Args:
+        data: see `recommend`.
+        corrections: see `recommend`; here they count for test images, too.
+        image_size: pixels at which the images are seen; 224 if left out, as `recommend` does.
+        reading: see `recommend`.
+        seed: see `recommend`.
+        output: a folder for report.html, audit.json and suspects.csv; nothing is written if left out.
+        display: where progress is shown; nowhere if left out.
+
+    Raises:
+        InputError: bad data or options; one line that says what to do.
+    """
+    display = display or Silent()
+    if output is None:
+        return _audit(data, corrections, image_size, reading, seed, display)
+    with RunFolder(Path(output)).holding() as folder:
+        folder.check_holds_no_run()
+        found = _audit(data, corrections, image_size, reading, seed, display)
+        audit_page.write(found, folder.path)
+    return found
 
 
 def export(
@@ -390,6 +443,32 @@ def export(
     return exports.export(prediction.load(run), format, path, overwrite)
 
 
+def _audit(
+    data: str,
+    corrections: str | None,
+    image_size: int | None,
+    reading: Reading,
+    seed: int,
+    display: Display,
+) -> Audit:
+    Options(image_size=image_size).check(None)
+    listed = _corrections(corrections)
+    images = sources.load(data, seed, display, reading)
+    images = listed.apply(images).as_corrected() if listed else images
+    values = {"corrections": corrections, "image_size": image_size, "seed": seed, **asdict(reading)}
+    command = reproduction.command("audit", images.source, **values)
+    return audits.audit(images, listed, image_size, seed, display, command)
+
+
+def _corrections(file: str | None) -> Corrections | None:
+    """What a list of corrections says, where there is one; read before anything slow.
+
+    Raises:
+        InputError: it cannot be understood.
+    """
+    return corrected.read(file) if file else None
+
+
 def _options(values: dict[str, Any]) -> tuple[Options, str | None]:
     """Those of a function's arguments that are fields of `Options`, and the recipe, with what the settings
     that are among them say."""
@@ -407,11 +486,13 @@ def _advise(
     reading: Reading,
     seed: int,
     display: Display,
+    listed: Corrections | None,
     start: Start | None = None,
 ) -> Advised:
     options.check(recipe)
     images = sources.load(data, seed, display, reading)
     images = stages.same_splits(start, images) if start else images
+    images = listed.apply(images) if listed else images  # once the test images are known
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)
 
@@ -439,8 +520,12 @@ def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, fol
     return 60 * minutes - spent - times.after_steps(advice.settings, advice.data.splits)
 
 
-def _document(finished: Run, advice: Recommendation, data: Dataset, command: str) -> None:
-    """Write what people read into a run folder: plots, report.html and README.md."""
+def _document(
+    finished: Run, advice: Recommendation, data: Dataset, command: str, listed: Corrections | None
+) -> None:
+    """Write what people read into a run folder: plots, report.html, README.md and what was corrected."""
+    if listed:
+        listed.write(finished.folder)
     plots.write_run(finished)
     if advice.settings.augmentation:
         pixels = preview.batches(data, advice.settings, finished.metrics.seed)

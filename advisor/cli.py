@@ -74,6 +74,7 @@ _OF_TRAINING = (
     "epochs",
     "batch_size",
     "keep",
+    "corrections",
     "sample",
     "source",
     "seed",
@@ -117,6 +118,9 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         ),
         "seed": click.option(
             "--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", show_default=True
+        ),
+        "corrections": click.option(
+            "--corrections", metavar="FILE.csv", help="Corrected suspects.csv of advisor audit."
         ),
         "json": click.option(
             "--json", "as_json", is_flag=True, help="One JSON object on standard output and nothing else."
@@ -172,6 +176,7 @@ def command_line() -> None:
     advisor run ./data --auto        the advice, then the trained model
     advisor run sklearn:digits --auto   the same on data that come along
     advisor compare ./data           all recipes on one split, and the regret
+    advisor audit ./data             what is wrong with the images and labels
     advisor predict RUN photo.jpg    what a finished run says about images
 
     DATA is a folder with one folder of images for each class, a folder with
@@ -187,7 +192,7 @@ def command_line() -> None:
 @_options(
     *_OF_READING,
     *("backbone", "weights", "image_size", "minutes", "max_megabytes", "target"),
-    *("sample", "source", "seed", "json", "output"),
+    *("corrections", "sample", "source", "seed", "json", "output"),
 )
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure DATA, decide, print the rationale. Trains nothing.
@@ -376,6 +381,38 @@ def compare(
 
 
 @command_line.command()
+@click.argument("data")
+@_options(*_OF_READING, "image_size", "corrections", "seed", "json", "output")
+def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
+    """Look for what is wrong with DATA: labels, images of no class, copies.
+
+    Changes nothing. Writes a page with pictures and suspects.csv to --output. Its
+    last column is for you: keep, relabel TO, or drop. --corrections of this command
+    and others applies it, without touching the images.
+
+    \b
+    Example: advisor audit ./flowers --output flowers-audit
+    Example: advisor run ./flowers --auto --corrections flowers-audit/suspects.csv
+    """
+    _check_data(data)
+    from advisor import api
+    from advisor.report import audit_terminal
+    from advisor.system.progress import Bars
+
+    reading = _reading(options)
+    with Bars() as display:
+        found = api.audit(data, output=output, reading=reading, display=display, **options)
+    if as_json:
+        print(json.dumps(found.to_json()))
+    else:
+        audit_terminal.print_audit(found)
+        if output:
+            screen.say(f"report.html, with pictures, and suspects.csv, to be filled in, are in {output}")
+        else:
+            screen.say("Pictures, and a list to correct: give the same command with --output DIR")
+
+
+@command_line.command()
 @click.argument("run", type=click.Path())
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(allow_dash=True))
 @_options("json")
@@ -483,8 +520,10 @@ def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
 @command_line.command()
 @click.argument("run", type=click.Path())
 @click.argument("data", type=click.Path())
-@_options(*_OF_READING[:4], "json", "output")
-def evaluate(run: str, data: str, as_json: bool, output: str | None, **options: Any) -> None:
+@_options(*_OF_READING[:4], "corrections", "json", "output")
+def evaluate(
+    run: str, data: str, corrections: str | None, as_json: bool, output: str | None, **options: Any
+) -> None:
     """Measure the finished run in the folder RUN on the labelled images in DATA.
 
     The images of DATA's test split are used, all where it has none; of images that
@@ -503,7 +542,9 @@ def evaluate(run: str, data: str, as_json: bool, output: str | None, **options: 
     folder = Path(output) if output else Path(run) / f"evaluation-{_name_of(data)}"
     reading = _reading(options)
     with Bars() as display:
-        evaluated = api.evaluate(run, data, output=folder, reading=reading, display=display)
+        evaluated = api.evaluate(
+            run, data, corrections=corrections, output=folder, reading=reading, display=display
+        )
     if as_json:
         print(json.dumps({"folder": str(folder), **evaluated.to_json()}))
     else:
@@ -663,7 +704,7 @@ def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     from advisor.advice import by_hand
     from advisor.advice.settings import Options
 
-    asked = Options(**{k: v for k, v in options.items() if k not in ("sample", "source")})
+    asked = Options(**{k: v for k, v in options.items() if k not in ("corrections", "sample", "source")})
     filled, recipe = by_hand.with_options(asked, recipe)
     filled.check(recipe)
 

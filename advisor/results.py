@@ -12,6 +12,7 @@ import numpy as np
 
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
+from advisor.data.dataset import DROPPED
 from advisor.data.listing import Skipped
 
 BINS = 15
@@ -121,6 +122,18 @@ class Predictions:
         return wrong[np.argsort(truth[wrong], kind="stable")][:most]
 
 
+def corrected_score(seen: Predictions, labels: np.ndarray) -> Corrected | None:
+    """How well a model does by corrected labels, int64 [n], `DROPPED` where an image is left out.
+
+    None where nothing was corrected, or nothing is left.
+    """
+    kept, changed = labels != DROPPED, labels != seen.labels
+    if not changed.any() or not kept.any():
+        return None
+    right = seen.predicted[kept] == labels[kept]
+    return Corrected(int(kept.sum()), int(changed.sum()), float(right.mean()))
+
+
 @dataclass(frozen=True)
 class Epoch:
     """One row of history.csv; epoch 0 is the head alone, before any gradient step.
@@ -168,6 +181,21 @@ class NearCopies:
 
     test_images: int
     accuracy_without: float
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Test images with the labels that `--corrections` gives them; all other numbers are with the old ones.
+
+    Attributes:
+        images: without those that are to be left out.
+        changed: how many have another label now, or are left out.
+        accuracy: on these images with these labels, 0..1.
+    """
+
+    images: int
+    changed: int
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -295,6 +323,7 @@ class Metrics:
         trained_share: of the weights after training in the trained network's, 0..1, the rest being those
             before it; None where they were not averaged.
         near_copies: None where no test image is nearly the same as one in training.
+        corrected: None where no label of a test image was corrected.
         before_training: how good the backbone's own classifier is, where its rows were asked for.
         steps: of the advice that were taken and can be judged; empty before the end.
     """
@@ -316,6 +345,7 @@ class Metrics:
     kept: Kept | None = None
     trained_share: float | None = None
     near_copies: NearCopies | None = None
+    corrected: Corrected | None = None
     before_training: BeforeTraining | None = None
     steps: tuple[StepTaken, ...] = ()
 
@@ -328,6 +358,7 @@ class Metrics:
             "validation": self.validation.to_json(),
             "kept": self.kept and self.kept.to_json(),
             "near_copies": self.near_copies and asdict(self.near_copies),
+            "corrected": self.corrected and asdict(self.corrected),
             "before_training": self.before_training and self.before_training.to_json(),
             "steps": [asdict(step) for step in self.steps] or None,
         }
@@ -345,6 +376,7 @@ class Metrics:
                 "validation": Scores.from_json(values["validation"]),
                 "kept": Kept.from_json(values["kept"]) if "kept" in values else None,
                 "near_copies": NearCopies(**copies) if copies else None,
+                "corrected": Corrected(**values["corrected"]) if "corrected" in values else None,
                 "before_training": BeforeTraining.from_json(before) if before else None,
                 "steps": tuple(StepTaken.from_json(step) for step in values.get("steps", ())),
             }
@@ -415,6 +447,7 @@ class Evaluation:
         unlike: bool [n], images unlike those that the run was trained on.
         skipped: files that could not be read.
         warnings: what to know before trusting the numbers.
+        corrected: None where no label was corrected.
     """
 
     run: Path
@@ -425,6 +458,7 @@ class Evaluation:
     unlike: np.ndarray
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
+    corrected: Corrected | None = None
 
     @property
     def calibration_error(self) -> float:
@@ -458,6 +492,7 @@ class Evaluation:
             ],
             "skipped": [vars(item) for item in self.skipped],
             "warnings": list(self.warnings),
+            **({"corrected": asdict(self.corrected)} if self.corrected else {}),
         }
 
 

@@ -224,8 +224,8 @@ def recommend(
         settings = replace(settings, frozen=backbone.below(settings.train_from))
     named = source.source if source else None
     asked |= {name: None if value is None else f"{value:g}" for name, value in limits.items()}
-    told = {"sample": sample, "source": named, "seed": seed, **asdict(data.reading)}
-    command = reproduction.command("recommend", measured.data.source, **asked, **told)
+    told = {"corrections": data.corrected_by, "sample": sample, "source": named, "seed": seed}
+    command = reproduction.command("recommend", measured.data.source, **asked, **told, **asdict(data.reading))
     advice = Recommendation(
         evidence=evidence,
         quadrant=place,

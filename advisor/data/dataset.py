@@ -14,6 +14,7 @@ from advisor.data.listing import Skipped, relative
 from advisor.data.names import SPLITS
 from advisor.data.reading import AS_FOUND, Reading
 
+DROPPED = -1  # the corrected label of an image that is to be left out
 UNBALANCED = 3.0  # times the images of the smallest class that the largest has
 
 
@@ -37,6 +38,9 @@ class Dataset:
         source_warnings: those of them that hold however the splits are drawn.
         reading: what the user said of how it is to be read.
         groups: int64 [n], equal for images that belong together; None where the user said nothing of it.
+        corrected: int64 [n], labels as `--corrections` has them; they differ from `labels` for test images
+            alone, and are `DROPPED` where one of those should be left out. None where nothing was corrected.
+        corrected_by: the file that the corrections are from.
     """
 
     source: str
@@ -54,6 +58,8 @@ class Dataset:
     source_warnings: tuple[str, ...] = ()
     reading: Reading = AS_FOUND
     groups: np.ndarray | None = None
+    corrected: np.ndarray | None = None
+    corrected_by: str | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -80,6 +86,7 @@ class Dataset:
         for path, identity in zip(self.paths, self.identities, strict=True):
             digest.update(f"{self.shown(path)}\0{identity}\0".encode())
         digest.update(self.labels.tobytes() + self.splits.tobytes())
+        digest.update(b"" if self.corrected is None else self.corrected.tobytes())
         return digest.hexdigest()[:16]
 
     def take(self, kept: np.ndarray) -> Dataset:
@@ -93,7 +100,14 @@ class Dataset:
             shorter_sides=self.shorter_sides[kept],
             longer_sides=self.longer_sides[kept],
             groups=self.groups_of(kept),
+            corrected=None if self.corrected is None else self.corrected[kept],
         )
+
+    def as_corrected(self) -> Dataset:
+        """The same where the corrections of test images count, too."""
+        if self.corrected is None:
+            return self
+        return replace(self, labels=self.corrected).take(np.flatnonzero(self.corrected != DROPPED))
 
     def summary(self) -> Summary:
         """The same in numbers and names, without the images."""

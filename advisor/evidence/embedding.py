@@ -126,6 +126,10 @@ class Embedded:
             self.unreadable,
         )
 
+    def with_positions(self, positions: np.ndarray) -> Embedded:
+        """The same of a data set in which the images have other positions, int64 [n]."""
+        return replace(self, positions=positions)
+
 
 def embed(
     backbone: Backbone,

@@ -58,7 +58,7 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, command: str) -> 
         data: what was trained on.
         command: that does the same again.
     """
-    mistakes = [(mistake, _thumbnail(mistake.path)) for mistake in charts.mistakes(run.test)]
+    mistakes = [(mistake, thumbnail(mistake.path)) for mistake in charts.mistakes(run.test)]
     write_text(
         run.folder / "report.html",
         html(
@@ -175,7 +175,7 @@ def _of_data(data: Dataset, advice: Recommendation) -> dict[str, Any]:
     samples = []
     for label in classes:
         members = _spaced(np.flatnonzero(data.labels == label), SAMPLED_IMAGES)
-        shown = [image for i in members if (image := _thumbnail(data.paths[i]))]
+        shown = [image for i in members if (image := thumbnail(data.paths[i]))]
         if shown:
             samples.append((data.class_names[label], shown))
     return {
@@ -200,6 +200,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "interval": words.interval(metrics.test),
         "near_copies": words.near_copies(metrics),
+        "corrected": words.corrected(metrics.corrected),
         "about_training": words.about_training(metrics),
         "ended_early": words.ended_early(run),
         "classes": [
@@ -229,7 +230,7 @@ def _record(advice: Recommendation, seed: int, versions: Any) -> list[tuple[str,
     ]
 
 
-def _thumbnail(path: str) -> Markup | None:
+def thumbnail(path: str) -> Markup | None:
     """A small image as an address that carries its pixels; None where the file cannot be read."""
     try:
         return _jpeg(Image.fromarray(images.load_square(path, THUMBNAIL)))

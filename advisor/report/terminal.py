@@ -131,6 +131,7 @@ def print_run(run: Run) -> None:
         f"Test accuracy {test.accuracy:.1%} ({words.interval(test)}), "
         f"macro F1 {test.macro_f1:.3f}, {len(run.test)} images",
         *([copies] if copies else []),
+        *filter(None, [words.corrected(run.metrics.corrected)]),
     ]
     lines += [said for said in (training, words.ended_early(run)) if said]
     where = f"model, plots and metrics are in {run.folder}"
@@ -166,6 +167,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         f"{evaluation.source}: {len(evaluation.predictions):,} images ({evaluation.used})",
         f"Accuracy {scores.accuracy:.1%} ({words.interval(scores)}), macro F1 {scores.macro_f1:.3f}",
         f"Log-loss {scores.log_loss:.3f}, expected calibration error {evaluation.calibration_error:.3f}",
+        *filter(None, [words.corrected(evaluation.corrected)]),
         "",
         *_classes(scores, out.width),
     ]

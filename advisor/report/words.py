@@ -14,7 +14,7 @@ from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step, step
 from advisor.backbones import BUNDLED
 from advisor.choices import RECIPES, WATCHED
 from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
-from advisor.results import Alone, Comparison, Metrics, Row, Run, Scores, StepTaken
+from advisor.results import Alone, Comparison, Corrected, Metrics, Row, Run, Scores, StepTaken
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
 STEP_HEADS = ("Next step", "Of 100 images", "9 of 10 times", "Time", "Worth it")
@@ -284,6 +284,16 @@ def near_copies(metrics: Metrics) -> str:
     return (
         f"{copies.test_images:,} of the test images are nearly the same as images in training; without "
         f"them the accuracy is {copies.accuracy_without:.1%}"
+    )
+
+
+def corrected(found: Corrected | None) -> str:
+    """A sentence about the accuracy by corrected labels, where there is one."""
+    if found is None:
+        return ""
+    return (
+        f"By corrected labels, where {found.changed:,} of the test images have others or are left out, the "
+        f"accuracy is {found.accuracy:.1%}, {found.images:,} images."
     )
 
 

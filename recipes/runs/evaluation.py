@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from advisor.data import copies, sources
-from advisor.data.dataset import Dataset
+from advisor.data.corrections import Corrections
+from advisor.data.dataset import DROPPED, Dataset
 from advisor.data.listing import Skipped
 from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
-from advisor.results import Evaluation, Predictions
+from advisor.results import Evaluation, Predictions, corrected_score
 from advisor.system.progress import Display
 from recipes.runs import splits_file
 from recipes.runs.prediction import FinishedRun, predict
@@ -18,7 +21,13 @@ from recipes.runs.splits_file import Known
 NAMED = 5, 10  # classes that a message names: unknown ones, known ones
 
 
-def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading = AS_FOUND) -> Evaluation:
+def evaluate(
+    run: FinishedRun,
+    source: str,
+    display: Display,
+    reading: Reading = AS_FOUND,
+    corrections: Corrections | None = None,
+) -> Evaluation:
     """Predict labelled images that the run was neither trained nor validated on.
 
     On the others the model would be asked what it was told. Images are known by their content, whatever
@@ -29,6 +38,7 @@ def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading =
         source: as for `advisor run`.
         display: where progress is shown.
         reading: what the user says of tables.
+        corrections: of the labels; what the run gets right by them is told beside the rest.
 
     Raises:
         InputError: the run folder is damaged; nothing to read, nothing that the run has not seen, or classes
@@ -37,6 +47,7 @@ def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading =
     known = splits_file.read(run.folder)
     data = sources.load_test(source, display, reading)
     _check_classes(run, data)
+    data = replace(data, corrected=corrections.corrected(data)) if corrections else data
     data, used, warnings = _choose(known, data)
     unreadable: dict[str, str] = {}
     found = list(predict(run, data.paths, unreadable.__setitem__, display.steps("Classifying")))
@@ -51,6 +62,11 @@ def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading =
         labels=at_class[data.labels[is_read]],
         probabilities=np.stack([item.probabilities for item in found]),
     )
+    corrected = None
+    if data.corrected is not None:
+        labels = data.corrected[is_read]
+        labels = np.where(labels == DROPPED, DROPPED, at_class[labels])
+        corrected = corrected_score(predictions, labels)
     return Evaluation(
         run=run.folder,
         recipe=run.recipe,
@@ -60,6 +76,7 @@ def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading =
         unlike=np.array([item.unlike for item in found]),
         skipped=(*data.skipped, *(Skipped(data.shown(path), why) for path, why in unreadable.items())),
         warnings=(*data.warnings, *warnings),
+        corrected=corrected,
     )
 
 

@@ -30,6 +30,7 @@ from advisor.evidence.forward import BATCH
 from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.results import (
     BeforeTraining,
+    Corrected,
     Epoch,
     Kept,
     Metrics,
@@ -38,6 +39,7 @@ from advisor.results import (
     Run,
     Scores,
     StepTaken,
+    corrected_score,
     score,
 )
 from advisor.system import devices, interrupts, reproduction
@@ -376,6 +378,13 @@ def _near_copies(known: _Known, test: Predictions) -> NearCopies | None:
     return NearCopies(len(known.copied), float((test.predicted == test.labels)[own].mean()))
 
 
+def _corrected(data: Dataset, test: Predictions) -> Corrected | None:
+    """How well the model does by corrected labels; None where no test image was corrected."""
+    if data.corrected is None:
+        return None
+    return corrected_score(test, data.corrected[data.indices("test")])
+
+
 def _metrics(work: _Work, trained: Trained, seen: _Seen, seconds: dict[str, float]) -> Metrics:
     job, data = work.job, work.job.data
     validate_at, before = data.indices("validation"), None
@@ -403,6 +412,7 @@ def _metrics(work: _Work, trained: Trained, seen: _Seen, seconds: dict[str, floa
         trained_share=trained.choice.share if trained.choice else None,
         steps=_taken(work, seen, seconds["total"]) if trained.complete else (),
         near_copies=_near_copies(work.known, seen.test),
+        corrected=_corrected(data, seen.test),
         before_training=before,
     )
 

@@ -56,6 +56,7 @@ METRICS_THAT_MAY_LACK = {
     },
     "trained_share": SHARE,
     "near_copies": {"test_images": COUNT, "accuracy_without": SHARE},
+    "corrected": {"images": COUNT, "changed": COUNT, "accuracy": SHARE},
     "before_training": {"validation": SCORES, "test": SCORES},
     "steps": [
         {

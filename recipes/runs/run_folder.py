@@ -28,6 +28,7 @@ FILES = (
     "recommendation.json",
     "metrics.json",
     "splits.csv",
+    "corrections.csv",
     "history.csv",
     "curves.png",
     "confusion_matrix.png",

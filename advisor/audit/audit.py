@@ -1,0 +1,223 @@
+"""What is wrong with a data set: labels that are probably wrong, images of no class, copies. Decides nothing.
+
+The images are seen by the bundled network, whose features of them `recommend` keeps, too: nothing is embedded
+twice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from advisor import backbones
+from advisor.audit import copies, labels
+from advisor.audit.copies import Copies
+from advisor.audit.labels import Labels
+from advisor.data.checks import leave_out
+from advisor.data.corrections import Corrections
+from advisor.data.dataset import Dataset
+from advisor.data.names import SPLITS
+from advisor.evidence import linear_head
+from advisor.evidence.embedding import embed
+from advisor.evidence.signed_root import signed_root
+from advisor.system import reproduction
+from advisor.system.progress import Display
+from advisor.system.solvers import solvers
+
+SCHEMA = 1
+SHOWN_NEIGHBOURS = 3  # beside each suspect, as far as they have room on a phone
+# Wrong labels between two classes from which on these are told as mixed up: fewer are single mistakes.
+LEAST_MIXED = 3.0
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An image whose label is probably wrong.
+
+    Attributes:
+        position: which of the data set it is.
+        suggested: the class that is likelier, an index into the names of the classes.
+        probability: of that class, 0..1, by a head that has not seen the image.
+        own_probability: of the class that the label names.
+        neighbours: positions of the most similar images whose label is sure, the most similar first.
+    """
+
+    position: int
+    suggested: int
+    probability: float
+    own_probability: float
+    neighbours: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MixedUp:
+    """Two classes that are taken for each other.
+
+    Attributes:
+        classes: indices into the names of the classes, ascending.
+        estimated: wrong labels between them, either way.
+    """
+
+    classes: tuple[int, int]
+    estimated: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is wrong with a data set.
+
+    Attributes:
+        data: the images, without those that could not be read.
+        corrections: that were made before; None where there were none.
+        accuracy: of the head that judges the labels, on images that it has not seen, 0..1.
+        suspects: the most probable first.
+        estimated: how many labels should be wrong.
+        interval: 90 % interval of that number.
+        mixed_up: pairs of classes, those with most wrong labels first.
+        strangers: positions of images that belong to no class, the strangest first.
+        copies: groups of images that show the same.
+        seconds: that it took.
+        reproduction: how to get the same again.
+    """
+
+    data: Dataset
+    corrections: Corrections | None
+    accuracy: float
+    suspects: tuple[Suspect, ...]
+    estimated: float
+    interval: tuple[float, float]
+    mixed_up: tuple[MixedUp, ...]
+    strangers: tuple[int, ...]
+    copies: tuple[Copies, ...]
+    seconds: float
+    reproduction: reproduction.Record
+
+    def shown(self, position: int) -> str:
+        """An image as the user knows it."""
+        return self.data.shown(self.data.paths[position])
+
+    def label(self, position: int) -> str:
+        """The name of the class that an image is in."""
+        return self.data.class_names[self.data.labels[position]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `advisor audit --json` prints."""
+        names = self.data.class_names
+        return {
+            "schema": SCHEMA,
+            "dataset": self.data.summary().to_json(),
+            "accuracy": self.accuracy,
+            "labels": [
+                {
+                    "path": self.shown(one.position),
+                    "label": self.label(one.position),
+                    "suggested": names[one.suggested],
+                    "probability": one.probability,
+                    "own_probability": one.own_probability,
+                    "neighbours": [self._told(position) for position in one.neighbours],
+                }
+                for one in self.suspects
+            ],
+            "mislabelled": {"estimated": self.estimated, "interval": list(self.interval)},
+            "mixed_up": [
+                {"classes": [names[label] for label in pair.classes], "estimated": pair.estimated}
+                for pair in self.mixed_up
+            ],
+            "no_class": [self._told(position) for position in self.strangers],
+            "copies": [
+                {
+                    "images": [
+                        {**self._told(position), "split": SPLITS[self.data.splits[position]]}
+                        for position in group.positions
+                    ],
+                    "exact": group.exact,
+                    "across_splits": group.across_splits,
+                    "across_classes": group.across_classes,
+                }
+                for group in self.copies
+            ],
+            "warnings": list(self.data.warnings),
+            "seconds": round(self.seconds, 3),
+            "reproduction": vars(self.reproduction),
+        }
+
+    def _told(self, position: int) -> dict[str, str]:
+        return {"path": self.shown(position), "label": self.label(position)}
+
+
+def audit(
+    data: Dataset,
+    corrections: Corrections | None,
+    image_size: int | None,
+    seed: int,
+    display: Display,
+    command: str,
+) -> Audit:
+    """Look for what is wrong with a data set.
+
+    Args:
+        data: the images, those of the test split, too.
+        corrections: that the images have already.
+        image_size: pixels at which they are seen; the bundled network's own if left out.
+        seed: of the bootstrap.
+        display: where progress is shown.
+        command: that does the same again.
+
+    Raises:
+        InputError: too few images can be read.
+    """
+    began = time.monotonic()
+    network = backbones.load(backbones.BUNDLED)
+    size = image_size or network.image_size
+    embedded = embed(network, data, np.arange(len(data)), size, display.steps("Measuring images"))
+    data = leave_out(data, embedded.unreadable)
+    # The rows of what is embedded are from here on the images of the data set, in the same order.
+    embedded = embedded.with_positions(np.arange(len(data)))
+    display.steps("Judging labels")(0, 1)
+    seen = signed_root(embedded.features.values)
+    with solvers(min(seen.shape)):
+        fitted = linear_head.fit(seen, data.labels, len(data.class_names), groups=data.groups)
+    held_out = fitted.held_out
+    judged = labels.judge(held_out, data.labels, seed)
+    last = signed_root(embedded.features.last())
+    return Audit(
+        data=data,
+        corrections=corrections,
+        accuracy=linear_head.judge(held_out, data.labels).accuracy,
+        suspects=_suspects(judged, last),
+        estimated=judged.estimated,
+        interval=judged.interval,
+        mixed_up=_mixed_up(judged),
+        strangers=tuple(labels.strangers(judged, last).tolist()),
+        copies=copies.find(embedded, data),
+        seconds=time.monotonic() - began,
+        reproduction=reproduction.Record(command, seed, data.fingerprint(), reproduction.versions()),
+    )
+
+
+def _suspects(judged: Labels, features: np.ndarray) -> tuple[Suspect, ...]:
+    rows, sure = judged.suspects, np.flatnonzero(judged.sure)
+    near = labels.nearest(features, rows, sure, SHOWN_NEIGHBOURS)
+    return tuple(
+        Suspect(
+            position=int(row),
+            suggested=int(judged.suggested[row]),
+            probability=float(judged.probability[row]),
+            own_probability=float(judged.own[row]),
+            neighbours=tuple(others.tolist()),
+        )
+        for row, others in zip(rows, near, strict=True)
+    )
+
+
+def _mixed_up(judged: Labels) -> tuple[MixedUp, ...]:
+    """Pairs of classes with `LEAST_MIXED` wrong labels or more between them."""
+    both = np.triu(judged.mixed + judged.mixed.T)
+    found = [
+        MixedUp((int(one), int(other)), float(both[one, other]))
+        for one, other in np.argwhere(both >= LEAST_MIXED)
+    ]
+    return tuple(sorted(found, key=lambda pair: -pair.estimated))
