@@ -171,11 +171,12 @@ def test_measurements_decide_where_nobody_knows_what_training_gains(
     [
         ({"fine_tuning": True}, 40, "fine_tuning"),
         ({"fine_tuning": False}, 40, "shallow_features"),
-        ({"fine_tuning": True}, 5, "shallow_features"),
+        ({"fine_tuning": True}, 5, "fine_tuning"),
+        ({"fine_tuning": None}, 5, "shallow_features"),
         ({"fine_tuning": None}, 40, "fine_tuning"),
     ],
 )
-def test_training_is_advised_where_it_is_worth_its_time_and_can_be_judged(worth, validated_on, recipe):
+def test_training_is_advised_where_it_is_worth_its_time_or_can_be_judged(worth, validated_on, recipe):
     place = place_of("large-similar")
     assert rule.decide(place, probes_of(160, 170), validated_on, worth).recipe == recipe
 
@@ -234,11 +235,12 @@ def test_a_target_tells_how_many_images_reach_it(target, says):
         assert probe.images_for(curve, target + 0.01) > needed > curve[-1].images
 
 
-def test_training_that_nobody_can_judge_is_not_worth_it():
-    advice = made_up.recommendation(made_up.summary(150))
+def test_training_that_nobody_can_foretell_or_judge_is_not_advised():
+    advice = made_up.recommendation(made_up.summary(40))
     training = next(step for step in advice.steps if step.action in steps.TRAINING)
-    assert training.gain is not None
-    assert not training.worth
+    assert (training.gain, training.worth) == (None, None)
+    assert advice.recipe in steps.FROZEN
+    assert "too few" in [row.verdict for row in advice.rationale]
 
 
 def test_minutes_choose_what_fits(monkeypatch):

@@ -201,15 +201,16 @@ def suggestions(evidence: Evidence) -> list[str]:
 
 def _validation(images: int, decision: Decision) -> list[Factor]:
     """Whether there are enough images to judge training; no row where nothing depends on it."""
-    if decision.is_judgeable and not decision.trains:
+    if not decision.trains and (decision.is_judgeable or decision.is_priced):
         return []
     return [
         Factor(
             "Validation",
             f"{images:,} images",
             f"{rule.FEWEST_VALIDATION_IMAGES:,}",
-            "can judge" if decision.is_judgeable else "too few",
-            "they weigh what training brings",
+            "can judge" if decision.is_judgeable else "few" if decision.trains else "too few",
+            "they weigh what training brings"
+            + ("" if decision.is_judgeable or not decision.trains else ", beside what other data say of it"),
         )
     ]
 
@@ -235,7 +236,7 @@ def _training(step: Step, minutes: float | None) -> Factor:
 
 
 def _overruled(place: Quadrant, decision: Decision, training: Step | None, minutes: float | None) -> Factor:
-    if not decision.is_judgeable:
+    if not decision.trains and not decision.is_judgeable and not decision.is_priced:
         why = "there are too few validation images to judge what training gives"
     elif not decision.trains and training and training.worth is False and training.gain is not None:
         why = f"training is expected to gain {training.gain:+.1%}, which is not worth its time"

@@ -133,9 +133,9 @@ def decide(
 ) -> Decision:
     """The quadrant proposes a recipe, measurements may overrule it.
 
-    The network is trained where that is worth its time and there are enough validation images to tell whether
-    it helped. Where nobody knows what it gains, it is worth trying with many images, and with few that are
-    unlike the source domain, unless frozen features leave nearly nothing to gain. Training starts from the
+    The network is trained where that is worth its time. Where nobody knows what it gains, it is worth trying
+    with many images, and with few that are unlike the source domain, unless frozen features leave nearly
+    nothing to gain or there are too few validation images to tell whether it helped. Training starts from the
     frozen recipe that the probes prefer: `full_training` from all depths, `fine_tuning` from what is better.
     Where nothing is trained, the better frozen recipe is advised.
 
@@ -150,7 +150,7 @@ def decide(
     unsolved = 1 - probes.expected[frozen].accuracy >= SATURATED_ERROR
     by_quadrant = unsolved and (place.size == "large" or place.similarity == "low")
     judgeable = validation_images >= FEWEST_VALIDATION_IMAGES
-    trains = judgeable and (by_quadrant if priced is None else priced)
+    trains = (judgeable and by_quadrant) if priced is None else priced
     recipe = training if trains else frozen
     return Decision(recipe, RECIPE[place.name], frozen, judgeable, trains, priced is not None)
 

@@ -123,9 +123,9 @@ def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limi
         return Step(recipe, what, gain, interval, seconds, recipe == frozen, _told(more, evidence.data))
     foretold, between = _of_training(evidence, done, frozen)
     worth = rule.is_worth(foretold, seconds) if limit is None else fits is not None
-    if evidence.data.splits["validation"] < rule.FEWEST_VALIDATION_IMAGES:
-        worth = False  # nobody could tell whether it helped
     if foretold is None:
+        if evidence.data.splits["validation"] < rule.FEWEST_VALIDATION_IMAGES:
+            worth = None  # whether it fits or not: nobody could tell whether it helped
         return Step(recipe, what, None, None, seconds, worth)
     more = rule.gain_of_training(1 - evidence.probes.expected[frozen].balanced)
     return Step(recipe, what, foretold, between, seconds, worth, _told(more, evidence.data))
