@@ -41,6 +41,7 @@ def recommend(
     backbone: str = "efficientnet_lite0",
     weights: str | None = None,
     image_size: int | None = None,
+    fit: str = "auto",
     init: str = "pretrained",
     mode: str | None = None,
     augment: bool = False,
@@ -70,6 +71,8 @@ def recommend(
         backbone: a name of `advisor backbones`, or a model file.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input; the backbone's own if left out.
+        fit: how images become squares, "crop", "pad", "squash", or "auto": what probes prefer where most
+            images are long, else the crop.
         init: "pretrained" or "random".
         mode: how the recipe works, see `advisor.choices.RECIPES`.
         augment: `feature_extraction` changes images at random in each epoch.
@@ -120,6 +123,7 @@ def run(
     backbone: str = "efficientnet_lite0",
     weights: str | None = None,
     image_size: int | None = None,
+    fit: str = "auto",
     init: str = "pretrained",
     mode: str | None = None,
     augment: bool = False,
@@ -153,6 +157,7 @@ def run(
         backbone: see `recommend`.
         weights: see `recommend`.
         image_size: see `recommend`.
+        fit: see `recommend`.
         init: see `recommend`.
         mode: see `recommend`.
         augment: see `recommend`.
@@ -233,6 +238,7 @@ def compare(
     backbone: str = "efficientnet_lite0",
     weights: str | None = None,
     image_size: int | None = None,
+    fit: str = "auto",
     epochs: int | None = None,
     batch_size: int | None = None,
     keep: str = "better",
@@ -256,6 +262,7 @@ def compare(
         backbone: see `recommend`.
         weights: see `recommend`.
         image_size: see `recommend`.
+        fit: see `recommend`.
         epochs: see `recommend`.
         batch_size: see `recommend`.
         keep: see `recommend`.
@@ -273,7 +280,7 @@ def compare(
         InputError: see `run`.
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
     """
-    network = {"backbone": backbone, "weights": weights, "image_size": image_size}
+    network = {"backbone": backbone, "weights": weights, "image_size": image_size, "fit": fit}
     training = {"epochs": epochs, "batch_size": batch_size, "keep": keep}
     measured = {"sample": sample, "source": source, **asdict(reading)}
     options, display = Options(**network, **training), display or Silent()  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from advisor.choices import DEFAULT_SAMPLE, RECIPES
 from advisor.data.dataset import Dataset, Summary
 from advisor.errors import InputError
 from advisor.evidence import similarity
+from advisor.evidence.fitting import Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence, measure
 from advisor.evidence.probe import Probes
@@ -106,6 +107,7 @@ class Recommendation:
             "rationale": [vars(row) for row in self.rationale],
             "steps": [step.to_json() for step in self.steps],
             "evidence": {**self.evidence.to_json(), "frozen_recipe": self.frozen_recipe},
+            "fit": self.evidence.fit.to_json(),
             **({"groups": self.evidence.grouping.to_json()} if self.evidence.grouping else {}),
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
@@ -128,7 +130,12 @@ class Recommendation:
         data = Summary.from_json(values["dataset"], values["reproduction"]["data"])
         return Recommendation(
             evidence=Evidence.from_json(
-                values["evidence"], data, told["sampled"], near, Grouping.from_json(values.get("groups"))
+                values["evidence"],
+                data,
+                told["sampled"],
+                near,
+                Grouping.from_json(values.get("groups")),
+                Fit.from_json(values["fit"]),
             ),
             quadrant=Quadrant(
                 values["quadrant"], values["size"]["level"], told["level"], values["quadrants"]
@@ -198,7 +205,8 @@ def recommend(
         raise InputError(f"--sample is {sample}; give {SMALLEST_SAMPLE} or more")
     backbone, options = _network(options, recipe)
     size = options.image_size or backbone.image_size
-    measured = measure(data, backbone, size, options.init == "pretrained", sample, source, seed, display)
+    is_pretrained = options.init == "pretrained"
+    measured = measure(data, backbone, size, is_pretrained, sample, source, seed, display, options.fit)
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
     left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
@@ -216,6 +224,7 @@ def recommend(
     asked = {"backbone": options.backbone, "weights": options.weights, "image_size": options.image_size}
     named = source.source if source else None
     minutes = None if options.minutes is None else f"{options.minutes:g}"
+    asked["fit"] = None if options.fit == "auto" else options.fit
     told = {"minutes": minutes, "sample": sample, "source": named, "seed": seed, **asdict(data.reading)}
     command = reproduction.command("recommend", measured.data.source, **asked, **told)
     advice = Recommendation(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from advisor.choices import CROP
 from advisor.data import copies, sources
+from advisor.data.checks import long_images
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
 from advisor.data.reading import AS_FOUND, Reading
@@ -37,6 +41,7 @@ def evaluate(run: FinishedRun, source: str, display: Display, reading: Reading =
     known = splits_file.read(run.folder)
     data = sources.load_test(source, display, reading)
     _check_classes(run, data)
+    data = replace(data, warnings=(*data.warnings, *(long_images(data) if run.fit == CROP else ())))
     data, used, warnings = _choose(known, data)
     unreadable: dict[str, str] = {}
     found = list(predict(run, data.paths, unreadable.__setitem__, display.steps("Classifying")))
