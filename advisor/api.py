@@ -45,6 +45,7 @@ def recommend(
     backbone: str = "efficientnet_lite0",
     weights: str | None = None,
     image_size: int | None = None,
+    fit: str = "auto",
     init: str = "pretrained",
     mode: str | None = None,
     augment: bool = False,
@@ -77,6 +78,8 @@ def recommend(
             networks that are ready.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input; the backbone's own if left out.
+        fit: how images become squares, "crop", "pad", "squash", or "auto": what probes prefer where most
+            images are long, else the crop.
         init: "pretrained" or "random".
         mode: how the recipe works, see `advisor.choices.RECIPES`.
         augment: `feature_extraction` changes images at random in each epoch.
@@ -130,6 +133,7 @@ def run(
     backbone: str = "efficientnet_lite0",
     weights: str | None = None,
     image_size: int | None = None,
+    fit: str = "auto",
     init: str = "pretrained",
     mode: str | None = None,
     augment: bool = False,
@@ -165,6 +169,7 @@ def run(
         backbone: see `recommend`.
         weights: see `recommend`.
         image_size: see `recommend`.
+        fit: see `recommend`.
         init: see `recommend`.
         mode: see `recommend`.
         augment: see `recommend`.
@@ -251,6 +256,7 @@ def compare(
     backbone: str = "efficientnet_lite0",
     weights: str | None = None,
     image_size: int | None = None,
+    fit: str = "auto",
     epochs: int | None = None,
     batch_size: int | None = None,
     keep: str = "better",
@@ -275,6 +281,7 @@ def compare(
         backbone: see `recommend`.
         weights: see `recommend`.
         image_size: see `recommend`.
+        fit: see `recommend`.
         epochs: see `recommend`.
         batch_size: see `recommend`.
         keep: see `recommend`.
@@ -293,7 +300,7 @@ def compare(
         InputError: see `run`.
         KeyboardInterrupt: after Ctrl-C; what was done is in `output`, for `resume`.
     """
-    network = {"backbone": backbone, "weights": weights, "image_size": image_size}
+    network = {"backbone": backbone, "weights": weights, "image_size": image_size, "fit": fit}
     training = {"epochs": epochs, "batch_size": batch_size, "keep": keep}
     measured = {"corrections": corrections, "sample": sample, "source": source, **asdict(reading)}
     listed = _corrections(corrections)

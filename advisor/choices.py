@@ -69,6 +69,15 @@ RECIPES = {
     ),
 }
 
+CROP = "crop"
+FITS = {  # how an image becomes a square; the first is the usual one
+    CROP: "cut to its central square",
+    "squash": "squeezed into a square",
+    "pad:border": "padded to a square with the mean colour of the sides that are padded",
+    "pad:grey": "padded to a square with grey",
+}
+FIT_OPTIONS = ("auto", "crop", "pad", "squash")
+
 KEEP = {  # after training; the first is the default
     "better": "the pool of the frozen network and the trained one, or one of them alone if it is as good",
     "single": "one network: the best average of its weights before and after training, or the frozen one",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advisor.choices import DEFAULT_SAMPLE, KEEP, RECIPES
+from advisor.choices import DEFAULT_SAMPLE, FIT_OPTIONS, KEEP, RECIPES
 from advisor.errors import InputError
 from advisor.system import screen
 from advisor.system.text import legible
@@ -71,6 +71,7 @@ _OF_TRAINING = (
     "backbone",
     "weights",
     "image_size",
+    "fit",
     "epochs",
     "batch_size",
     "keep",
@@ -97,6 +98,13 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         ),
         "weights": click.option("--weights", metavar="FILE", help="Weights instead of the published ones."),
         "image_size": click.option("--image-size", type=int, metavar="N", help="Pixels of the square input."),
+        "fit": click.option(
+            "--fit",
+            type=click.Choice(FIT_OPTIONS),
+            default="auto",
+            show_default=True,
+            help="How images become squares; auto: the crop, or what probes prefer if most are long.",
+        ),
         "sample": click.option(
             "--sample",
             type=int,
@@ -191,7 +199,7 @@ def command_line() -> None:
 @click.argument("data")
 @_options(
     *_OF_READING,
-    *("backbone", "weights", "image_size", "minutes", "max_megabytes", "target"),
+    *("backbone", "weights", "image_size", "fit", "minutes", "max_megabytes", "target"),
     *("corrections", "sample", "source", "seed", "json", "output"),
 )
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:

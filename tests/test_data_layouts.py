@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from advisor.data import sources, splits
+from advisor.data import checks, sources, splits
 from advisor.data.names import natural_order
 from advisor.errors import InputError
 
@@ -222,7 +222,8 @@ def test_evaluation_without_a_test_split_does_not_claim_one(make):
 def test_images_whose_ends_are_cut_off_are_told(size, told, make):
     data = sources.load(str(make("cat", "dog", size=size)))
     assert (data.longer_sides == max(size)).all()
-    for warnings in (data.warnings, sources.load_test(data.source).warnings):
+    for found in (data, sources.load_test(data.source)):
+        warnings = checks.long_images(found)
         assert any("8 of 8 images are long, as cat/0.png" in warning for warning in warnings) == told
 
 
@@ -230,7 +231,7 @@ def test_a_few_long_images_are_not_told(make):
     root = make("cat", "dog")
     for i in range(3):
         Image.new("RGB", (90, 10), (0, i, 90)).save(root / "cat" / f"long {i}.png")
-    assert sources.load(str(root)).warnings == ()
+    assert checks.long_images(sources.load(str(root))) == []
 
 
 # ---------------------------------------------------------------------------------------------------

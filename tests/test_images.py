@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import fuzzing
@@ -14,9 +15,9 @@ import image_bombs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageOps
 
-from advisor.data import codestreams, images
+from advisor.data import codestreams, images, sources
 from advisor.errors import InputError
 
 RED, BLUE, WHITE, GREY = (200, 40, 30), (20, 60, 210), (255, 255, 255), (128, 128, 128)
@@ -181,6 +182,54 @@ def test_bilevel(tmp_path):
     image.save(tmp_path / "fax.tif")
     left, right = colours(tmp_path / "fax.tif")
     assert (tuple(left), tuple(right)) == ((0, 0, 0), WHITE)
+
+
+def icon(mode: str = "RGBA") -> Image.Image:
+    """A white disc on nothing."""
+    image = Image.new(mode, (60, 60), (255,) * (len(mode) - 1) + (0,))
+    ImageDraw.Draw(image).ellipse((10, 10, 50, 50), fill=(255,) * len(mode))
+    return image
+
+
+@pytest.mark.parametrize("size", [60, 3600])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_white_drawing_on_nothing_can_be_seen(mode, size, tmp_path):
+    icon(mode).resize((size, size)).save(tmp_path / "icon.png")
+    shown = np.asarray(images.read(tmp_path / "icon.png").resize((60, 60)))
+    assert tuple(shown[30, 30]) == WHITE
+    assert tuple(shown[2, 2]) == (0, 0, 0)
+
+
+def test_nothing_at_all_stays_white(tmp_path):
+    Image.new("RGBA", (20, 20), (255, 255, 255, 0)).save(tmp_path / "nothing.png")
+    assert np.asarray(images.read(tmp_path / "nothing.png")).min() == 255
+
+
+def test_later_pages_and_frames_are_told(tmp_path):
+    pages = [halves(), halves(), halves()]
+    for name in ("scan.tif", "film.gif", "film.webp", "film.png", "film.avif", "phone.mpo"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=[icon().convert("RGB").resize((60, 40))])
+        assert images.header(tmp_path / name) == ((60, 40), True), name
+        pages[0].save(tmp_path / f"one {name}")
+        assert images.header(tmp_path / f"one {name}") == ((60, 40), False), name
+    found = sources.unlabelled([str(tmp_path / "scan.tif"), str(tmp_path / "one scan.tif")], "scans")
+    assert found.warnings[0].startswith("1 files have several pages or frames, as ")
+
+
+def test_what_phones_write_is_read(tmp_path, monkeypatch):
+    """HEIC by pillow-heif; without it the file is named with what to install."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    halves().save(tmp_path / "plain.heic", quality=95)
+    for colour, found in zip((RED, BLUE), colours(tmp_path / "plain.heic"), strict=True):
+        assert np.abs(found - colour).max() < 12
+    whole = (tmp_path / "plain.heic").read_bytes()
+    for cut in range(0, len(whole), 40):
+        (tmp_path / "cut.heic").write_bytes(whole[:cut])
+        with suppress(images.UnreadableImage):
+            images.read(tmp_path / "cut.heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(images.UnreadableImage, match=r"pip install 'transfer-advisor\[heic\]'"):
+        images.header(tmp_path / "plain.heic")
 
 
 @pytest.mark.parametrize(

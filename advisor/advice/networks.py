@@ -117,12 +117,14 @@ def measure(
         InputError: no network that is ready is small enough; or too few images can be read.
     """
     bundled = backbones.load(backbones.BUNDLED, None, options.image_size)
-    measured = measure_data(data, bundled, bundled.image_size, True, most_images, source, seed, display)
+    of = True, most_images, source, seed, display, options.fit
+    measured = measure_data(data, bundled, bundled.image_size, *of)
+    fit = measured.evidence.fit.chosen
     race = _Race(options, measured.evidence, began)
 
     def probed(name: str, images: int) -> Evidence:
         backbone = backbones.load(name, None, options.image_size)
-        probes = probe_network(data, backbone, backbone.image_size, images, seed, display)
+        probes = probe_network(data, backbone, backbone.image_size, images, seed, display, fit)
         network = Network(backbone.taps, backbone.image_size, backbone.fixed_size)
         return replace(measured.evidence, network=network, probes=probes)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from advisor.advice import rule
 from advisor.advice.rule import RECIPE, Decision, Quadrant
 from advisor.advice.steps import TRAINING, Step
-from advisor.choices import RECIPES
+from advisor.choices import FITS, RECIPES
 from advisor.evidence import pooling, similarity
+from advisor.evidence.fitting import Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence
 from advisor.evidence.probe import Position, Probes
@@ -58,6 +59,7 @@ def rows(
         _frozen_accuracy(evidence.probes, decision),
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
+        *_shape(evidence.fit),
         *_groups(evidence.grouping),
         *_validation(evidence.data.splits["validation"], decision),
         *([_training(training, minutes)] if training else []),
@@ -163,6 +165,22 @@ def _position(position: Position) -> list[Factor]:
             "cells" if kept else "whole picture",
             f"what stands where {'matters' if kept else 'says too little'} to a solved head: log-loss "
             f"{position.loss:+.1f}, summed over the images",
+        )
+    ]
+
+
+def _shape(fit: Fit) -> list[Factor]:
+    """How images become squares; no row where nothing was tried."""
+    if not fit.measured:
+        return []
+    tried = ", ".join(f"{way.replace(':', ' with ')} {right:.1%}" for way, right in fit.measured.items())
+    return [
+        Factor(
+            "Shape",
+            f"{fit.measured[fit.chosen]:.1%} if {FITS[fit.chosen].partition(' ')[0]}",
+            "clearly better",
+            fit.chosen.replace(":", " with "),
+            f"right of images that a probe on all depths has not seen: {tried}",
         )
     ]
 

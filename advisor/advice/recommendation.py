@@ -23,6 +23,7 @@ from advisor.choices import AUTO, DEFAULT_SAMPLE, RECIPES
 from advisor.data.dataset import Dataset, Summary
 from advisor.errors import InputError
 from advisor.evidence import similarity
+from advisor.evidence.fitting import Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence, measure
 from advisor.evidence.probe import Probes
@@ -110,6 +111,7 @@ class Recommendation:
             "steps": [step.to_json() for step in self.steps],
             "networks": [network.to_json() for network in self.networks],
             "evidence": {**self.evidence.to_json(), "frozen_recipe": self.frozen_recipe},
+            "fit": self.evidence.fit.to_json(),
             **({"groups": self.evidence.grouping.to_json()} if self.evidence.grouping else {}),
             "alternatives": [vars(item) for item in self.alternatives],
             "warnings": list(self.warnings),
@@ -132,7 +134,12 @@ class Recommendation:
         data = Summary.from_json(values["dataset"], values["reproduction"]["data"])
         return Recommendation(
             evidence=Evidence.from_json(
-                values["evidence"], data, told["sampled"], near, Grouping.from_json(values.get("groups"))
+                values["evidence"],
+                data,
+                told["sampled"],
+                near,
+                Grouping.from_json(values.get("groups")),
+                Fit.from_json(values["fit"]),
             ),
             quadrant=Quadrant(
                 values["quadrant"], values["size"]["level"], told["level"], values["quadrants"]
@@ -224,6 +231,7 @@ def recommend(
         settings = replace(settings, frozen=backbone.below(settings.train_from))
     named = source.source if source else None
     asked |= {name: None if value is None else f"{value:g}" for name, value in limits.items()}
+    asked["fit"] = None if options.fit == "auto" else options.fit
     told = {"corrections": data.corrected_by, "sample": sample, "source": named, "seed": seed}
     command = reproduction.command("recommend", measured.data.source, **asked, **told, **asdict(data.reading))
     advice = Recommendation(
@@ -268,7 +276,7 @@ def _named(
     """Measure a data set with the network that the options name; arguments as for `recommend`."""
     backbone, options = _network(options, recipe)
     size, pretrained = options.image_size or backbone.image_size, options.init == "pretrained"
-    measured = measure(data, backbone, size, pretrained, sample, source, seed, display)
+    measured = measure(data, backbone, size, pretrained, sample, source, seed, display, options.fit)
     return Chosen(measured, backbone, options, ())
 
 

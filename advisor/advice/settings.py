@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from advisor.advice import rule
-from advisor.choices import AUTO, KEEP, LARGEST_IMAGE, RECIPES, Mode
+from advisor.choices import AUTO, CROP, FIT_OPTIONS, FITS, KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import AVERAGE, CELLS
@@ -82,6 +82,7 @@ class Settings:
         histograms: whether TensorBoard gets those of all weights after each epoch, which takes time.
         save_every: after each so many epochs the network is saved in `epochs/` of the run folder; 0: never.
         start_from: the folder of a finished run whose network training goes on from; or none.
+        fit: how images become squares, one of `advisor.choices.FITS`.
         frozen: what lies below `train_from`, in words; None where we chose it.
         by_hand: which of these the user chose otherwise than we would have.
     """
@@ -127,6 +128,7 @@ class Settings:
     histograms: bool = False
     save_every: int = 0
     start_from: str | None = None
+    fit: str = CROP
     frozen: str | None = None
     by_hand: tuple[str, ...] = ()
 
@@ -198,6 +200,7 @@ class Options:
     target: float | None = None
     max_megabytes: float | None = None
     start_from: str | None = None
+    fit: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)  # by hand, see `advisor.advice.by_hand`
 
     def check(self, recipe: str | None) -> None:
@@ -211,6 +214,8 @@ class Options:
         hidden_units(self.head)
         if self.keep not in KEEP:
             raise InputError(f"unknown --keep {self.keep!r}; choose one of {', '.join(KEEP)}")
+        if self.fit not in (*FIT_OPTIONS, *FITS):
+            raise InputError(f"unknown --fit {self.fit!r}; choose one of {', '.join(FIT_OPTIONS)}")
         if self.base_labels and self.head != "linear":
             raise InputError(f"--base-labels starts a linear head, not {self.head}; leave out one of both")
         if self.base_labels and self.init == "random":
@@ -352,6 +357,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         pooling=_pooling(mode, options, evidence),
         dropout=0.0 if options.head == "linear" else DROPOUT,
         epoch_kept="best" if random and options.keep != "trained" else "last",
+        fit=evidence.fit.chosen,
     )
     if not (mode.on_images or (options.head == "linear" and options.settings.get("head_start") != "random")):
         settings = on_features(settings, options.epochs)

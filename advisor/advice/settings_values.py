@@ -8,6 +8,7 @@ from typing import Any
 from advisor.advice.settings import hidden_units
 from advisor.choices import (
     AUGMENTATIONS,
+    FITS,
     KEEP,
     LARGEST_IMAGE,
     OPTIMIZERS,
@@ -66,6 +67,7 @@ SHAPES: dict[str, Any] = {
     "histograms": bool,
     "save_every": COUNT,
     "start_from": str | None,
+    "fit": str,
     "frozen": str | None,
     "by_hand": [str],
 }
@@ -75,6 +77,7 @@ CHOICES: dict[str, Collection[str]] = {
     "batch_norm": ("frozen", "adapt"),
     "class_weights": ("none", "square root"),
     "keep": tuple(KEEP),
+    "fit": tuple(FITS),
     "pooling": POOLINGS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,

@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 from advisor import backbones
+from advisor.choices import CROP
+from advisor.data.checks import long_images
 from advisor.data.dataset import UNBALANCED, Dataset
 from advisor.data.names import SPLITS
 from advisor.evidence.measure import Measured
@@ -18,8 +20,9 @@ SMALL_TEST = 100  # images
 def warnings(measured: Measured) -> tuple[str, ...]:
     """One sentence for each thing, the data set's own first."""
     data = measured.data
-    found = [_skipped(data), _unbalanced(data), _tiny(data), _small_test(data)]
-    return (*data.warnings, *filter(None, found), *_near_copies(measured))
+    found = [_skipped(data), _unbalanced(data), _tiny(data), _small_test(data), _flat(measured)]
+    long = long_images(data) if measured.evidence.fit.chosen == CROP else []
+    return (*data.warnings, *long, *filter(None, found), *_near_copies(measured))
 
 
 def _skipped(data: Dataset) -> str:
@@ -50,6 +53,17 @@ def _tiny(data: Dataset) -> str:
     return (
         f"{len(tiny):,} images are smaller than {side} pixels and will be enlarged, "
         f"as {data.shown(data.paths[tiny[0]])}"
+    )
+
+
+def _flat(measured: Measured) -> str:
+    """Images on which there is nothing to see, as of 16-bit files that hold a few low values."""
+    if not measured.flat:
+        return ""
+    first = measured.data.shown(measured.flat[0])
+    return (
+        f"{len(measured.flat):,} of {measured.evidence.sampled:,} images are almost of one colour once they "
+        f"are decoded, as {first}; look whether they show anything"
     )
 
 

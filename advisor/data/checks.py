@@ -92,17 +92,22 @@ def _or_its_twin(data: Dataset, name: str) -> str:
     return f"; {one} looks like {other}: if they are one class, call both the same"
 
 
-def long_images(data: Dataset) -> list[str]:
-    """Networks see the square in the middle: tell where most images lose more than a third."""
+def are_long(data: Dataset) -> np.ndarray:
+    """Which images lose more than a third where they are cut to the square in the middle, bool [n]."""
     # One pixel is allowed for rounding: 500 x 333 has the form of 3:2.
-    long = np.flatnonzero(data.longer_sides > LONG * (data.shorter_sides + 1))
+    return data.longer_sides > LONG * (data.shorter_sides + 1)
+
+
+def long_images(data: Dataset) -> list[str]:
+    """Where networks see the square in the middle: tell if most images lose more than a third."""
+    long = np.flatnonzero(are_long(data))
     if 2 * len(long) <= len(data):
         return []
     first = long[0]
     return [
         f"{len(long):,} of {len(data):,} images are long, as {data.shown(data.paths[first])} "
         f"({data.longer_sides[first]} x {data.shorter_sides[first]}): the network sees the square in their "
-        "middle, less than two thirds; if what matters may lie at the ends, cut or pad them to squares"
+        "middle, less than two thirds; if what matters may lie at the ends, give --fit pad"
     ]
 
 

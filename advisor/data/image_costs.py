@@ -11,7 +11,7 @@ pixels that allows depends on what a format's decoder holds beside them:
 | PNG, BMP, GIF, PPM, TIFF | 170 million of one byte, 106 million of colour or floating point |
 | TIFF in one compressed piece | 60 million of colour, for the piece is held beside the pixels |
 | JPEG 2000 | 200 million; 35 million of colour where the shorter side is under 4,096 and there are no tiles |
-| WebP, AVIF | 42 million |
+| WebP, AVIF, HEIC | 42 million |
 | PPM as text, BMP with run lengths | 2.5 million, for their decoders are slow |
 
 What is in a file beside the pixels (profiles, EXIF, XMP, comments) counts, too, and may take 8 MB; a WebP or
@@ -43,7 +43,8 @@ MOST_SCANNED_PIXELS = 5_000_000_000
 # No backbone takes a larger square, so decoding at a fraction of a picture's size keeps this many pixels.
 LARGEST_SQUARE = 2048
 
-# For each pixel of WebP and AVIF. Measured: 16 of WebP with transparency or several frames; 13 of AVIF with
+READ_WHOLE = ("WEBP", "AVIF", "HEIF")  # their files are read before anything is decoded
+# For each pixel of these. Measured: 16 of WebP with transparency or several frames; 13 of AVIF with
 # 8 bits a colour, whose planes are twice as large with 12.
 _WHOLE_BYTES = 20
 
@@ -117,7 +118,7 @@ def check(image: ImageFile.ImageFile, file: BinaryIO, header: int) -> Codestream
     elif image.format == "AVIF" and any(a * b > 2 * pixels + 1_000_000 for a, b in av1_sizes(file)):
         raise ValueError("it has two sizes")
     own = decoding_bytes(image, codestream, LARGEST_SQUARE)
-    grows = _FILE_GROWS if image.format in ("WEBP", "AVIF") else _HEADER_GROWS
+    grows = _FILE_GROWS if image.format in READ_WHOLE else _HEADER_GROWS
     metadata = grows * header if header > SHORT_HEADER else 0
     if own + metadata > MEMORY:
         most = MEMORY * pixels // own
@@ -163,7 +164,7 @@ def decoding_bytes(image: ImageFile.ImageFile, codestream: Codestream | None, at
         padded = (width + 32) * (height + 32)
         coefficients = 2 * padded * sum(across * down for across, down in blocks) // unit
         return coefficients + 8 * pixels // jpeg_fraction(image, at_least) ** 2
-    if image.format in ("WEBP", "AVIF"):
+    if image.format in READ_WHOLE:
         return _WHOLE_BYTES * pixels
     kept = _decoded_bytes(image)
     piece = _piece_bytes(image) if isinstance(image, TiffImageFile) else 0

@@ -23,6 +23,7 @@ from PIL import ExifTags, Image, ImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
+from advisor.choices import CROP
 from advisor.data import image_costs
 from advisor.data.codestreams import Codestream
 from advisor.data.image_costs import LARGEST_SQUARE
@@ -33,9 +34,13 @@ from advisor.system.storage import replacing
 # an interpreter, whatever they are called.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # of single images; not of films
+
 # From here on a picture is reduced while it is converted, so that its RGB is never whole in memory.
 LARGE_PIXELS = 10_000_000
 STRIP_PIXELS = 1_000_000
+GLANCE, LEAST_CONTRAST = 256, 2.0  # pixels of the sides, and grey levels of standard deviation
+GREY = 128  # what images are padded with, where not with a colour of their own
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit raises two kinds of warnings; ours gives a reason
 # In pieces that the allocator gives back: of 16 MB, as is usual, it keeps a gigabyte for the threads.
@@ -106,14 +111,39 @@ class _Picture(NamedTuple):
     codestream: Codestream | None
 
 
-def measure(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels, from the header alone.
+class Header(NamedTuple):
+    """What the header of a file says.
+
+    Attributes:
+        size: width and height, pixels.
+        has_more: whether there are more pages or frames than the one that is used.
+    """
+
+    size: tuple[int, int]
+    has_more: bool
+
+
+def header(path: str | Path) -> Header:
+    """What a file's header says; no pixels are decoded.
 
     Raises:
         UnreadableImage: empty, not an image, or one that takes too much memory to decode.
     """
     with _opened(path) as picture:
-        return picture.image.size
+        return Header(picture.image.size, _has_more(picture.image))
+
+
+def measure(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels, from the header alone; raises what `header` does."""
+    return header(path).size
+
+
+def _has_more(image: ImageFile.ImageFile) -> bool:
+    """Whether there is a second page or frame, as far as that can be found out at little cost."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # of damaged frames, and where too much would have to be read for it
+        return False
 
 
 @contextmanager
@@ -155,7 +185,7 @@ def _open(file: _PictureFile, long: bool) -> _Picture:
         allowed = image_costs.most_read(file)[long]
         file.seek(0)
         file.allowed = allowed
-        image = Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=(*FORMATS, *_heif_where_it_is_one(file)))
         header = allowed - file.allowed
         file.allowed = image_costs.UNLIMITED
         codestream = image_costs.check(image, file, header)
@@ -167,13 +197,29 @@ def _open(file: _PictureFile, long: bool) -> _Picture:
         raise UnreadableImage(str(error)) from None
     except Image.UnidentifiedImageError:
         if Path(os.fsdecode(file.name)).suffix.lower() in (".heic", ".heif"):
-            raise UnreadableImage("HEIC cannot be read; convert it to JPEG") from None
+            raise UnreadableImage(
+                "HEIC needs pillow-heif: pip install 'transfer-advisor[heic]', or convert it to JPEG"
+            ) from None
         raise UnreadableImage("not an image, or of an unknown format") from None
     except OSError as error:
         raise UnreadableImage(error.strerror or _short(error)) from None
     except Exception as error:  # Pillow's plug-ins raise nearly anything on hostile headers
         raise UnreadableImage(f"damaged header ({_short(error)})") from None
     return _Picture(image, file, codestream)
+
+
+def _heif_where_it_is_one(file: _PictureFile) -> tuple[str, ...]:
+    """The format HEIF, if a file begins as one and pillow-heif is there to read it."""
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] != b"ftyp" or start[8:12] not in HEIF_BRANDS:
+        return ()
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return ()
+    register_heif_opener()
+    return ("HEIF",)
 
 
 def _short(error: Exception) -> str:
@@ -185,8 +231,8 @@ def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
     """Decode one image to RGB the way a viewer shows it.
 
     The first frame of an animation or page of a document; turned as its EXIF orientation says;
-    transparency on white; 16-bit and floating-point grey scaled to 8 bits. Colour profiles are ignored,
-    as in the pipelines that backbones were trained with.
+    transparency on white, or on black where white would leave nothing to see; 16-bit and floating-point grey
+    scaled to 8 bits. Colour profiles are ignored, as in the pipelines that backbones were trained with.
 
     Args:
         path: the file.
@@ -264,11 +310,12 @@ def _to_rgb(image: Image.Image, at_least: int) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info and factor == 1:
         return image
     shades = _shades(image) if image.mode.startswith(("I", "F")) else None
+    behind = _behind(image)
     if not large:
-        return _strip_to_rgb(image, shades)
+        return _strip_to_rgb(image, shades, behind)
     result = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     for top, strip in _strips(image, factor):
-        result.paste(_strip_to_rgb(strip, shades).reduce(factor), (0, top // factor))
+        result.paste(_strip_to_rgb(strip, shades, behind).reduce(factor), (0, top // factor))
     return result
 
 
@@ -279,13 +326,34 @@ def _strips(image: Image.Image, factor: int = 1) -> Iterator[tuple[int, Image.Im
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _strip_to_rgb(image: Image.Image, shades: tuple[float, float] | None) -> Image.Image:
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether parts of it may be."""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _behind(image: Image.Image) -> str:
+    """The colour that transparency is put on: white, or black for white drawings on nothing."""
+    if image.mode.startswith(("I", "F")) or not _is_transparent(image):
+        return "white"
+    size = min(image.width, GLANCE), min(image.height, GLANCE)
+    small = image.resize(size, Image.Resampling.NEAREST).convert("RGBA")
+
+    def contrast(colour: str) -> float:
+        return float(np.asarray(_on(colour, small).convert("L")).std())
+
+    return "black" if contrast("white") < LEAST_CONTRAST < contrast("black") else "white"
+
+
+def _on(colour: str, image: Image.Image) -> Image.Image:
+    """An RGBA image on a colour."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
+
+
+def _strip_to_rgb(image: Image.Image, shades: tuple[float, float] | None, behind: str) -> Image.Image:
     if shades:
         return _deep_grey_to_rgb(image, *shades)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+    if _is_transparent(image):
+        return _on(behind, image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -317,8 +385,13 @@ def _deep_grey_to_rgb(image: Image.Image, black: float, white: float) -> Image.I
     return Image.fromarray(scaled.round().astype(np.uint8), "L").convert("RGB")
 
 
-def load_square(path: str | Path, size: int) -> np.ndarray:
-    """Decode, scale the shorter side to `size` (bicubic, antialiased) and cut out the centre.
+def load_square(path: str | Path, size: int, fit: str = CROP) -> np.ndarray:
+    """Decode an image and make it a square, scaled bicubically with antialiasing.
+
+    Args:
+        path: the file.
+        size: pixels of the sides.
+        fit: one of `advisor.choices.FITS`.
 
     Returns:
         uint8 [size, size, 3], RGB.
@@ -327,10 +400,27 @@ def load_square(path: str | Path, size: int) -> np.ndarray:
         UnreadableImage: see `read`.
     """
     image = read(path, at_least=size)
+    if fit.startswith("pad:"):
+        return _padded(image, size, fit.removeprefix("pad:"))
     side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
+    across, down = (side, side) if fit == CROP else image.size
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    box = (left, top, left + across, top + down)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box, reducing_gap=3.0))
+
+
+def _padded(image: Image.Image, size: int, colour: str) -> np.ndarray:
+    """The longer side scaled to `size`; the rest has the mean colour of the sides beside it, or is grey."""
+    scale = size / max(image.size)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    pixels = np.asarray(image.resize(inner, Image.Resampling.BICUBIC, reducing_gap=3.0))
+    ends = pixels[[0, -1]] if image.width > image.height else pixels[:, [0, -1]]
+    fill = ends.mean(axis=(0, 1)).round() if colour == "border" else GREY
+    square = np.empty((size, size, 3), np.uint8)
+    square[:] = fill
+    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+    square[top : top + inner[1], left : left + inner[0]] = pixels
+    return square
 
 
 def stream(
@@ -338,7 +428,8 @@ def stream(
     size: int,
     batch_size: int,
     unreadable: Callable[[int, str], None],
-    load: Callable[[str, int], np.ndarray] = load_square,
+    fit: str = CROP,
+    load: Callable[[str, int, str], np.ndarray] = load_square,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Decode images in order, in threads, a few batches ahead of the caller; memory stays flat.
 
@@ -347,7 +438,8 @@ def stream(
         size: pixels of the sides, see `load_square`.
         batch_size: images in each batch but the last.
         unreadable: called with position in `paths` and reason for each file that cannot be decoded.
-        load: called in the threads with a path and `size`; raises what `load_square` raises.
+        fit: one of `advisor.choices.FITS`.
+        load: called in the threads with a path, `size` and `fit`; raises what `load_square` raises.
 
     Yields:
         Positions in `paths` [b] and pixels uint8 [b, size, size, 3].
@@ -361,7 +453,7 @@ def stream(
         try:
             for position in range(len(paths)):
                 while submitted < len(paths) and len(ahead) < 2 * batch_size + threads:
-                    ahead.append(pool.submit(load, paths[submitted], size))
+                    ahead.append(pool.submit(load, paths[submitted], size, fit))
                     submitted += 1
                 try:
                     pixels.append(ahead.popleft().result())
@@ -392,7 +484,11 @@ def changed(path: str, reason: str) -> str:
 
 
 def decode_all(
-    paths: Sequence[str], size: int, file: Path, progress: Callable[[int, int], None] | None = None
+    paths: Sequence[str],
+    size: int,
+    file: Path,
+    progress: Callable[[int, int], None] | None = None,
+    fit: str = CROP,
 ) -> np.ndarray:
     """Decode images once into a file that is mapped into memory, so that epochs do not decode again.
 
@@ -403,6 +499,7 @@ def decode_all(
         size: pixels of the sides, see `load_square`.
         file: an .npy file to write; an existing one of the right shape is used as it is.
         progress: called with images done and images to do.
+        fit: one of `advisor.choices.FITS`.
 
     Returns:
         uint8 [n, size, size, 3].
@@ -424,7 +521,7 @@ def decode_all(
     # Written, not mapped: on a full disk a mapped file kills the process, a written one says so.
     with replacing(file) as unfinished, unfinished.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for positions, batch in stream(paths, size, 64, refuse):
+        for positions, batch in stream(paths, size, 64, refuse, fit):
             out.write(batch.data)
             if progress:
                 progress(int(positions[-1]) + 1, len(paths))

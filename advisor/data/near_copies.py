@@ -23,6 +23,11 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
+def are_flat(thumbnails: np.ndarray) -> np.ndarray:
+    """On which of the thumbnails, uint8 [n, 24, 24], there is no motif, bool [n]."""
+    return thumbnails.reshape(len(thumbnails), -1).std(axis=1) < FLATTEST
+
+
 def find(thumbnails: np.ndarray) -> np.ndarray:
     """Pairs of images that are nearly the same.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from advisor.data import containers, folder, images, table, table_file
-from advisor.data.checks import check, long_images, look_alikes
+from advisor.data.checks import check, look_alikes
 from advisor.data.dataset import Dataset
 from advisor.data.groups import of_entries
 from advisor.data.layout import data_in
@@ -47,7 +47,7 @@ def load(source: str, seed: int = 0, display: Display | None = None, reading: Re
     # All labels, those of unreadable images, too: a class that has none left is refused by its name.
     data = _open(source, listing, {entry.label for entry in listing.entries}, reading, display)
     check(data)
-    told = (*listing.warnings, *look_alikes(data.class_names), *long_images(data))
+    told = (*listing.warnings, *look_alikes(data.class_names))
     return split(replace(data, source_warnings=told), seed)
 
 
@@ -91,7 +91,6 @@ def load_test(source: str, display: Display | None = None, reading: Reading = AS
         data,
         splits=np.full(len(data), SPLITS.index("test")),
         given_splits=frozenset(("test",) if own else ()),
-        warnings=(*data.warnings, *long_images(data)),
     )
 
 
@@ -113,6 +112,11 @@ def _open(
     skipped = [
         Skipped(relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
     ]
+    several = [relative(e.path, root) for e, f in zip(entries, found, strict=True) if f.has_more]
+    if several:
+        listing.warnings.append(
+            f"{len(several):,} files have several pages or frames, as {several[0]}; the first of each is used"
+        )
     if labels is None:
         labels = {entry.label for entry, _ in readable}
     class_names = tuple(sorted(labels, key=natural_order))
@@ -247,11 +251,13 @@ class _File:
         reason: why it cannot be read; empty where it can.
         identity: see `Dataset.identities`.
         size: width and height, pixels.
+        has_more: whether there are more pages or frames than the one that is used.
     """
 
     reason: str = ""
     identity: str = ""
     size: tuple[int, int] = (0, 0)
+    has_more: bool = False
 
 
 def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> list[_File]:
@@ -268,11 +274,11 @@ def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> 
 def _inspect_one(path: str) -> _File:
     try:
         status = os.stat(path)
-        size = images.measure(path)
+        size, has_more = images.header(path)
     except images.UnreadableImage as error:
         return _File(reason=str(error))
     except OSError as error:
         return _File(reason=error.strerror or "cannot be read")
     except ValueError as error:  # a zero byte in the path
         return _File(reason=str(error))
-    return _File("", f"{status.st_size}:{status.st_mtime_ns}", size)
+    return _File("", f"{status.st_size}:{status.st_mtime_ns}", size, has_more)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from advisor.backbones import Backbone
+from advisor.choices import CROP
 from advisor.data import copies, images, near_copies
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
@@ -139,6 +140,7 @@ def embed(
     progress: Progress | None = None,
     mirrored: bool = False,
     pooling: str = AVERAGE,
+    fit: str = CROP,
 ) -> Embedded:
     """Features of some images of a data set, from the cache where it has them.
 
@@ -150,6 +152,7 @@ def embed(
         progress: called with images done and images to do.
         mirrored: turn left and right around first.
         pooling: one of `advisor.evidence.pooling.POOLINGS`; the averages over the whole picture come always.
+        fit: one of `advisor.choices.FITS`.
 
     Returns:
         Features at all taps, in the order of `positions` without the unreadable ones.
@@ -157,7 +160,7 @@ def embed(
     Raises:
         OSError: the cache can be neither read nor written.
     """
-    view = f"{image_size} mirrored" if mirrored else str(image_size)
+    view = " ".join([str(image_size), *["mirrored"] * mirrored, *[fit] * (fit != CROP)])
     key = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
     tables = [_Table(FeatureCache(key, data.paths, data.identities), positions)]
     if pooling != AVERAGE:
@@ -166,7 +169,7 @@ def embed(
     unreadable: tuple[Skipped, ...] = ()
     known = np.logical_and.reduce([table.rows.known for table in tables])
     if not known.all():
-        unreadable = _fill(tables, known, backbone, data, image_size, mirrored, pooling, progress)
+        unreadable = _fill(tables, known, backbone, data, image_size, mirrored, pooling, fit, progress)
     rows, taps = tables[0].rows, len(backbone.taps)
     features = Features(
         backbone.taps, rows.widths or (0,) * taps, rows.values, (), np.empty((len(positions), 0), np.float16)
@@ -217,6 +220,7 @@ def _fill(
     image_size: int,
     mirrored: bool,
     pooling: str,
+    fit: str,
     progress: Progress | None,
 ) -> tuple[Skipped, ...]:
     """Compute the rows that are missing and add them to the cache; what was computed is kept on Ctrl-C, too.
@@ -232,7 +236,8 @@ def _fill(
     watch, saved = Stopwatch(), time.monotonic()
     done = 0
     try:
-        for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, _hashing(contents)):
+        load = _hashing(contents)
+        for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, fit, load):
             features = run(pixels[:, :, ::-1] if mirrored else pixels)
             thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
             digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
@@ -260,15 +265,15 @@ def _half(cells: np.ndarray) -> np.ndarray:
     return np.clip(signed_root(cells), -most, most).astype(np.float16)
 
 
-def _hashing(contents: dict[str, bytes]) -> Callable[[str, int], np.ndarray]:
+def _hashing(contents: dict[str, bytes]) -> Callable[[str, int, str], np.ndarray]:
     """`images.load_square` that also writes down each file's SHA-256 by its path.
 
     A file is hashed right after it was decoded, in the same thread, while the operating system still has it
     in memory, so that its bytes come from the disk once.
     """
 
-    def load(path: str, size: int) -> np.ndarray:
-        pixels = images.load_square(path, size)
+    def load(path: str, size: int, fit: str) -> np.ndarray:
+        pixels = images.load_square(path, size, fit)
         try:
             contents[path] = bytes.fromhex(copies.content(path))
         except OSError as error:

@@ -10,14 +10,16 @@ import numpy as np
 
 from advisor import backbones
 from advisor.backbones import Backbone
+from advisor.choices import CROP
 from advisor.data import near_copies
 from advisor.data.checks import leave_out
 from advisor.data.dataset import Dataset, Summary
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
-from advisor.evidence import grouping, pooling, probe, similarity
+from advisor.evidence import fitting, grouping, pooling, probe, similarity
 from advisor.evidence.embedding import Embedded, embed
+from advisor.evidence.fitting import AS_USUAL, Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
 from advisor.evidence.similarity import Similarity
@@ -53,6 +55,7 @@ class Evidence:
         probes: what its frozen features know.
         mirror_loss: accuracy that is lost on mirror images by who has seen none, see `probe.mirror_loss`.
         grouping: of images that belong together, where the user or their names say so.
+        fit: how images become squares.
     """
 
     data: Summary
@@ -62,6 +65,7 @@ class Evidence:
     probes: Probes
     mirror_loss: float
     grouping: Grouping | None = None
+    fit: Fit = AS_USUAL
 
     def to_json(self) -> dict[str, Any]:
         """The object "evidence" of `advisor recommend --json`; data and similarity stand beside it there."""
@@ -92,7 +96,8 @@ class Evidence:
         data: Summary,
         sampled: int,
         measured: Similarity,
-        grouping: Grouping | None = None,
+        grouping: Grouping | None,
+        fit: Fit,
     ) -> Evidence:
         """What `to_json` gave, with what stands beside it."""
         *by_depth, together = (DepthProbe(**one) for one in values["linear_probes"])
@@ -118,6 +123,7 @@ class Evidence:
             probes=Probes(tuple(by_depth), together, (gain, error), expected, position, values["widths"]),
             mirror_loss=values["mirror_loss"],
             grouping=grouping,
+            fit=fit,
         )
 
 
@@ -129,11 +135,13 @@ class Measured:
         evidence: what is known.
         data: the images, without those that could not be read.
         near_copies: pairs of paths among the measured images that show nearly the same.
+        flat: paths of measured images on which there is next to nothing to see.
     """
 
     evidence: Evidence
     data: Dataset
     near_copies: tuple[tuple[str, str], ...]
+    flat: tuple[str, ...]
 
 
 def measure(
@@ -145,6 +153,7 @@ def measure(
     source: Dataset | None,
     seed: int,
     display: Display,
+    fit: str = "auto",
 ) -> Measured:
     """Measure a data set.
 
@@ -157,14 +166,18 @@ def measure(
         source: images of the backbone's source domain, where it is not ImageNet.
         seed: of the sample, the bootstrap and the learning curves.
         display: where progress is shown.
+        fit: how images become squares, see `fitting.choose`. Similarity is measured on the crop, as its
+            reference was.
 
     Raises:
         InputError: too few images can be read.
     """
     yardstick = backbones.load(backbones.BUNDLED)
     positions = _sampled(data, most_images, seed)
-    own = (yardstick.fingerprint, yardstick.taps, yardstick.image_size)
-    is_yardstick = not pretrained or own == (backbone.fingerprint, backbone.taps, image_size)
+    prober, size = (backbone, image_size) if pretrained else (yardstick, yardstick.image_size)
+    squares = fitting.choose(fit, prober, data, positions, size, seed, display)
+    own = (yardstick.fingerprint, yardstick.taps, yardstick.image_size, CROP)
+    is_yardstick = not pretrained or own == (backbone.fingerprint, backbone.taps, image_size, squares.chosen)
     cells = _finest_cells(data) if pretrained else pooling.AVERAGE
     bar, of_these = display.steps("Measuring images"), cells if is_yardstick else pooling.AVERAGE
     looked_at = embed(yardstick, data, positions, yardstick.image_size, bar, pooling=of_these)
@@ -173,12 +186,12 @@ def measure(
     probed = looked_at
     if not is_yardstick:
         bar = display.steps("Probing the backbone")
-        probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
+        probed = embed(backbone, data, positions, image_size, bar, pooling=cells, fit=squares.chosen)
     # From here on the cells, which are many numbers, are in memory once.
     looked_at = replace(looked_at, features=looked_at.features.without_cells())
     loss = _mirror_loss(_without_test_images(looked_at, data), data, yardstick, seed, display)
     rest = leave_out(data, probed.unreadable)
-    probed, grid = _ready_to_probe(probed, data, backbone, image_size, display)
+    probed, grid = _ready_to_probe(probed, data, backbone, image_size, squares.chosen, display)
     probes = _probes(probed, grid, data, rest, seed, display)
     return Measured(
         evidence=Evidence(
@@ -188,28 +201,37 @@ def measure(
             network=Network(backbone.taps, image_size, backbone.fixed_size),
             probes=probes,
             mirror_loss=loss,
+            fit=squares,
             grouping=grouping.measure(probed.features, data, probed.positions, seed),
         ),
         data=rest,
         near_copies=_near_copies(looked_at, data),
+        flat=tuple(data.paths[at] for at in looked_at.positions[near_copies.are_flat(looked_at.thumbnails)]),
     )
 
 
 def probe_network(
-    data: Dataset, backbone: Backbone, image_size: int, most_images: int, seed: int, display: Display
+    data: Dataset,
+    backbone: Backbone,
+    image_size: int,
+    most_images: int,
+    seed: int,
+    display: Display,
+    fit: str,
 ) -> Probes:
     """What another network's frozen features know of a sample of the same data set.
 
-    Arguments are those of `measure`. A smaller sample is a part of a larger one.
+    Arguments are those of `measure`, but for `fit`, which is the way that was chosen. A smaller sample is a
+    part of a larger one.
 
     Raises:
         InputError: too few images can be read.
     """
     positions, cells = _sampled(data, most_images, seed), _finest_cells(data)
     bar = display.steps(f"Probing {backbone.name}")
-    probed = embed(backbone, data, positions, image_size, bar, pooling=cells)
+    probed = embed(backbone, data, positions, image_size, bar, pooling=cells, fit=fit)
     rest = leave_out(data, probed.unreadable)
-    probed, grid = _ready_to_probe(probed, data, backbone, image_size, display)
+    probed, grid = _ready_to_probe(probed, data, backbone, image_size, fit, display)
     return _probes(probed, grid, data, rest, seed, display)
 
 
@@ -225,10 +247,10 @@ def _finest_cells(data: Dataset) -> str:
 
 
 def _ready_to_probe(
-    embedded: Embedded, data: Dataset, backbone: Backbone, image_size: int, display: Display
+    embedded: Embedded, data: Dataset, backbone: Backbone, image_size: int, fit: str, display: Display
 ) -> tuple[Embedded, str]:
     """A sample with the cells that its probes see, and without the test images; and which cells these are."""
-    probed, grid = _with_fitting_cells(embedded, data, backbone, image_size, display)
+    probed, grid = _with_fitting_cells(embedded, data, backbone, image_size, fit, display)
     return _without_test_images(probed, data), grid
 
 
@@ -278,7 +300,7 @@ def _similarity(
 
 
 def _with_fitting_cells(
-    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, display: Display
+    probed: Embedded, data: Dataset, backbone: Backbone, image_size: int, fit: str, display: Display
 ) -> tuple[Embedded, str]:
     """The finest cells that a head on all taps may see, and their name.
 
@@ -287,6 +309,7 @@ def _with_fitting_cells(
         data: all images.
         backbone: whose features they are.
         image_size: pixels of its square input.
+        fit: how images become squares.
         display: where progress is shown.
     """
     for name in pooling.CELLS:
@@ -294,7 +317,7 @@ def _with_fitting_cells(
             break
         if name != pooling.FINEST:
             bar = display.steps("Probing coarser cells")
-            probed = embed(backbone, data, probed.positions, image_size, bar, pooling=name)
+            probed = embed(backbone, data, probed.positions, image_size, bar, pooling=name, fit=fit)
         widths = (*probed.features.widths, *probed.features.cell_widths)
         fitted = len(data) - len(data.indices("test"))
         if pooling.fits(fitted, len(data), widths, len(data.class_names)):

@@ -7,6 +7,7 @@ those of https://huggingface.co/docs/hub/model-cards.
 from __future__ import annotations
 
 from advisor.advice.recommendation import Recommendation
+from advisor.choices import FITS
 from advisor.report import words
 from advisor.report.rendering import markdown
 from advisor.results import Run
@@ -38,6 +39,7 @@ def text(run: Run, advice: Recommendation, command: str) -> str:
         metrics=metrics,
         test=metrics.test,
         size=metrics.settings.image_size,
+        fit=FITS[metrics.settings.fit],
         interval=words.interval(metrics.test),
         near_copies=words.near_copies(metrics),
         about_training=words.about_training(metrics),

@@ -12,7 +12,7 @@ from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
 from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step, step_of
 from advisor.backbones import BUNDLED
-from advisor.choices import RECIPES, WATCHED
+from advisor.choices import CROP, FITS, RECIPES, WATCHED
 from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
 from advisor.results import Alone, Comparison, Corrected, Metrics, Row, Run, Scores, StepTaken
 
@@ -128,6 +128,7 @@ def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     rows = [("goes on from", settings.start_from)] if settings.start_from else []
     rows += [
         ("backbone", f"{settings.backbone} at {settings.image_size} px, {_layers(settings)}"),
+        *([("images", FITS[settings.fit])] if settings.fit != CROP else []),
         ("features", _features(settings)),
         ("head", settings.head + (_SOLVED if settings.solves_head else _START[settings.head_start])),
     ]

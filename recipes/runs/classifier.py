@@ -38,12 +38,14 @@ class Classifier:
 
     Attributes:
         image_size: pixels of the square input.
+        fit: how images become squares, one of `advisor.choices.FITS`.
         digest: the SHA-256 of model.keras, in hexadecimal digits.
         call: uint8 [b, size, size, 3], b up to `forward.BATCH`, to features [b, d] and probabilities
             [b, classes].
     """
 
     image_size: int
+    fit: str
     digest: str
     call: forward.Forward
 
@@ -60,13 +62,14 @@ class Classifier:
             unreadable: called with position and reason for each file that cannot be decoded.
             progress: called with images done and images to do.
         """
-        for positions, pixels in images.stream(paths, self.image_size, forward.BATCH, unreadable):
+        of = paths, self.image_size, forward.BATCH, unreadable, self.fit
+        for positions, pixels in images.stream(*of):
             features, probabilities = self.call(pixels)
             yield Batch(positions, features, probabilities)
             progress(int(positions[-1]) + 1, len(paths))
 
 
-def load(folder: Path, image_size: int) -> Classifier:
+def load(folder: Path, image_size: int, fit: str) -> Classifier:
     """The classifier of a run folder, which holds model.keras.
 
     The model itself is read only where the cache does not have it in the form that runs fastest.
@@ -74,6 +77,7 @@ def load(folder: Path, image_size: int) -> Classifier:
     Args:
         folder: of the run.
         image_size: pixels of the square input.
+        fit: how images become squares.
 
     Raises:
         InputError: the model cannot be loaded, takes other images, or gives no probabilities.
@@ -86,21 +90,24 @@ def load(folder: Path, image_size: int) -> Classifier:
             raise run_files.exchanged(folder)
         return model
 
-    return _classifier(read, folder, digest, image_size)
+    return _classifier(read, folder, digest, image_size, fit)
 
 
-def of(model: keras.Model, file: Path, image_size: int) -> Classifier:
+def of(model: keras.Model, file: Path, image_size: int, fit: str) -> Classifier:
     """The classifier of a model that was saved and is still in memory.
 
     Args:
         model: from images to probabilities.
         file: it was saved as, in the folder of its run.
         image_size: pixels of the square input.
+        fit: how images become squares.
     """
-    return _classifier(lambda: model, file.parent, run_files.digest(file.parent, file.name), image_size)
+    return _classifier(lambda: model, file.parent, run_files.digest(file.parent, file.name), image_size, fit)
 
 
-def _classifier(read: Callable[[], keras.Model], folder: Path, digest: str, image_size: int) -> Classifier:
+def _classifier(
+    read: Callable[[], keras.Model], folder: Path, digest: str, image_size: int, fit: str
+) -> Classifier:
     """A model as a classifier; it is read if it is not known by its digest."""
 
     def build() -> keras.Model:
@@ -115,7 +122,7 @@ def _classifier(read: Callable[[], keras.Model], folder: Path, digest: str, imag
             raise run_files.damaged(folder, "its model does not end in one layer of probabilities")
         return keras.Model(whole.inputs[0], outputs)
 
-    return Classifier(image_size, digest, forward.runner(build, digest, image_size))
+    return Classifier(image_size, fit, digest, forward.runner(build, digest, image_size))
 
 
 def load_model(folder: Path) -> keras.Model:

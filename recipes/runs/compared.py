@@ -100,7 +100,8 @@ def _probabilities(job: Job, networks: Networks) -> np.ndarray:
 
     bar = job.display.steps("Testing the trained network")
     found = []
-    for positions, pixels in images.stream(paths, job.settings.image_size, forward.BATCH, refuse):
+    of = paths, job.settings.image_size, forward.BATCH, refuse, job.settings.fit
+    for positions, pixels in images.stream(*of):
         found.append(networks.trained.predict_on_batch(pixels.astype(np.float32)))
         bar(int(positions[-1]) + 1, len(paths))
     return np.concatenate(found)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from advisor.choices import CROP
 from advisor.data import copies, sources
+from advisor.data.checks import long_images
 from advisor.data.corrections import Corrections
 from advisor.data.dataset import DROPPED, Dataset
 from advisor.data.listing import Skipped
@@ -48,6 +50,7 @@ def evaluate(
     data = sources.load_test(source, display, reading)
     _check_classes(run, data)
     data = replace(data, corrected=corrections.corrected(data)) if corrections else data
+    data = replace(data, warnings=(*data.warnings, *(long_images(data) if run.fit == CROP else ())))
     data, used, warnings = _choose(known, data)
     unreadable: dict[str, str] = {}
     found = list(predict(run, data.paths, unreadable.__setitem__, display.steps("Classifying")))

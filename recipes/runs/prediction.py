@@ -29,6 +29,7 @@ class FinishedRun:
         recipe: that was trained.
         class_names: in the order of the model's outputs.
         image_size: pixels of the model's square input.
+        fit: how images become squares, one of `advisor.choices.FITS`.
         neighbours: training images to compare new ones with.
         digest: the SHA-256 of its model, in hexadecimal digits.
     """
@@ -37,6 +38,7 @@ class FinishedRun:
     recipe: str
     class_names: tuple[str, ...]
     image_size: int
+    fit: str
     neighbours: Neighbours
     digest: str
 
@@ -57,8 +59,9 @@ def load(folder: str | Path) -> FinishedRun:
     if there["metrics.json"]:
         metrics = _metrics(folder)
         names = run_files.read_class_names(folder, metrics)
-        neighbours, size = neighbours_file.read(folder), metrics.settings.image_size
-        return FinishedRun(folder, metrics.recipe, names, size, neighbours, metrics.model_sha256)
+        neighbours, settings = neighbours_file.read(folder), metrics.settings
+        squares = settings.image_size, settings.fit
+        return FinishedRun(folder, metrics.recipe, names, *squares, neighbours, metrics.model_sha256)
     if there["checkpoints"]:
         raise InputError(f"{folder} is not finished; go on with advisor run ... --output {folder} --resume")
     what = "is not a run folder" if there["."] else "does not exist"
@@ -145,7 +148,7 @@ def ready(run: FinishedRun) -> Classifier:
     Raises:
         InputError: it does not.
     """
-    model = classifier.load(run.folder, run.image_size)
+    model = classifier.load(run.folder, run.image_size, run.fit)
     black = np.zeros((1, run.image_size, run.image_size, 3), np.uint8)
     try:
         features, probabilities = model.call(black)

@@ -174,7 +174,7 @@ def _write(work: _Work, trained: Trained) -> Run:
     with ExitStack() as exchange:
         with replacing(job.folder / "model.keras") as unfinished:
             trained.model.save(unfinished)
-            saved = classifier.of(trained.model, unfinished, job.settings.image_size)
+            saved = classifier.of(trained.model, unfinished, job.settings.image_size, job.settings.fit)
 
             def features(at: np.ndarray, what: str) -> np.ndarray:
                 return job.averages(at) if is_embedded else _classified(job, saved, at, what)[0]
@@ -278,7 +278,7 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
     bar = display.steps("Embedding images")
     positions, size = np.arange(len(data)), settings.image_size
     grid = settings.pooling if settings.sees_cells else AVERAGE
-    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=grid)
+    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=grid, fit=settings.fit)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")

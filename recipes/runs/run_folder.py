@@ -47,7 +47,7 @@ FILES = (
 FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparison writes
 STARTED = "checkpoints/started.json"
 # Which network is loaded is never taken from a file.
-NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size", "start_from")
+NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size", "start_from", "fit")
 
 
 def is_unfinished(folder: Path) -> bool:

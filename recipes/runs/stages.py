@@ -25,7 +25,7 @@ from recipes.runs.splits_file import Known
 HISTORY = "history.csv"
 LARGEST_HISTORY = 50_000_000  # bytes
 # What is the network's that the run was built with.
-NETWORK = ("backbone", "weights", "image_size", "cut_layer")
+NETWORK = ("backbone", "weights", "image_size", "cut_layer", "fit")
 SHAPE_OF_HEAD = ("taps", "roots", "pooling")  # that a head with trained weights was made for
 
 

@@ -103,4 +103,5 @@ def _decode(job: Job, split: str, name: str, size: int) -> np.ndarray:
     if file.is_symlink() or not file.is_file():
         remove(file)
     bar = job.display.steps(f"Decoding {name} images")
-    return images.decode_all([job.data.paths[i] for i in job.data.indices(split)], size, file, bar)
+    paths = [job.data.paths[i] for i in job.data.indices(split)]
+    return images.decode_all(paths, size, file, bar, job.settings.fit)
