@@ -16,6 +16,7 @@ from advisor.advice.rationale import Alternative, Factor
 from advisor.advice.rule import Decision, Quadrant
 from advisor.advice.settings import Options, Settings
 from advisor.advice.steps import Step
+from advisor.audit.findings import Finding, findings
 from advisor.audit.warnings import warnings
 from advisor.backbones import Backbone
 from advisor.choices import DEFAULT_SAMPLE, RECIPES
@@ -52,6 +53,7 @@ class Recommendation:
         device: what will train.
         seconds: that measuring took.
         reproduction: how to get the same again.
+        findings: what is probably wrong with the data; `advisor audit` looks for more.
     """
 
     evidence: Evidence
@@ -67,6 +69,7 @@ class Recommendation:
     device: str
     seconds: float
     reproduction: reproduction.Record
+    findings: tuple[Finding, ...] = ()
 
     @property
     def data(self) -> Summary:
@@ -106,6 +109,7 @@ class Recommendation:
             "steps": [step.to_json() for step in self.steps],
             "evidence": {**self.evidence.to_json(), "frozen_recipe": self.frozen_recipe},
             "alternatives": [vars(item) for item in self.alternatives],
+            "findings": [{**vars(one), "paths": list(one.paths)} for one in self.findings],
             "warnings": list(self.warnings),
             "device": self.device,
             "seconds": round(self.seconds, 3),
@@ -140,6 +144,9 @@ class Recommendation:
             device=values["device"],
             seconds=values["seconds"],
             reproduction=reproduction.Record(**values["reproduction"]),
+            findings=tuple(
+                Finding(one["kind"], one["text"], tuple(one["paths"])) for one in values.get("findings", ())
+            ),
         )
 
 
@@ -232,6 +239,7 @@ def recommend(
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
+        findings=findings(measured, seed),
     )
     return Advised(advice, measured.data, options)
 

@@ -117,11 +117,13 @@ class Measured:
         evidence: what is known.
         data: the images, without those that could not be read.
         near_copies: pairs of paths among the measured images that show nearly the same.
+        probed: positions in `data` of the images that the probes tell apart, int64 [m].
     """
 
     evidence: Evidence
     data: Dataset
     near_copies: tuple[tuple[str, str], ...]
+    probed: np.ndarray
 
 
 def measure(
@@ -193,7 +195,16 @@ def measure(
         ),
         data=rest,
         near_copies=_near_copies(looked_at, data),
+        probed=_positions(probed.positions[probes.rows], data, rest),
     )
+
+
+def _positions(positions: np.ndarray, data: Dataset, rest: Dataset) -> np.ndarray:
+    """Where images of a data set stand in what is left of it, int64 [n]."""
+    if len(rest) == len(data):
+        return positions
+    at = {path: position for position, path in enumerate(rest.paths)}
+    return np.array([at[data.paths[position]] for position in positions], np.int64)
 
 
 def _similarity(

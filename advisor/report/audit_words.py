@@ -71,7 +71,7 @@ def shortcut(found: Audit, one: Shortcut) -> str:
     }[one.kind]
     others = f"{one.elsewhere:,} image{'' if one.elsewhere == 1 else 's'}"
     return (
-        f"Is {name} told by its {one.kind}? {one.with_it:,} of {one.of_class:,} images of it that were "
+        f"Is {name!r} told by its {one.kind}? {one.with_it:,} of {one.of_class:,} images of it that were "
         f"looked at {has}; {others if one.elsewhere else 'none'} of other classes."
     )
 
