@@ -20,7 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import averaging, calibration, frozen, grid, kept, position, prices, regret, stopping
+from benchmarks import (
+    averaging,
+    calibration,
+    frozen,
+    grid,
+    kept,
+    label_noise,
+    position,
+    prices,
+    regret,
+    stopping,
+)
 from benchmarks.results import markdown, read
 
 ROOT = Path(__file__).parent.parent
@@ -244,6 +255,11 @@ def choosing_cells() -> str:
     return position.choices(lines_of("position"))
 
 
+def changed_labels() -> str:
+    """What the audit finds of labels that were changed on purpose."""
+    return label_noise.table(lines_of("label-noise"))
+
+
 def speed() -> str:
     """All that `benchmarks.speed` measured, with the unit that ends each name."""
     rows = []
@@ -307,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stopping": stopping_early,
     "gain-of-cells": gain_of_cells,
     "choosing-cells": choosing_cells,
+    "changed-labels": changed_labels,
     "speed": speed,
     "speed-in-short": speed_in_short,
 }
