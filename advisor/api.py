@@ -406,7 +406,7 @@ def audit(
     output: str | Path | None = None,
     display: Display | None = None,
 ) -> Audit:
-    """Look for what is wrong with a data set: labels, images of no class, copies. Changes nothing.
+    """Look for what is wrong with a data set: labels, images of no class, copies, shortcuts.
 
     It is `advisor.api.audit`, for `advisor.audit` is the package of what it finds.
 

@@ -392,7 +392,7 @@ def compare(
 @click.argument("data")
 @_options(*_OF_READING, "image_size", "corrections", "seed", "json", "output")
 def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
-    """Look for what is wrong with DATA: labels, images of no class, copies.
+    """Look for what is wrong with DATA: labels, copies, shortcuts.
 
     Changes nothing. Writes a page with pictures and suspects.csv to --output. Its
     last column is for you: keep, relabel TO, or drop. --corrections of this command

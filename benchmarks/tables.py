@@ -26,6 +26,7 @@ from benchmarks import (
     frozen,
     grid,
     kept,
+    label_noise,
     networks,
     position,
     prices,
@@ -276,6 +277,11 @@ def gain_of_views() -> str:
     return views.table(lines_of("views"))
 
 
+def changed_labels() -> str:
+    """What the audit finds of labels that were changed on purpose."""
+    return label_noise.table(lines_of("label-noise"))
+
+
 def speed() -> str:
     """All that `benchmarks.speed` measured, with the unit that ends each name."""
     rows = []
@@ -343,6 +349,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "each-network": each_network,
     "belief-in-imagenet": belief_in_imagenet,
     "gain-of-views": gain_of_views,
+    "changed-labels": changed_labels,
     "speed": speed,
     "speed-in-short": speed_in_short,
 }

@@ -210,3 +210,17 @@ def test_a_class_without_images_after_corrections_is_refused(refused, tmp_path: 
     file = corrected(tmp_path / "mine.csv", *((f"blue/{number}.png", "drop") for number in range(3)))
     assert "class 'blue'" in refused("recommend", str(data), "--corrections", str(file))
     assert "does not exist" in refused("recommend", str(data), "--corrections", str(tmp_path / "none.csv"))
+
+
+def test_recommend_names_the_first_suspects(capsys, tmp_path: Path):
+    data = tmp_path / "data"
+    folder_of(data / "train")
+    folder_of(data / "test", 4, first=50)
+    stripes("red", 100).save(data / "train" / "blue" / "wrong.png")
+    with pytest.raises(SystemExit):
+        main(["recommend", str(data), "--json", "--output", str(tmp_path / "advice")])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert found == json.loads((tmp_path / "advice" / "recommendation.json").read_text())["findings"]
+    assert [one["kind"] for one in found] == ["labels"]
+    assert found[0]["paths"][0] == "train/blue/wrong.png"
+    assert "train/blue/wrong.png (looks like red)" in found[0]["text"]

@@ -17,6 +17,7 @@ from advisor.advice.rationale import Alternative, Factor
 from advisor.advice.rule import Decision, Quadrant
 from advisor.advice.settings import Options, Settings
 from advisor.advice.steps import Step
+from advisor.audit.findings import Finding, findings
 from advisor.audit.warnings import warnings
 from advisor.backbones import Backbone
 from advisor.choices import AUTO, DEFAULT_SAMPLE, RECIPES
@@ -56,6 +57,7 @@ class Recommendation:
         seconds: that measuring took.
         reproduction: how to get the same again.
         networks: that were compared, with `--backbone auto`.
+        findings: what is probably wrong with the data; `advisor audit` looks for more.
     """
 
     evidence: Evidence
@@ -72,6 +74,7 @@ class Recommendation:
     seconds: float
     reproduction: reproduction.Record
     networks: tuple[Candidate, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def data(self) -> Summary:
@@ -114,6 +117,7 @@ class Recommendation:
             "fit": self.evidence.fit.to_json(),
             **({"groups": self.evidence.grouping.to_json()} if self.evidence.grouping else {}),
             "alternatives": [vars(item) for item in self.alternatives],
+            "findings": [{**vars(one), "paths": list(one.paths)} for one in self.findings],
             "warnings": list(self.warnings),
             "device": self.device,
             "seconds": round(self.seconds, 3),
@@ -156,6 +160,9 @@ class Recommendation:
             seconds=values["seconds"],
             reproduction=reproduction.Record(**values["reproduction"]),
             networks=tuple(Candidate.from_json(network) for network in values["networks"]),
+            findings=tuple(
+                Finding(one["kind"], one["text"], tuple(one["paths"])) for one in values.get("findings", ())
+            ),
         )
 
 
@@ -249,6 +256,7 @@ def recommend(
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
         networks=chosen.networks,
+        findings=findings(measured, seed),
     )
     return Advised(advice, measured.data, options)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: labels that are probably wrong, images of no class, copies. Decides nothing.
+"""What is wrong with a data set: wrong labels, images of no class, copies, shortcuts. Decides nothing.
 
 The images are seen by the bundled network, whose features of them `recommend` keeps, too: nothing is embedded
 twice.
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from advisor import backbones
-from advisor.audit import copies, labels
+from advisor.audit import copies, labels, shortcuts
 from advisor.audit.copies import Copies
 from advisor.audit.labels import Labels
+from advisor.audit.shortcuts import Shortcut
 from advisor.data.checks import leave_out
 from advisor.data.corrections import Corrections
 from advisor.data.dataset import Dataset
@@ -79,6 +80,7 @@ class Audit:
         mixed_up: pairs of classes, those with most wrong labels first.
         strangers: positions of images that belong to no class, the strangest first.
         copies: groups of images that show the same.
+        shortcuts: what gives a class away beside what is in the picture.
         seconds: that it took.
         reproduction: how to get the same again.
     """
@@ -92,6 +94,7 @@ class Audit:
     mixed_up: tuple[MixedUp, ...]
     strangers: tuple[int, ...]
     copies: tuple[Copies, ...]
+    shortcuts: tuple[Shortcut, ...]
     seconds: float
     reproduction: reproduction.Record
 
@@ -139,6 +142,18 @@ class Audit:
                 }
                 for group in self.copies
             ],
+            "shortcuts": [
+                {
+                    "kind": one.kind,
+                    "value": one.value,
+                    "label": names[one.label],
+                    "with_it": one.with_it,
+                    "of_class": one.of_class,
+                    "elsewhere": one.elsewhere,
+                    "examples": [self.shown(position) for position in one.positions],
+                }
+                for one in self.shortcuts
+            ],
             "warnings": list(self.data.warnings),
             "seconds": round(self.seconds, 3),
             "reproduction": vars(self.reproduction),
@@ -162,7 +177,7 @@ def audit(
         data: the images, those of the test split, too.
         corrections: that the images have already.
         image_size: pixels at which they are seen; the bundled network's own if left out.
-        seed: of the bootstrap.
+        seed: of the bootstrap, and of the sample in which shortcuts are looked for.
         display: where progress is shown.
         command: that does the same again.
 
@@ -183,6 +198,8 @@ def audit(
     held_out = fitted.held_out
     judged = labels.judge(held_out, data.labels, seed)
     last = signed_root(embedded.features.last())
+    display.steps("Looking for shortcuts")(0, 1)
+    given_away = shortcuts.find(data, seed)
     return Audit(
         data=data,
         corrections=corrections,
@@ -193,6 +210,7 @@ def audit(
         mixed_up=_mixed_up(judged),
         strangers=tuple(labels.strangers(judged, last).tolist()),
         copies=copies.find(embedded, data),
+        shortcuts=given_away,
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, data.fingerprint(), reproduction.versions()),
     )

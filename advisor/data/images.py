@@ -146,6 +146,37 @@ def _has_more(image: ImageFile.ImageFile) -> bool:
         return False
 
 
+class Origin(NamedTuple):
+    """What a file says of where it is from.
+
+    Args:
+        format: that it has, whatever its name ends in.
+        camera: that EXIF names; empty where it names none.
+        size: width and height in pixels.
+    """
+
+    format: str
+    camera: str
+    size: tuple[int, int]
+
+
+def origin(path: str | Path) -> Origin:
+    """What a file says of where it is from.
+
+    Raises:
+        UnreadableImage: see `measure`.
+    """
+    with _opened(path) as picture:
+        image = picture.image
+        try:
+            exif = image.getexif()
+            named = [str(exif.get(tag, "")) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+        except Exception:  # as below: EXIF may be damaged in any way
+            named = []
+        camera = " ".join(" ".join(named).replace("\0", " ").split())
+        return Origin(image.format or "", camera, image.size)
+
+
 @contextmanager
 def _opened(path: str | Path, at_least: int | None = None) -> Iterator[_Picture]:
     """A picture, and where `at_least` says of what size the memory that decoding it takes."""

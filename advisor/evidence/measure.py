@@ -136,12 +136,14 @@ class Measured:
         data: the images, without those that could not be read.
         near_copies: pairs of paths among the measured images that show nearly the same.
         flat: paths of measured images on which there is next to nothing to see.
+        probed: positions in `data` of the images that the probes tell apart, int64 [m].
     """
 
     evidence: Evidence
     data: Dataset
     near_copies: tuple[tuple[str, str], ...]
     flat: tuple[str, ...]
+    probed: np.ndarray
 
 
 def measure(
@@ -207,6 +209,7 @@ def measure(
         data=rest,
         near_copies=_near_copies(looked_at, data),
         flat=tuple(data.paths[at] for at in looked_at.positions[near_copies.are_flat(looked_at.thumbnails)]),
+        probed=_positions(probed.positions[probes.rows], data, rest),
     )
 
 
@@ -277,6 +280,14 @@ def _probes(probed: Embedded, grid: str, data: Dataset, rest: Dataset, seed: int
         seed,
         data.groups_of(probed.positions),
     )
+
+
+def _positions(positions: np.ndarray, data: Dataset, rest: Dataset) -> np.ndarray:
+    """Where images of a data set stand in what is left of it, int64 [n]."""
+    if len(rest) == len(data):
+        return positions
+    at = {path: position for position, path in enumerate(rest.paths)}
+    return np.array([at[data.paths[position]] for position in positions], np.int64)
 
 
 def _similarity(

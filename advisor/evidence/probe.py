@@ -8,7 +8,7 @@ images would help. A probe is the very head that a frozen recipe would solve, ju
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -113,6 +113,8 @@ class Probes:
             together.
         position: by frozen recipe, what it takes of the picture.
         widths: features at each tap, averaged over the whole picture.
+        rows: int64 [m], which images of the sample were probed; None where the probes were read from a file.
+        held_out: leave-one-out probabilities of the better frozen recipe, float32 [m, classes], or None.
     """
 
     by_depth: tuple[DepthProbe, ...]
@@ -121,6 +123,8 @@ class Probes:
     expected: Mapping[str, Expected]
     position: Mapping[str, Position]
     widths: Mapping[str, int]
+    rows: np.ndarray | None = field(default=None, compare=False, repr=False)
+    held_out: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def last_layer(self) -> DepthProbe:
@@ -156,6 +160,7 @@ def gather(
         seed: of the learning curves' samples.
         groups: int64 [n], equal for images that belong together, which are left out at once.
     """
+    rows = np.arange(len(labels))
     if len(labels) > MOST_PROBED:
         rows = sample(labels, MOST_PROBED, seed)
         features, labels = features.take(rows), labels[rows]
@@ -184,6 +189,8 @@ def gather(
         expected=expected,
         position={recipe: view.position for recipe, view in recipes.items()},
         widths=dict(zip(features.taps, features.widths, strict=True)),
+        rows=rows,
+        held_out=max(last, whole, key=lambda view: view.right.mean()).held_out,
     )
 
 
@@ -226,6 +233,7 @@ class _View:
     Attributes:
         position: of the picture.
         products: of n images.
+        held_out: their leave-one-out probabilities, float32 [n, classes].
         right: which of them leave-one-out gets right, bool [n].
         loss: log-loss of leave-one-out in nats, summed over the images.
         accuracy_of_the_whole: of leave-one-out on the whole picture alone, 0..1.
@@ -233,6 +241,7 @@ class _View:
 
     position: Position
     products: Products
+    held_out: np.ndarray
     right: np.ndarray
     loss: float
     accuracy_of_the_whole: float
@@ -242,25 +251,25 @@ def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth
     """Probe some taps with and without cells, and keep what is better."""
     labels = truth.labels
 
-    def judged(products: Products) -> tuple[np.ndarray, float]:
+    def judged(products: Products) -> tuple[np.ndarray, np.ndarray, float]:
         held_out = products.held_out(labels, truth.classes, truth.groups)
         loss = linear_head.judge(held_out, labels).loss
-        return held_out.argmax(axis=1) == labels, len(labels) * loss
+        return held_out, held_out.argmax(axis=1) == labels, len(labels) * loss
 
     whole = features.whole_picture(taps)
     products = Products.of(whole)
-    right, loss = judged(products)
-    alone = _View(Position(AVERAGE, whole.width), products, right, loss, float(right.mean()))
+    held_out, right, loss = judged(products)
+    alone = _View(Position(AVERAGE, whole.width), products, held_out, right, loss, float(right.mean()))
     if not features.has_cells(taps):
         return alone
     both = features.with_cells(taps)
     with_cells = products.beside(Products.of(both.parts[1]), both.shares[0])
-    better, lower = judged(with_cells)
+    told, better, lower = judged(with_cells)
     difference = better.astype(float) - right
     gain, error = float(difference.mean()), _standard_error(difference)
     position = Position(pooling, both.width, pooling, gain, error, float(lower - loss))
     if position.loss < -BELIEF_IN_THE_WHOLE:
-        return replace(alone, position=position, products=with_cells, right=better, loss=lower)
+        return replace(alone, position=position, products=with_cells, held_out=told, right=better, loss=lower)
     return replace(alone, position=replace(position, pooling=AVERAGE, width=whole.width))
 
 

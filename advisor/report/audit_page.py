@@ -13,9 +13,10 @@ from typing import Any
 from markupsafe import Markup
 
 from advisor.audit.audit import Audit, Suspect
+from advisor.data import images
 from advisor.data.corrections import COLUMNS
 from advisor.report import audit_words
-from advisor.report.page import thumbnail
+from advisor.report.page import jpeg, thumbnail
 from advisor.report.rendering import html
 from advisor.system import reproduction
 from advisor.system.json_file import write_json, write_text
@@ -24,6 +25,7 @@ from advisor.system.spreadsheet import safe_cell
 # Shown on the page, which has 3 MB then: who has looked at so many corrects them and asks again.
 MOST_SUSPECTS, MOST_STRANGERS = 100, 30
 MOST_GROUPS, MOST_COPIES = 30, 6  # of copies, and images of each
+WHOLE = 240  # pixels of the longer side of what shows a border or a mark
 
 
 def write(found: Audit, folder: Path) -> None:
@@ -103,8 +105,22 @@ def _of_audit(found: Audit) -> dict[str, Any]:
             for group, shown in groups
         ],
         "more_copies": len(found.copies) - len(groups),
+        "shortcuts": [
+            (audit_words.shortcut(found, one), [_whole(found.data.paths[at]) for at in one.positions])
+            for one in found.shortcuts
+        ],
         "warnings": found.data.warnings,
     }
+
+
+def _whole(path: str) -> Markup | None:
+    """A small picture that is not cut to a square, for what matters may be at its edges."""
+    try:
+        picture = images.read(path, WHOLE)
+    except images.UnreadableImage:
+        return None
+    picture.thumbnail((WHOLE, WHOLE))
+    return jpeg(picture)
 
 
 def _pictures(found: Audit, positions: Iterable[int]) -> dict[int, Markup | None]:

@@ -42,6 +42,10 @@ def audit_parts(found: Audit, width: int = WIDTH) -> list[RenderableType]:
         parts += _listed([found.shown(position) for position in found.strangers])
     parts += ["", styled(audit_words.about_copies(found))]
     parts += _listed([" = ".join(found.shown(at) for at in group.positions[:2]) for group in found.copies])
+    if found.shortcuts:
+        said = [audit_words.shortcut(found, one) for one in found.shortcuts[:SHOWN_OTHERS]]
+        parts += ["", *(styled(sentence, "yellow") for sentence in said)]
+        parts += _more(len(found.shortcuts) - SHOWN_OTHERS)
     if data.warnings:
         parts += ["", *(styled(f"Warning: {warning}", "yellow") for warning in data.warnings)]
     return [*parts, "", styled(f"Looked at {len(data):,} images in {found.seconds:.1f} s", "dim")]

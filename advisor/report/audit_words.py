@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from advisor.audit.audit import Audit, Suspect
 from advisor.audit.copies import Copies
+from advisor.audit.shortcuts import Shortcut
 
 SUSPECT_HEADS = ("Image", "Label", "Looks like", "Sure")
 SUSPECT_NUMBERS = ("Sure",)  # this column stands to the right
@@ -56,6 +57,23 @@ def kind_of_copies(group: Copies) -> str:
     said += ["in two classes"] if group.across_classes else []
     said += ["in training and outside of it"] if group.across_splits else []
     return ", ".join(said)
+
+
+def shortcut(found: Audit, one: Shortcut) -> str:
+    """What gives a class away, as a question."""
+    name = found.data.class_names[one.label]
+    has = {
+        "file format": f"are {one.value} files",
+        "image size": f"have {one.value} pixels",
+        "camera": f"were taken by {one.value}",
+        "border": f"have a {one.value} border",
+        "mark": f"have the same mark in the {one.value}",
+    }[one.kind]
+    others = f"{one.elsewhere:,} image{'' if one.elsewhere == 1 else 's'}"
+    return (
+        f"Is {name!r} told by its {one.kind}? {one.with_it:,} of {one.of_class:,} images of it that were "
+        f"looked at {has}; {others if one.elsewhere else 'none'} of other classes."
+    )
 
 
 def _some(count: int, what: str) -> str:

@@ -233,7 +233,7 @@ def _record(advice: Recommendation, seed: int, versions: Any) -> list[tuple[str,
 def thumbnail(path: str) -> Markup | None:
     """A small image as an address that carries its pixels; None where the file cannot be read."""
     try:
-        return _jpeg(Image.fromarray(images.load_square(path, THUMBNAIL)))
+        return jpeg(Image.fromarray(images.load_square(path, THUMBNAIL)))
     except images.UnreadableImage:
         return None
 
@@ -243,10 +243,11 @@ def _picture(file: Path) -> Markup | None:
     if not file.exists():
         return None
     with Image.open(file) as drawn:
-        return _jpeg(drawn.convert("RGB"))
+        return jpeg(drawn.convert("RGB"))
 
 
-def _jpeg(image: Image.Image) -> Markup:
+def jpeg(image: Image.Image) -> Markup:
+    """An image as an address that carries its pixels."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=75)
     return Markup(f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}")

@@ -56,7 +56,8 @@ def recommendation_parts(advice: Recommendation, width: int = WIDTH) -> list[Ren
         parts.append(styled(f"You asked for: {asked}"))
     parts += ["", pairs(words.plan_rows(advice), width), ""]
     parts.append(pairs([(f"or {other.recipe}", other.when) for other in advice.alternatives], width))
-    parts += [""] if advice.warnings else []
+    parts += [""] if advice.warnings or advice.findings else []
+    parts += [styled(f"Look: {finding.text}", "yellow") for finding in advice.findings]
     parts += [styled(f"Warning: {warning}", "yellow") for warning in advice.warnings]
     measured = f"Measured {advice.evidence.sampled:,} images in {advice.seconds:.1f} s"
     return [*parts, "", styled(measured, "dim")]
