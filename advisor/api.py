@@ -74,8 +74,8 @@ def recommend(
         data: a folder of class folders, a folder with train/ and others, a table, an archive,
             `sklearn:digits` or `tfds:NAME`; see docs/data.md.
         recipe: make the settings for this one, whatever is advised.
-        backbone: a name of `advisor backbones`, a model file, or "auto" for the best of the pre-trained
-            networks that are ready.
+        backbone: a name of `advisor backbones`, a model file, two of these with a plus sign between them for
+            both side by side, or "auto" for the best of the pre-trained networks that are ready.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input; the backbone's own if left out.
         fit: how images become squares, "crop", "pad", "squash", or "auto": what probes prefer where most

@@ -1,6 +1,6 @@
 """Which pre-trained network: what does choosing by probes lose, and what the best one on ImageNet that fits?
 
-    python -m benchmarks.networks DATA... --sizes 200 1000 --seeds 0 1 --output FILE
+    python -m benchmarks.networks DATA... --sizes 200 1000 all --seeds 0 1 --output FILE
     python -m benchmarks.networks --table FILE...
 
 For each data set, size and seed: what `advisor recommend` expects of each pre-trained network that is ready,
@@ -48,7 +48,7 @@ ROWS = {row.name: row for row in catalogue()}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="*", help="as for advisor recommend")
-    parser.add_argument("--sizes", nargs="+", type=int, default=[200, 1000])
+    parser.add_argument("--sizes", nargs="+", default=["200", "1000"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--output", type=Path, default=Path("networks.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the tables of these files")
@@ -62,7 +62,8 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> None:
     lines = results.read(arguments.output)
     done = [(line["data"], line["size"], line["seed"]) for line in lines]
-    for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
+    sizes = [None if size == "all" else int(size) for size in arguments.sizes]
+    for task in not_done(arguments.data, sizes, arguments.seeds, done):
         reached = {row.name: _with(task, row.name) for row in catalogue() if row.is_pretrained}
         line = {
             "data": task.name,

@@ -34,7 +34,8 @@ from advisor.system.devices import load_tensorflow
 from benchmarks import results
 from benchmarks.tasks import Task, not_done
 
-LITE1, LITE2 = "efficientnet_lite1", "efficientnet_lite2"
+LITE2 = "efficientnet_lite2"
+BATCH = 16
 Line = dict[str, Any]
 
 
@@ -78,19 +79,15 @@ ROWS = {row.name: row for row in catalogue()}
 ONE = View(BUNDLED, 224, 224)
 MIRROR = View(BUNDLED, 224, 224, mirrored=True)
 LARGE, SMALL = View(BUNDLED, 320, 320), View(BUNDLED, 160, 320)
-FIRST, FIRST_MIRROR = View(LITE1, 240, 240), View(LITE1, 240, 240, mirrored=True)
 SECOND = View(LITE2, 260, 260)
 WAYS: dict[str, tuple[str, tuple[View, ...]]] = {  # name: how views are joined, and which
     "one view": ("mean", (ONE,)),
     "with the mirror image": ("mean", (ONE, MIRROR)),
     "320 px": ("mean", (LARGE,)),
     "320 and 160 px, side by side": ("beside", (LARGE, SMALL)),
-    "320 and 160 px, two heads": ("heads", (LARGE, SMALL)),
-    "Lite1": ("mean", (FIRST,)),
-    "Lite1 with the mirror image": ("mean", (FIRST, FIRST_MIRROR)),
     "Lite2": ("mean", (SECOND,)),
+    "Lite0 and Lite2, side by side": ("beside", (View(BUNDLED, 224, 260), SECOND)),
     "Lite0 and Lite2, two heads": ("heads", (View(BUNDLED, 224, 260), SECOND)),
-    "Lite1 and Lite2, two heads": ("heads", (View(LITE1, 240, 260), SECOND)),
 }
 
 
@@ -112,7 +109,7 @@ def measure(arguments: argparse.Namespace) -> None:
     lines = results.read(arguments.output)
     done = [(line["data"], line["size"], line["seed"]) for line in lines]
     for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
-        looked = {view: _look(task, view) for _, views in WAYS.values() for view in views}
+        looked = _looks(task)
         ways = {
             name: _judged(task, join, [looked[view] for view in views])
             for name, (join, views) in WAYS.items()
@@ -129,28 +126,45 @@ def measure(arguments: argparse.Namespace) -> None:
         print(task.name, task.size, task.seed, *(f"{way['test']:.3f}" for way in ways.values()), flush=True)
 
 
-def _look(task: Task, view: View) -> Looked:
-    """Look at all images of a task."""
+def _looks(task: Task) -> dict[View, Looked]:
+    """Look at all images of a task in all ways; those of one size are decoded once."""
+    found: dict[View, Looked] = {}
+    views = {view for _, views in WAYS.values() for view in views}
+    for taken in sorted({view.taken for view in views}):
+        looks = {view: _look(view) for view in views if view.taken == taken}
+        seen: dict[View, list[list[np.ndarray]]] = {view: [] for view in looks}
+        for _, pixels in images.stream(list(task.judged.paths), taken, BATCH, lambda *_: None):
+            for view, look in looks.items():
+                seen[view].append(look(pixels))
+        found |= {view: _joined(view, batches) for view, batches in seen.items()}
+    return found
+
+
+def _look(view: View) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """What makes a view of images, uint8 [b, taken, taken, 3], and gives what the network sees of it."""
     import keras
 
-    backbone = backbones.load(view.network)
-    run = embedding.runner(backbone, view.size)
-    paths, taps = list(task.judged.paths), len(backbone.taps)
-    if view.taken == 2 * view.size:
-        changed: Callable = keras.layers.AveragePooling2D(2)
-    else:
-        changed = keras.layers.Resizing(view.size, view.size)
-    seen = []
-    for _, pixels in images.stream(paths, view.taken, 16, lambda *_: None):
+    run = embedding.runner(backbones.load(view.network), view.size)
+    halved = view.taken == 2 * view.size
+    smaller = keras.layers.AveragePooling2D(2) if halved else keras.layers.Resizing(view.size, view.size)
+
+    def look(pixels: np.ndarray) -> list[np.ndarray]:
         shown = pixels[:, :, ::-1] if view.mirrored else pixels
         if view.taken != view.size:
-            shown = np.asarray(changed(shown.astype(np.float32)))
-        seen.append([part.copy() for part in run(shown)])
-    parts = [np.concatenate(each) for each in zip(*seen, strict=True)]
-    cells = parts[taps:]
+            shown = np.asarray(smaller(shown.astype(np.float32)))
+        return [part.copy() for part in run(shown)]
+
+    return look
+
+
+def _joined(view: View, batches: Sequence[Sequence[np.ndarray]]) -> Looked:
+    """What was seen of all images, from batches of averages and cells by depth."""
+    parts = [np.concatenate(each) for each in zip(*batches, strict=True)]
+    taps = len(backbones.load(view.network).taps)
+    averages, cells = parts[:taps], parts[taps:]
     if view.mirrored:
-        cells = [_turned_back(part, average.shape[1]) for part, average in zip(cells, parts, strict=False)]
-    return Looked(np.concatenate(parts[:taps], axis=1), np.concatenate(cells, axis=1))
+        cells = [_turned_back(cell, average.shape[1]) for cell, average in zip(cells, averages, strict=False)]
+    return Looked(np.concatenate(averages, axis=1), np.concatenate(cells, axis=1))
 
 
 def _turned_back(cells: np.ndarray, channels: int) -> np.ndarray:

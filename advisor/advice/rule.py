@@ -64,7 +64,7 @@ ALL_DEPTHS_GAIN, ALL_DEPTHS_SPREAD = 0.015, 0.02
 # Of two networks the better one has the lower leave-one-out log-loss, summed over the images that both were
 # probed on; an accuracy on ImageNet that is higher by one per cent stands for so many nats. The difference of
 # two sums is uncertain by about so much of the root of one of them (benchmarks/networks.py).
-NETWORK_BELIEF, NETWORK_NOISE = 16.0, 0.7
+NETWORK_BELIEF, NETWORK_NOISE = 32.0, 0.7
 # Accuracy that mirror images may lose and still pass for the same. Letters and digits lose far more.
 MIRROR_TOLERANCE = 0.05
 # Where names suggest groups, those are spoken of that show several classes, as patients do whose cells are

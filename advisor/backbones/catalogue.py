@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from advisor.backbones.backbone import Backbone
+from advisor.backbones.pair import JOINT, pair
 from advisor.backbones.row import Row
 from advisor.errors import InputError
 
@@ -68,7 +69,8 @@ def load(
     """Get a network ready.
 
     Args:
-        name: one of `advisor backbones`, or the user's own model file (.keras, .h5, .hdf5).
+        name: one of `advisor backbones`, or the user's own model file (.keras, .h5, .hdf5), or two of these
+            with a plus sign between them.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input, where it is to differ from the network's own.
         random: draw fresh random weights for the same architecture; nothing is downloaded. Call
@@ -95,6 +97,13 @@ def _load_whole(name: str, weights: str | None, image_size: int | None, random: 
     if random and weights is not None:
         raise InputError("random weights and --weights FILE exclude each other; leave out one of them")
     path = None if weights is None else Path(weights)
+    if name.count(JOINT) == 1 and not Path(name).exists():
+        if path is not None:
+            raise InputError(f"{name} are two networks with their own weights; leave out --weights {weights}")
+        both = [_load_whole(each, None, None, random) for each in name.split(JOINT)]
+        if image_size not in (None, max(one.image_size for one in both)):  # else each at its own size
+            both = [_load_whole(each, None, image_size, random) for each in name.split(JOINT)]
+        return pair(*both)
     for network in _networks():
         if network.ROW.name == name:
             return network.load(path, image_size, random)
