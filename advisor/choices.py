@@ -71,7 +71,7 @@ RECIPES = {
 
 CROP = "crop"
 FITS = {  # how an image becomes a square; the first is the usual one
-    CROP: "cut to its central square",
+    CROP: "cut to their central square",
     "squash": "squeezed into a square",
     "pad:border": "padded to a square with the mean colour of the sides that are padded",
     "pad:grey": "padded to a square with grey",

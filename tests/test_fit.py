@@ -107,7 +107,9 @@ def test_a_run_predicts_and_evaluates_as_it_was_trained(long, tmp_path):
     files = sources.load(str(long)).paths
     told = list(advisor.predict(tmp_path / "run", files))
     assert all(Path(item.path).parent.name == item.best(1)[0][0] for item in told)
-    assert "padded to a square" in (tmp_path / "run" / "README.md").read_text()
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "padded to a square" in card
+    assert "image = ImageOps.pad(image, (32, 32)" in card
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["settings"]["fit"].startswith("pad:")
 
 

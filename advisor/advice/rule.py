@@ -69,7 +69,7 @@ NETWORK_BELIEF, NETWORK_NOISE = 32.0, 0.7
 MIRROR_TOLERANCE = 0.05
 # Where names suggest groups, those are spoken of that show several classes, as patients do whose cells are
 # healthy and ill, from this share of the groups on; and all that cost so much accuracy, and so many standard
-# errors of it, where a probe has not seen them (benchmarks/groups.py).
+# errors of it, where a probe has not seen them. Chosen on two sets (docs/data.md, tests/test_groups.py).
 SHARE_OF_SEVERAL_CLASSES, GROUP_DROP, GROUP_ERRORS = 0.2, 0.01, 2.0
 
 RECIPE = {
