@@ -111,8 +111,8 @@ def _difference(seen: Sequence[tuple[dict[str, Any], Logits]], better: str, wors
         gains.append(gain)
         of_set.setdefault(line["data"], []).append(gain)
     means = [np.mean(each) for each in of_set.values()]
-    spread = np.std(means, ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.nan
-    return f"{100 * np.mean(means):+.2f} ± {100 * spread:.2f}, {100 * min(gains):.1f}, {clear}"
+    error = f" ± {100 * np.std(means, ddof=1) / np.sqrt(len(means)):.2f}" if len(means) > 1 else ""
+    return f"{100 * np.mean(means):+.2f}{error}, {100 * min(gains):.1f}, {clear}"
 
 
 def _right(line: dict[str, Any], said: Logits, rule: str) -> np.ndarray:

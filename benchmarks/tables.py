@@ -339,6 +339,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "kept-by-rule": kept_by_rule,
     "kept-in-pairs": lambda: kept_in_pairs("grid"),
     "kept-in-pairs-held-out": lambda: kept_in_pairs("grid-held-out"),
+    "kept-in-pairs-few": lambda: kept_in_pairs("grid-few"),
     "foretold-gains": foretold_gains,
     "when-to-train": when_to_train,
     "told-while-training": told_while_training,
