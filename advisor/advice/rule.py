@@ -48,7 +48,7 @@ PLANNED = 0.9  # of the time that is left for epochs, for they may take longer t
 # Validation images, as 200 images give, from which on they can judge whether training helped: on tasks of 50
 # images, with 5 of them, what they took for a gain lost a point of test accuracy (benchmarks/averaging.py).
 FEWEST_VALIDATION_IMAGES = 20
-# The pool has no such bound: with few of them it weighs the networks about as `POOL_CENTRE` says, which gained
+# The pool has no such bound: with few of them it weighs the networks about as `POOL_CENTRE` says, and gained
 # 1.3 +- 0.6 points with 100 images (benchmarks/kept.py).
 # One network is the trained one where that lowered their Brier score by so many standard errors
 # (benchmarks/averaging.py).
