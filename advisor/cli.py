@@ -400,7 +400,7 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
 
     \b
     Example: advisor audit ./flowers --output flowers-audit
-    Example: advisor run ./flowers --auto --corrections flowers-audit/suspects.csv
+    Example: advisor audit ./flowers --corrections flowers-audit/suspects.csv
     """
     _check_data(data)
     from advisor import api

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from advisor.advice.rule import RECIPE
 from advisor.choices import RECIPES
 from advisor.data.listing import Skipped
 from advisor.data.names import SPLITS
+from advisor.evidence.grouping import Grouping
 from recipes.runs.run_folder import FILES
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +87,9 @@ def keys(value: Any) -> set[str]:
 
 def test_the_run_folder_page_names_every_key() -> None:
     """A new one must be documented."""
-    values = made_up.recommendation(made_up.summary(skipped=(Skipped("a.png", "not an image"),))).to_json()
+    known = made_up.evidence(made_up.summary(skipped=(Skipped("a.png", "not an image"),)))
+    grouping = Grouping(True, "", "", 20, 3, leave_one_out=0.94, leave_group_out=0.93, error=0.002)
+    values = made_up.recommendation(evidence=replace(known, grouping=grouping)).to_json()
     text = page("run-folder.md")
     assert table_keys(text, "recommendation.json") == set(values)
     for key in keys(values):
