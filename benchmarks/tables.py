@@ -32,6 +32,7 @@ from benchmarks import (
     prices,
     regret,
     stopping,
+    times,
     views,
 )
 from benchmarks.results import markdown, read
@@ -282,6 +283,11 @@ def changed_labels() -> str:
     return label_noise.table(lines_of("label-noise"))
 
 
+def foretold_times() -> str:
+    """Seconds that runs took, beside those that were foretold."""
+    return times.table(lines_of("times"))
+
+
 def speed() -> str:
     """All that `benchmarks.speed` measured, with the unit that ends each name."""
     rows = []
@@ -351,6 +357,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "belief-in-imagenet": belief_in_imagenet,
     "gain-of-views": gain_of_views,
     "changed-labels": changed_labels,
+    "foretold-times": foretold_times,
     "speed": speed,
     "speed-in-short": speed_in_short,
 }
