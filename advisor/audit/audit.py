@@ -26,7 +26,7 @@ from advisor.evidence.embedding import embed
 from advisor.evidence.signed_root import signed_root
 from advisor.system import reproduction
 from advisor.system.progress import Display
-from advisor.system.solvers import solvers
+from advisor.system.solvers import SMALL_FOR_TWO, solvers
 
 SCHEMA = 1
 SHOWN_NEIGHBOURS = 3  # beside each suspect, as far as they have room on a phone
@@ -193,13 +193,12 @@ def audit(
     embedded = embedded.with_positions(np.arange(len(data)))
     display.steps("Judging labels")(0, 1)
     seen = signed_root(embedded.features.values)
-    with solvers(min(seen.shape)):
+    with solvers(min(seen.shape), SMALL_FOR_TWO):
         fitted = linear_head.fit(seen, data.labels, len(data.class_names), groups=data.groups)
     held_out = fitted.held_out
     judged = labels.judge(held_out, data.labels, seed)
     last = signed_root(embedded.features.last())
-    display.steps("Looking for shortcuts")(0, 1)
-    given_away = shortcuts.find(data, seed)
+    given_away = shortcuts.find(data, seed, display.steps("Looking for shortcuts"))
     return Audit(
         data=data,
         corrections=corrections,

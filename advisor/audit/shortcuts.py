@@ -8,7 +8,7 @@ always of one class, and a good part of this class has it; that is a question to
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -87,16 +87,21 @@ class _Look:
     corners: np.ndarray
 
 
-def find(data: Dataset, seed: int) -> tuple[Shortcut, ...]:
+def find(
+    data: Dataset, seed: int, progress: Callable[[int, int], None] = lambda *_: None
+) -> tuple[Shortcut, ...]:
     """The properties that give a class away, the one that most images have first.
 
     Args:
         data: the images.
         seed: of the sample.
+        progress: called with images done and images to do.
     """
-    positions = sample(data.labels, MOST, seed)
+    positions, looks = sample(data.labels, MOST, seed), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = list(pool.map(_look, (data.paths[i] for i in positions)))
+        for look in pool.map(_look, (data.paths[i] for i in positions)):
+            looks.append(look)
+            progress(len(looks), len(positions))
     read = [i for i, look in enumerate(looks) if look]
     positions, seen = positions[read], [look for look in looks if look]
     if not seen:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 import threadpoolctl
 
 SMALL = 1_500  # rows of a matrix, of which a few need less memory together than the images around them
+SMALL_FOR_TWO = 2_500  # the same of two matrices
 
 
 @contextmanager

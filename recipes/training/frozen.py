@@ -15,7 +15,7 @@ from advisor.advice.settings import Settings, on_features
 from advisor.evidence import linear_head
 from advisor.evidence.linear_head import Fitted, HeadInput, LinearHead, softmax
 from advisor.results import Epoch
-from advisor.system.solvers import solvers
+from advisor.system.solvers import SMALL_FOR_TWO, solvers
 from recipes.job import Job, Solved, Trained
 from recipes.training import optimizers
 from recipes.training.assembly import assemble, assemble_frozen, freeze, head_layers, metrics, set_head
@@ -24,7 +24,6 @@ from recipes.training.base_head import with_base_labels
 if TYPE_CHECKING:
     import keras
 
-TWO_TOGETHER = 2_500  # rows of a matrix, of which two heads may have some in memory together
 PATIENCE = 10  # epochs without a better one, after which training on features usually stops
 
 
@@ -48,7 +47,7 @@ def solve_both(job: Job, features: HeadInput) -> Solved:
     bar = job.display.steps("Solving the head")
     bar(0, 2)
     at = job.data.indices("train")
-    with solvers(min(len(features), features.width), TWO_TOGETHER) as at_once:
+    with solvers(min(len(features), features.width), SMALL_FOR_TWO) as at_once:
         judging = at_once.submit(solve, job, features, at)
         using = at_once.submit(with_validation_images, job, features)
         for done, _ in enumerate(as_completed((judging, using)), start=1):
