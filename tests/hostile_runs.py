@@ -215,6 +215,7 @@ def text(run: Path, name: str, content: str | bytes) -> None:
 @kind(BEFORE_LOADING, "metrics.json has no recipe", ("recipe",), None)
 @kind(BEFORE_LOADING, "metrics.json has a list for a recipe", ("recipe",), "[1]")
 @kind(BEFORE_LOADING, "metrics.json has no settings", ("settings",), None)
+@kind(BEFORE_LOADING, "metrics.json has a setting that there is not", ("settings", "ropout"), "0.5")
 @kind(BEFORE_LOADING, "metrics.json has a list for settings", ("settings",), "[]")
 @kind(BEFORE_LOADING, "settings have no recipe", ("settings", "recipe"), None)
 @kind(BEFORE_LOADING, "settings have no image_size", ("settings", "image_size"), None)

@@ -228,7 +228,7 @@ def test_estimated_time_grows_with_the_work_and_is_unknown_on_a_gpu(tmp_path, mo
         seconds("fine_tuning", 20000, epochs=5),
     )
     assert frozen is not None and few is not None and many is not None  # noqa: PT018
-    assert 10 < frozen < few < many
+    assert 5 < frozen < few < many
     assert seconds("fine_tuning", 1000, backbone="resnet50") is None
     monkeypatch.setattr(devices, "gpus", lambda: ("a GPU",))
     assert seconds("fine_tuning", 1000) is None

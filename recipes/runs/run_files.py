@@ -107,7 +107,10 @@ def read_metrics(folder: Path) -> Metrics:
     with reading(folder, "metrics.json"):
         values = read_json(folder / "metrics.json")
         conform(values, METRICS)
-        check({name: value for name, value in values["settings"].items() if name in SHAPES})
+        unknown = [name for name in values["settings"] if name not in SHAPES]
+        if unknown:
+            raise ValueError(f"holds a setting that this version does not have, {short(unknown[0])}")
+        check(values["settings"])
         optional = {name: shape for name, shape in METRICS_THAT_MAY_LACK.items() if name in values}
         conform(values, optional)
         if any(len(step["interval"] or (0, 0)) != 2 for step in values.get("steps", ())):
