@@ -45,9 +45,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("frozen.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the tables of these files")
     arguments = parser.parse_args()
-    if not arguments.table:
-        measure(arguments)
-    lines = [line for file in arguments.table or [arguments.output] for line in results.read(file)]
+    lines = results.measured(arguments, measure)
     print(expectations(lines), gains(lines), beliefs(lines), sep="\n\n")
 
 

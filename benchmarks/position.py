@@ -49,9 +49,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the tables of these files")
     arguments = parser.parse_args()
-    if not arguments.table:
-        measure(arguments)
-    lines = [line for file in arguments.table or [arguments.output] for line in results.read(file)]
+    lines = results.measured(arguments, measure)
     print(heads(lines), choices(lines), sep="\n\n")
 
 

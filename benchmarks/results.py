@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,15 @@ def asked_for(description: str | None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     return [line for file in parser.parse_args().files for line in read(file)]
+
+
+def measured(
+    arguments: argparse.Namespace, measure: Callable[[argparse.Namespace], None]
+) -> list[dict[str, Any]]:
+    """The lines of the files of `--table`, where these are named; else measure, and those of `--output`."""
+    if not arguments.table:
+        measure(arguments)
+    return [line for file in arguments.table or [arguments.output] for line in read(file)]
 
 
 def correct(line: dict[str, Any], recipe: str) -> np.ndarray:

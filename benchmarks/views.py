@@ -99,9 +99,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("views.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
     arguments = parser.parse_args()
-    if not arguments.table:
-        measure(arguments)
-    print(table([line for file in arguments.table or [arguments.output] for line in results.read(file)]))
+    print(table(results.measured(arguments, measure)))
 
 
 def measure(arguments: argparse.Namespace) -> None:

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.evidence.outliers import NEIGHBOURS, QUANTILE, mean_of_largest, unit
+
 NONE = -1  # no class is likely
-NEIGHBOURS = 5  # as in `advisor.evidence.outliers`
-# An image of no likely class is a stranger where it is farther from the others than so many of those whose
-# label is sure: as many as `advisor.evidence.outliers` lets pass for familiar.
-FAMILIAR = 0.99
 REPEATS = 1_000  # of the bootstrap; its 90 % interval is then known to a hundredth of its width or two
 CHUNK = 512  # rows of similarities at once
 
@@ -129,12 +127,12 @@ def nearest(features: np.ndarray, rows: np.ndarray, among: np.ndarray, count: in
     Returns:
         int64 [m, at most count], the most similar first.
     """
-    unit = _unit(features)
+    directions = unit(features)
     count = min(count, max(len(among) - 1, 0))
     found = [np.empty((0, count), np.int64)]
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
-        similar = unit[part] @ unit[among].T
+        similar = directions[part] @ directions[among].T
         similar[part[:, None] == among] = -np.inf
         found.append(among[np.argsort(-similar, axis=1, kind="stable")[:, :count]])
     return np.concatenate(found)
@@ -144,7 +142,7 @@ def strangers(judged: Labels, features: np.ndarray) -> np.ndarray:
     """Images that belong to no class, the strangest first, int64 [m].
 
     No class is likely for them, and they are farther from their nearest images than nearly all of those
-    whose label is sure.
+    whose label is sure: than as many as `advisor.evidence.outliers` lets pass for familiar.
 
     Args:
         judged: what is known of the labels of n images.
@@ -154,19 +152,15 @@ def strangers(judged: Labels, features: np.ndarray) -> np.ndarray:
     if len(sure) <= NEIGHBOURS or not len(doubtful):
         return np.empty(0, np.int64)
     distance = _distance(features)
-    found = doubtful[distance[doubtful] > np.quantile(distance[sure], FAMILIAR, method="higher")]
+    found = doubtful[distance[doubtful] > np.quantile(distance[sure], QUANTILE, method="higher")]
     return found[np.argsort(-distance[found], kind="stable")]
 
 
 def _distance(features: np.ndarray) -> np.ndarray:
     """Mean cosine distance of each image to its nearest ones, float [n]."""
-    unit, found = _unit(features), []
-    for start in range(0, len(unit), CHUNK):
-        similar = unit[start : start + CHUNK] @ unit.T
+    directions, found = unit(features), []
+    for start in range(0, len(directions), CHUNK):
+        similar = directions[start : start + CHUNK] @ directions.T
         similar[np.arange(len(similar)), start + np.arange(len(similar))] = -1
-        found.append(np.partition(similar, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(axis=1))
+        found.append(mean_of_largest(similar))
     return 1 - np.concatenate(found)
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -133,11 +133,6 @@ def header(path: str | Path) -> Header:
         return Header(picture.image.size, _has_more(picture.image))
 
 
-def measure(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels, from the header alone; raises what `header` does."""
-    return header(path).size
-
-
 def _has_more(image: ImageFile.ImageFile) -> bool:
     """Whether there is a second page or frame, as far as that can be found out at little cost."""
     try:
@@ -164,7 +159,7 @@ def origin(path: str | Path) -> Origin:
     """What a file says of where it is from.
 
     Raises:
-        UnreadableImage: see `measure`.
+        UnreadableImage: see `header`.
     """
     with _opened(path) as picture:
         image = picture.image

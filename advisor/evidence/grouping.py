@@ -13,7 +13,8 @@ from advisor.data.dataset import Dataset
 from advisor.data.sampling import sample
 from advisor.evidence.embedding import Features
 from advisor.evidence.linear_head import Products
-from advisor.evidence.probe import MOST_PROBED
+from advisor.evidence.probe import MOST_PROBED, standard_error
+from advisor.system.solvers import solvers
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,11 @@ def measure(features: Features, data: Dataset, positions: np.ndarray, seed: int)
         if suggested is None:
             return None
         own, pattern, example = suggested.groups, suggested.pattern, suggested.example
-    products, classes = Products.of(features.whole_picture(features.taps)), len(data.class_names)
-    one, whole = (
-        products.held_out(labels, classes, left_out).argmax(axis=1) == labels for left_out in (None, own)
-    )
+    with solvers(len(labels)):
+        products, classes = Products.of(features.whole_picture(features.taps)), len(data.class_names)
+        one, whole = (
+            products.held_out(labels, classes, left_out).argmax(axis=1) == labels for left_out in (None, own)
+        )
     difference = one.astype(float) - whole
     sizes = np.bincount(own)
     return Grouping(
@@ -89,5 +91,5 @@ def measure(features: Features, data: Dataset, positions: np.ndarray, seed: int)
         of_several_classes=groups.of_several_classes(own, labels),
         leave_one_out=float(one.mean()),
         leave_group_out=float(whole.mean()),
-        error=float(difference.std() / np.sqrt(len(difference))),
+        error=standard_error(difference),
     )

@@ -48,7 +48,7 @@ class Neighbours:
 
     def distance(self, features: np.ndarray) -> np.ndarray:
         """Mean cosine distance to the nearest training images, float32 [n] in 0..2, from [n, d]."""
-        return 1 - _mean_of_largest(_unit(features) @ self.features.T)
+        return 1 - mean_of_largest(unit(features) @ self.features.T)
 
 
 def fit(training: np.ndarray, validation: np.ndarray) -> Neighbours:
@@ -66,19 +66,21 @@ def fit(training: np.ndarray, validation: np.ndarray) -> Neighbours:
         validation: float32 [n, d], of images that the backbone was not trained on.
     """
     training = training[:: -(-training.size // MOST_NUMBERS)]
-    neighbours = Neighbours(_unit(training).astype(np.float16).astype(np.float32), np.inf)
+    neighbours = Neighbours(unit(training).astype(np.float16).astype(np.float32), np.inf)
     held_out = neighbours.distance(validation)
     similarity = neighbours.features @ neighbours.features.T
     np.fill_diagonal(similarity, -1)
-    everything = np.concatenate([held_out, 1 - _mean_of_largest(similarity)])
+    everything = np.concatenate([held_out, 1 - mean_of_largest(similarity)])
     threshold = max(np.quantile(part, QUANTILE, method="higher") for part in (held_out, everything))
     return Neighbours(neighbours.features, float(threshold))
 
 
-def _unit(features: np.ndarray) -> np.ndarray:
+def unit(features: np.ndarray) -> np.ndarray:
+    """Features [n, d] at length 1."""
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def _mean_of_largest(similarity: np.ndarray) -> np.ndarray:
+def mean_of_largest(similarity: np.ndarray) -> np.ndarray:
+    """Of the `NEIGHBOURS` largest in each row of [n, m], [n]."""
     count = min(NEIGHBOURS, similarity.shape[1])
     return np.partition(similarity, -count, axis=1)[:, -count:].mean(axis=1)

@@ -185,7 +185,7 @@ def gather(
     return Probes(
         by_depth=tuple(map(DepthProbe, features.taps, probed)),
         together=DepthProbe(ALL_TAPS, float(whole.right.mean())),
-        gain_of_all_depths=(float(difference.mean()), _standard_error(difference)),
+        gain_of_all_depths=(float(difference.mean()), standard_error(difference)),
         expected=expected,
         position={recipe: view.position for recipe, view in recipes.items()},
         widths=dict(zip(features.taps, features.widths, strict=True)),
@@ -266,14 +266,14 @@ def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth
     with_cells = products.beside(Products.of(both.parts[1]), both.shares[0])
     told, better, lower = judged(with_cells)
     difference = better.astype(float) - right
-    gain, error = float(difference.mean()), _standard_error(difference)
+    gain, error = float(difference.mean()), standard_error(difference)
     position = Position(pooling, both.width, pooling, gain, error, float(lower - loss))
     if position.loss < -BELIEF_IN_THE_WHOLE:
         return replace(alone, position=position, products=with_cells, held_out=told, right=better, loss=lower)
     return replace(alone, position=replace(position, pooling=AVERAGE, width=whole.width))
 
 
-def _standard_error(difference: np.ndarray) -> float:
+def standard_error(difference: np.ndarray) -> float:
     """Of the mean of differences [n]."""
     return float(difference.std() / np.sqrt(len(difference)))
 
