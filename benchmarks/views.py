@@ -26,7 +26,8 @@ from advisor.backbones.catalogue import catalogue
 from advisor.data import images
 from advisor.data.names import SPLITS
 from advisor.evidence import embedding, linear_head
-from advisor.evidence.linear_head import Fitted, HeadInput
+from advisor.evidence.head_input import HeadInput
+from advisor.evidence.linear_head import Fitted
 from advisor.evidence.pooling import SHARES
 from advisor.evidence.probe import BELIEF_IN_THE_WHOLE
 from advisor.evidence.signed_root import signed_root

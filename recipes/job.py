@@ -13,7 +13,8 @@ from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Features
-from advisor.evidence.linear_head import HeadInput, LinearHead
+from advisor.evidence.head_input import HeadInput
+from advisor.evidence.linear_head import LinearHead
 from advisor.evidence.signed_root import signed_root
 from advisor.results import Epoch
 from advisor.system.progress import Display, Silent
@@ -97,14 +98,15 @@ class Job:
             backbone's own classifier sees.
         """
         assert self.features is not None
-        features = self.features if at is None else self.features.take(at)
         if cells and self.settings.sees_cells:
-            seen = features.with_cells(self.settings.taps)
+            seen = self.features.with_cells(self.settings.taps)
+        elif self.settings.roots:
+            seen = self.features.whole_picture(self.settings.taps)
         else:
-            seen = HeadInput((self.averages(at),))
+            seen = HeadInput((self.averages(),))
         if self.settings.base_labels:
-            return HeadInput((*seen.parts, features.last()), (*seen.shares, 0.0))
-        return seen
+            seen = HeadInput((*seen.parts, self.features.last()), (*seen.shares, 0.0))
+        return seen if at is None else seen.take(at)
 
     def averages(self, at: np.ndarray | None = None) -> np.ndarray:
         """Features over the whole picture alone.
@@ -116,8 +118,8 @@ class Job:
             float32 [n, d].
         """
         assert self.features is not None
-        pooled = self.features.together(self.settings.taps)
-        pooled = pooled if at is None else pooled[at]
+        features = self.features if at is None else self.features.take(at)
+        pooled = features.together(self.settings.taps)
         return signed_root(pooled) if self.settings.roots else pooled
 
     def image_weights(self, positions: np.ndarray) -> np.ndarray:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from advisor.evidence import linear_head
+from advisor.evidence import head_input, linear_head
+from advisor.evidence.embedding import Features
+from advisor.evidence.head_input import HeadInput
 from advisor.evidence.signed_root import signed_root
+from advisor.system import large_array
 
 
 def clouds(count: int, width: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,11 +59,29 @@ def test_held_out_is_what_a_head_says_that_has_not_seen_the_image(count, width, 
 def test_images_and_features_in_several_parts_give_the_same_head(count, width, monkeypatch):
     features, labels = clouds(count, width)
     whole = linear_head.fit(features, labels, 3)
-    monkeypatch.setattr(linear_head, "ROWS", 70)
-    monkeypatch.setattr(linear_head, "COLUMNS", 7)
+    monkeypatch.setattr(head_input, "ROWS", 70)
+    monkeypatch.setattr(head_input, "COLUMNS", 7)
     parts = linear_head.fit(features, labels, 3)
     assert parts.head.kernel == pytest.approx(whole.head.kernel, rel=1e-3, abs=1e-4)
     assert parts.held_out == pytest.approx(whole.held_out, abs=1e-5)
+
+
+def test_features_on_the_disk_give_the_same_head_as_in_memory(monkeypatch):
+    averages, labels = clouds(300, 12)
+    rows = np.flatnonzero(labels < 2)
+
+    def told(values: np.ndarray) -> np.ndarray:
+        features = Features(("low", "high"), (4, 8), values, (0, 0), np.empty((300, 0), np.float16))
+        seen = features.whole_picture(("low", "high")).take(rows)
+        return linear_head.fit(seen, labels[rows], 3).held_out
+
+    monkeypatch.setattr(large_array, "IN_MEMORY", 0)
+    on_disk = large_array.empty(averages.shape, np.float32)
+    on_disk[:] = averages
+    assert large_array.is_on_disk(on_disk)
+    assert large_array.is_on_disk(large_array.take(on_disk, rows))
+    assert (large_array.take(on_disk, rows) == averages[rows]).all()
+    assert (told(on_disk) == told(averages)).all()
 
 
 def test_a_part_with_a_small_share_hardly_counts():
@@ -68,7 +89,7 @@ def test_a_part_with_a_small_share_hardly_counts():
     noise = np.random.default_rng(5).normal(0, 1, (200, 400)).astype(np.float32)
 
     def accuracy(share: float) -> float:
-        seen = linear_head.HeadInput((said, noise.astype(np.float16)), (share, 1 - share))
+        seen = HeadInput((said, noise.astype(np.float16)), (share, 1 - share))
         return linear_head.judge(linear_head.fit(seen, labels, 3).held_out, labels).accuracy
 
     alone = linear_head.judge(linear_head.fit(said, labels, 3).held_out, labels).accuracy
@@ -78,7 +99,7 @@ def test_a_part_with_a_small_share_hardly_counts():
 
 def test_inner_products_give_the_same_answers_as_the_features():
     features, labels = clouds(120, 300)
-    seen = linear_head.HeadInput((features[:, :100], features[:, 100:].astype(np.float16)), (0.25, 0.75))
+    seen = HeadInput((features[:, :100], features[:, 100:].astype(np.float16)), (0.25, 0.75))
     products = linear_head.Products.of(seen)
     assert products.held_out(labels, 4) == pytest.approx(linear_head.fit(seen, labels, 4).held_out, abs=1e-4)
     part, rest = np.arange(0, 120, 2), np.arange(1, 120, 2)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from advisor.data.dataset import Dataset
+
+BEGINNING = 65_536  # bytes, by which nearly all files of one size differ
 
 
 def content(path: str) -> str:
@@ -17,15 +20,29 @@ def content(path: str) -> str:
 
 
 def find(data: Dataset) -> list[np.ndarray]:
-    """Groups of positions whose files hold the same bytes; only files of equal size are read."""
-    by_size = defaultdict(list)
-    for i, identity in enumerate(data.identities):
-        by_size[identity.partition(":")[0]].append(i)
-    by_content = defaultdict(list)
-    for size, members in by_size.items():
-        for i in members if len(members) > 1 else ():
+    """Groups of positions whose files hold the same bytes.
+
+    Only files of equal size are read, and to their end only those that begin alike.
+    """
+    same_size = _alike([range(len(data))], lambda i: data.identities[i].partition(":")[0])
+    begin_alike = _alike(same_size, lambda i: _beginning(data.paths[i]))
+    return [np.array(group) for group in _alike(begin_alike, lambda i: content(data.paths[i]))]
+
+
+def _beginning(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(BEGINNING)).digest()
+
+
+def _alike(groups: Iterable[Sequence[int]], key: Callable[[int], object]) -> list[list[int]]:
+    """Parts of these groups that agree in a key, those of several; files that vanished are left out."""
+    parts = []
+    for group in groups:
+        by_key = defaultdict(list)
+        for i in group:
             try:
-                by_content[size, content(data.paths[i])].append(i)
+                by_key[key(i)].append(i)
             except OSError:
-                continue  # it vanished; decoding will say so
-    return [np.array(group) for group in by_content.values() if len(group) > 1]
+                continue  # decoding will say so
+        parts += [part for part in by_key.values() if len(part) > 1]
+    return parts

@@ -23,6 +23,7 @@ from advisor.errors import InputError
 from advisor.system.progress import Display, Silent
 from advisor.system.text import legible
 
+AT_ONCE = 64  # files that one thread looks at
 MOST_DEEP = 2  # containers in each other: an archive of archives may be one without an end
 INSIST = "classes:"  # before a folder: each folder in it is a class, whatever it looks like
 
@@ -261,13 +262,14 @@ class _File:
 
 
 def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> list[_File]:
-    """Look at each file's header, in threads."""
-    found = []
+    """Look at each file's header, in threads; each has several, for handing one over takes as long."""
+    paths = [entry.path for entry in entries]
+    parts = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    found: list[_File] = []
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        for done, file in enumerate(pool.map(_inspect_one, [e.path for e in entries], chunksize=64), 1):
-            found.append(file)
-            if done % 500 == 0 or done == len(entries):
-                progress(done, len(entries))
+        for files in pool.map(lambda part: [_inspect_one(path) for path in part], parts):
+            found += files
+            progress(len(found), len(entries))
     return found
 
 

@@ -21,10 +21,10 @@ from advisor.data.listing import Skipped
 from advisor.evidence import forward
 from advisor.evidence.feature_cache import FeatureCache
 from advisor.evidence.forward import BATCH
-from advisor.evidence.linear_head import HeadInput
+from advisor.evidence.head_input import HeadInput, Roots
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
-from advisor.system import speed
+from advisor.system import large_array, speed
 from advisor.system.stopwatch import Stopwatch
 
 SAVE_EVERY_SECONDS = 60.0
@@ -39,7 +39,8 @@ class Features:
     Attributes:
         taps: names of the backbone's layers, from shallow to deep.
         widths: how many features each of them has.
-        values: float32 [n, sum(widths)], averages over the whole picture, the taps side by side.
+        values: float32 [n, sum(widths)], averages over the whole picture, the taps side by side; of many
+            images mapped from the disk.
         cell_widths: how many numbers each of them has in `cells`.
         cells: signed roots of averages over the cells of a grid, float16 [n, sum(cell_widths)], the taps side
             by side; nothing where there is no grid.
@@ -67,7 +68,12 @@ class Features:
         return self.at(self.taps[-1])
 
     def whole_picture(self, taps: tuple[str, ...]) -> HeadInput:
-        """What a head sees: roots of the averages over the whole picture at some taps."""
+        """What a head sees: roots of the averages over the whole picture at some taps, of many images on the
+        disk those from one tap to another."""
+        numbers = [self.taps.index(tap) for tap in taps]
+        columns = [_columns(self.widths, number) for number in numbers]
+        if large_array.is_on_disk(self.values) and numbers == list(range(numbers[0], numbers[-1] + 1)):
+            return HeadInput((Roots(self.values, slice(columns[0].start, columns[-1].stop)),))
         return HeadInput((signed_root(self.together(taps)),))
 
     def with_cells(self, taps: tuple[str, ...]) -> HeadInput:
@@ -90,7 +96,9 @@ class Features:
         return Features(self.taps, self.widths, self.values, (0,) * len(self.taps), none)
 
     def take(self, rows: np.ndarray) -> Features:
-        return Features(self.taps, self.widths, self.values[rows], self.cell_widths, self.cells[rows])
+        """Some of the images, int64 [m] of the n."""
+        values = large_array.take(self.values, rows)
+        return Features(self.taps, self.widths, values, self.cell_widths, self.cells[rows])
 
 
 def _columns(widths: tuple[int, ...], number: int) -> slice:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from advisor.data import near_copies
-from advisor.system import cache
+from advisor.system import cache, large_array
 from advisor.system.storage import cache_folder
 
 OTHERS_BYTES = 200_000_000  # of the rows that are kept of images which are not in the data set
@@ -52,7 +52,7 @@ class Rows:
         positions: int64 [n], which images of the data set they are.
         known: bool [n], which of them have been filled in; the rest of the arrays is arbitrary elsewhere.
         widths: how many features each tap has; empty as long as nothing is known.
-        values: [n, sum(widths)], the features of all taps side by side.
+        values: [n, sum(widths)], the features of all taps side by side; of many images mapped from the disk.
         thumbnails: uint8 [n, 24, 24], see `near_copies`.
         contents: uint8 [n, 32], the SHA-256 of each file.
     """
@@ -85,7 +85,7 @@ class Rows:
         """
         if not self.widths:
             self.widths = widths
-            self.values = np.empty((len(self.known), sum(widths)), self.values.dtype)
+            self.values = large_array.empty((len(self.known), sum(widths)), self.values.dtype)
         self.values[at] = values
         self.thumbnails[at] = thumbnails
         self.contents[at] = contents

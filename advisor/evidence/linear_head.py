@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.evidence.head_input import HeadInput, as_input, in_turn
+
 # Penalties to choose from, on standardised features that are divided by the square root of their number.
 RIDGES = 10.0 ** np.arange(-5, 3.5, 0.5)
-ROWS = COLUMNS = 4096  # that are worked on at once, so that memory stays flat
 NEVER = -1000.0  # the logit of a class without images
-
-
-@dataclass(frozen=True)
-class HeadInput:
-    """What a head sees of n images: parts side by side.
-
-    Attributes:
-        parts: each [n, its width]. Those in half precision are multiplied in single precision, the others in
-            double precision.
-        shares: of each part in the squared length of standardised features; they sum to 1.
-    """
-
-    parts: tuple[np.ndarray, ...]
-    shares: tuple[float, ...] = (1.0,)
-
-    def __len__(self) -> int:
-        return len(self.parts[0])
-
-    @property
-    def width(self) -> int:
-        """Of all parts together."""
-        return sum(part.shape[1] for part in self.parts)
-
-    def take(self, rows: np.ndarray) -> HeadInput:
-        """Some of the images, int64 [m] of the n."""
-        return HeadInput(tuple(part[rows] for part in self.parts), self.shares)
-
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """The columns from left to right, a few at a time: where they stand, and [n, b] float32."""
-        left = 0
-        for part in self.parts:
-            for start in range(0, part.shape[1], COLUMNS):
-                block = part[:, start : start + COLUMNS]
-                yield slice(left + start, left + start + block.shape[1]), block.astype(np.float32, copy=False)
-            left += part.shape[1]
-
-    def dense(self) -> np.ndarray:
-        """All of it, float32 [n, width]."""
-        whole = [part.astype(np.float32, copy=False) for part in self.parts]
-        return whole[0] if len(whole) == 1 else np.concatenate(whole, axis=1)
-
-
-def as_input(features: np.ndarray | HeadInput) -> HeadInput:
-    """Features [n, d] as one part."""
-    return features if isinstance(features, HeadInput) else HeadInput((features,))
 
 
 @dataclass(frozen=True)
@@ -76,7 +32,11 @@ class LinearHead:
 
     def logits(self, features: np.ndarray | HeadInput) -> np.ndarray:
         """float32 [n, classes] from what it sees of n images; their softmax is the probabilities."""
-        return sum(block @ self.kernel[at] for at, block in as_input(features).blocks()) + self.bias
+        seen = as_input(features)
+        told = np.empty((len(seen), len(self.bias)), np.float32)
+        for rows, block in seen.by_images():
+            told[rows] = block @ self.kernel + self.bias
+        return told
 
 
 @dataclass(frozen=True)
@@ -105,9 +65,10 @@ def fit(
     but itself has a closed form, y_i - (y_i - y_hat_i) / (1 - h_ii) with H = U S^2 (S^2 + r)^-1 U' + 1/n, so
     that one decomposition serves all images and all penalties r (Golub, Heath and Wahba, Technometrics 1979;
     cf. the few-shot evaluators of google-research/big_vision). The same predictions give the temperature
-    that turns scores into probabilities. On pooled features it is more accurate than logistic regression, by
-    benchmarks/heads.py. Of images that belong together all are left out at once: for a group g the division
-    is by the matrix I - H_gg.
+    that turns scores into probabilities. Of more images than features, a few are read at a time, twice: first
+    for sums that the solution needs, then for what it says of each. On pooled features it is more accurate
+    than logistic regression, by benchmarks/heads.py. Of images that belong together all are left out at once:
+    for a group g the division is by the matrix I - H_gg.
 
     Args:
         features: what the head sees of n images.
@@ -118,9 +79,8 @@ def fit(
     """
     seen = as_input(features)
     weights = np.ones(len(labels)) if weights is None else weights
-    mean, scale = _standard(seen, weights)
     solve = _solve_wide if len(seen) <= seen.width else _solve_tall
-    solved, direction = solve(seen, mean, scale, _Targets.of(labels, weights, groups))
+    solved, direction, mean, scale = solve(seen, _Targets.of(labels, weights, groups))
     kernel = np.zeros((seen.width, classes), np.float32)
     bias = np.full(classes, NEVER, np.float32)
     kernel[:, solved.present] = solved.factor * direction / scale[:, None]
@@ -145,7 +105,7 @@ class Products:
     def of(features: np.ndarray | HeadInput) -> Products:
         """The inner products of what a head sees of n images."""
         seen = as_input(features)
-        return Products(_products(seen, *_standard(seen, np.ones(len(seen)))))
+        return Products(_products(seen, *_standard(seen, np.full(len(seen), 1 / len(seen)))))
 
     def beside(self, other: Products, share: float) -> Products:
         """Those of both side by side, where the first has some share and the other one the rest."""
@@ -218,7 +178,7 @@ class _Targets:
         for rows in self.together:
             alone[rows] = False
         images = np.flatnonzero(alone)
-        return [images[rows] for rows in _rows(len(images))]
+        return [images[rows] for rows in in_turn(len(images))]
 
     def part(self, rows: slice | np.ndarray) -> np.ndarray:
         """One-hot labels of some images, centred and weighted, float64 [b, c]."""
@@ -248,24 +208,29 @@ class _Solved:
         return whole
 
 
-def _standard(seen: HeadInput, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is taken off each feature, and what it is divided by then, float32 [width] each."""
-    shares = (weights / weights.sum()).astype(np.float32)
-    found = [(shares @ block, block.std(axis=0)) for _, block in seen.blocks()]
+def _standard(seen: HeadInput, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is taken off each feature of few images, and what it is divided by then, float32 [width] each."""
+    shares = shares.astype(np.float32)
+    found = [(shares @ block, block.std(axis=0)) for _, block in seen.by_columns()]
     mean, deviation = (np.concatenate(each) for each in zip(*found, strict=True))
-    borders = np.cumsum([part.shape[1] for part in seen.parts])[:-1]
+    return mean, _scale(seen, deviation)
+
+
+def _scale(seen: HeadInput, deviation: np.ndarray) -> np.ndarray:
+    """What features are divided by, float32 [width], from their standard deviations."""
+    borders = np.cumsum(seen.widths)[:-1]
     scales = [
-        floored(each) * np.float32(np.sqrt(len(each) / share))
+        floored(each) * np.sqrt(len(each) / share)
         for each, share in zip(np.split(deviation, borders), seen.shares, strict=True)
     ]
-    return mean, np.concatenate(scales)
+    return np.concatenate(scales).astype(np.float32)
 
 
 def _products(seen: HeadInput, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Inner products of the standardised features of each two images, float64 [n, n]."""
     products = np.zeros((len(seen), len(seen)))
     half = np.concatenate([np.full(part.shape[1], part.dtype == np.float16) for part in seen.parts])
-    for at, block in seen.blocks():
+    for at, block in seen.by_columns():
         standard = block - mean[at]
         standard /= scale[at]
         standard = standard.astype(np.float32 if half[at][0] else np.float64, copy=False)
@@ -273,14 +238,18 @@ def _products(seen: HeadInput, mean: np.ndarray, scale: np.ndarray) -> np.ndarra
     return products
 
 
-def _solve_wide(
-    seen: HeadInput, mean: np.ndarray, scale: np.ndarray, targets: _Targets
-) -> tuple[_Solved, np.ndarray]:
-    """By the inner products of n images of no fewer features; also the weights of features [width, c]."""
+def _solve_wide(seen: HeadInput, targets: _Targets) -> tuple[_Solved, np.ndarray, np.ndarray, np.ndarray]:
+    """By the inner products of n images of no fewer features.
+
+    Returns:
+        What is solved, its weights of the standardised features [width, c], and how they are standardised:
+        what is taken off them and what they are divided by, float32 [width] each.
+    """
+    mean, scale = _standard(seen, targets.shares)
     solved, dual = _solve_dual(_products(seen, mean, scale), targets)
     dual = dual.astype(np.float32)
-    blocks = [((block - mean[at]) / scale[at]).T @ dual for at, block in seen.blocks()]
-    return solved, np.concatenate(blocks)
+    blocks = [((block - mean[at]) / scale[at]).T @ dual for at, block in seen.by_columns()]
+    return solved, np.concatenate(blocks), mean, scale
 
 
 def _solve_dual(products: np.ndarray, targets: _Targets) -> tuple[_Solved, np.ndarray]:
@@ -290,22 +259,92 @@ def _solve_dual(products: np.ndarray, targets: _Targets) -> tuple[_Solved, np.nd
     squares, vectors = _principal(targets.roots[:, None] * centred * targets.roots)
     lengths = np.sqrt(squares)
     coordinates = vectors * lengths
-    solved, inner = _ridge(squares, lambda rows: coordinates[rows], targets)
+    projected = coordinates.T @ targets.part(slice(None))
+    basis = _Basis(squares, projected, lambda rows: coordinates[rows], lambda rows, w: coordinates[rows] @ w)
+    solved, inner = _ridge(basis, targets)
     return solved, targets.roots[:, None] * (vectors @ (inner / lengths[:, None]))
 
 
-def _solve_tall(
-    seen: HeadInput, mean: np.ndarray, scale: np.ndarray, targets: _Targets
-) -> tuple[_Solved, np.ndarray]:
-    """By the covariance of fewer features than images; also the weights of features [width, c]."""
-    values = seen.dense()
+def _solve_tall(seen: HeadInput, targets: _Targets) -> tuple[_Solved, np.ndarray, np.ndarray, np.ndarray]:
+    """By the covariance of fewer features than images; gives what `_solve_wide` gives."""
+    moments = _Moments.of(seen, targets)
+    mean, scale = moments.mean.astype(np.float32), _scale(seen, moments.deviation)
+    squares, rotation = _principal(moments.products(mean, scale))
 
     def standard(rows: slice | np.ndarray) -> np.ndarray:
-        return targets.roots[rows, None] * ((values[rows] - mean) / scale).astype(np.float64)
+        return targets.roots[rows, None].astype(np.float32) * ((seen.read(rows) - mean) / scale)
 
-    squares, rotation = _principal(sum(standard(rows).T @ standard(rows) for rows in _rows(len(seen))))
-    solved, inner = _ridge(squares, lambda rows: standard(rows) @ rotation, targets)
-    return solved, rotation @ inner
+    basis = _Basis(
+        squares,
+        rotation.T @ moments.aims(mean, scale, targets.center),
+        lambda rows: standard(rows) @ rotation.astype(np.float32),
+        lambda rows, weights: standard(rows) @ (rotation @ weights),
+    )
+    solved, inner = _ridge(basis, targets)
+    return solved, rotation @ inner, mean, scale
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over images: all that the solution of a head needs.
+
+    Attributes:
+        weight: of the images, their sum.
+        first: float64 [3, d], sums of each feature: by weight, and of itself and of its square without.
+        second: float64 [d, d], of the weighted products of each two features.
+        with_classes: float64 [d, c], of the weighted features of each class.
+        images: how many.
+    """
+
+    weight: float
+    first: np.ndarray
+    second: np.ndarray
+    with_classes: np.ndarray
+    images: int
+
+    @staticmethod
+    def of(seen: HeadInput, targets: _Targets) -> _Moments:
+        """Of all images, a few of which are read at a time."""
+        width, classes = seen.width, len(targets.present)
+        first, second = np.zeros((3, width)), np.zeros((width, width))
+        with_classes = np.zeros((width, classes))
+        for rows, block in seen.by_images():
+            values, roots = block.astype(np.float64), targets.roots[rows]
+            first += roots**2 @ values, values.sum(axis=0), (values**2).sum(axis=0)
+            values *= roots[:, None]
+            second += values.T @ values
+            with_classes += values.T @ (roots[:, None] * np.eye(classes)[targets.column[rows]])
+        return _Moments(float((targets.roots**2).sum()), first, second, with_classes, len(seen))
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of each feature, by weight, float64 [d]."""
+        return self.first[0] / self.weight
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each feature, float64 [d]; 0 where it is lost in rounding."""
+        mean, square = self.first[1:] / self.images
+        variance = square - mean**2
+        return np.sqrt(np.where(variance > 1e-12 * square, variance, 0))
+
+    def products(self, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Of the standardised features, float64 [d, d]."""
+        mean, scale = mean.astype(np.float64), scale.astype(np.float64)
+        cross = np.outer(self.first[0], mean)
+        centred = self.second - cross - cross.T + self.weight * np.outer(mean, mean)
+        return centred / scale[:, None] / scale
+
+    def aims(self, mean: np.ndarray, scale: np.ndarray, center: np.ndarray) -> np.ndarray:
+        """Of the standardised features and the centred labels, float64 [d, c].
+
+        Args:
+            mean: that is taken off the features.
+            scale: by which they are divided then.
+            center: the share of each class, float64 [c].
+        """
+        apart = self.with_classes - np.outer(self.first[0], center)
+        return apart / scale[:, None].astype(np.float64)
 
 
 def _principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -315,47 +354,73 @@ def _principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return squares[kept], vectors[:, kept]
 
 
-def _ridge(
-    squares: np.ndarray, coordinates: Callable[[slice | np.ndarray], np.ndarray], targets: _Targets
-) -> tuple[_Solved, np.ndarray]:
-    """Choose the penalty and solve.
+@dataclass(frozen=True)
+class _Basis:
+    """Weighted features along their singular vectors.
 
-    Args:
-        squares: squared singular values [r] of the weighted features, over 0.
-        coordinates: of some images along the singular vectors, float64 [b, r].
-        targets: what to fit.
+    Attributes:
+        squares: squared singular values [r], over 0.
+        projected: of what is to be fitted, float64 [r, c].
+        coordinates: of some images along the singular vectors, [b, r].
+        predicted: what weights [r, c] of the coordinates say of some images, [b, c].
+    """
+
+    squares: np.ndarray
+    projected: np.ndarray
+    coordinates: Callable[[np.ndarray], np.ndarray]
+    predicted: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def weights(self, ridge: float) -> np.ndarray:
+        """Of the coordinates by a head with this penalty, float64 [r, c]."""
+        return self.projected / (self.squares + ridge)[:, None]
+
+
+def _ridge(basis: _Basis, targets: _Targets) -> tuple[_Solved, np.ndarray]:
+    """Choose the penalty and solve.
 
     Returns:
         What is solved, and its weights of the coordinates, float64 [r, c].
     """
-    parts = _rows(len(targets.column))
-    projected = sum(coordinates(rows).T @ targets.part(rows) for rows in parts)
-
-    def missed(rows: np.ndarray, ridges: np.ndarray, together: bool) -> np.ndarray:
-        """Residuals [ridges, b, c] of some images that are left out, one by one or all at once."""
-        z, aims = coordinates(rows), targets.part(rows)
-        shrinkage = 1 / (squares + ridges[:, None])
-        fitted = np.stack([z @ (shrunk[:, None] * projected) for shrunk in shrinkage])
-        if together:  # one penalty after the other, for a group may be large
-            center = np.sqrt(np.outer(targets.shares[rows], targets.shares[rows]))
-            known = (1 + 1e-6) * np.eye(len(rows)) - center
-            hats = (z @ (shrunk[:, None] * z.T) for shrunk in shrinkage)
-            return np.stack(
-                [np.linalg.solve(known - hat, aims - own) for hat, own in zip(hats, fitted, strict=True)]
-            )
-        leverage = np.minimum(shrinkage @ (z**2).T + targets.shares[rows], 1 - 1e-6)
-        return (aims - fitted) / (1 - leverage)[..., None]
-
-    left_out = [(rows, False) for rows in targets.alone()] + [(rows, True) for rows in targets.together]
-    errors = sum((missed(rows, RIDGES, together) ** 2).sum(axis=(1, 2)) for rows, together in left_out)
-    best = RIDGES[[int(np.argmin(errors))]]
-    residuals = np.empty((len(targets.column), len(targets.present)))
-    for rows, together in left_out:
-        residuals[rows] = missed(rows, best, together)[0]
+    shrinkage = 1 / (basis.squares + RIDGES[:, None])
+    kept = np.empty(
+        (len(RIDGES), len(targets.column)), np.float32
+    )  # of leverages 1 - h, so that they keep it
+    errors = np.zeros(len(RIDGES))
+    for rows in targets.alone():
+        z, aims = basis.coordinates(rows).astype(np.float64), targets.part(rows)
+        kept[:, rows] = 1 - np.minimum(shrinkage @ (z**2).T + targets.shares[rows], 1 - 1e-6)
+        for n, ridge in enumerate(RIDGES):
+            missed = (aims - z @ basis.weights(ridge)) / kept[n, rows][:, None]
+            errors[n] += (missed**2).sum()
+    for rows in targets.together:
+        together = _Together(basis, targets, rows)
+        errors += [(together.missed(ridge) ** 2).sum() for ridge in RIDGES]
+    best = int(np.argmin(errors))
+    weights, residuals = basis.weights(RIDGES[best]), np.empty((len(targets.column), len(targets.present)))
+    for rows in targets.alone():
+        apart = targets.part(rows) - basis.predicted(rows, weights)
+        residuals[rows] = apart / kept[best, rows][:, None]
+    for rows in targets.together:
+        residuals[rows] = _Together(basis, targets, rows).missed(RIDGES[best])
     scores = np.eye(len(targets.present))[targets.column] - residuals / targets.roots[:, None]
     factor = _temperature(scores, targets.column, targets.roots**2)
-    solved = _Solved(targets.present, targets.center, factor, scores)
-    return solved, projected / (squares + best)[:, None]
+    return _Solved(targets.present, targets.center, factor, scores), weights
+
+
+class _Together:
+    """Images, int64 [b], that are left out all at once."""
+
+    def __init__(self, basis: _Basis, targets: _Targets, rows: np.ndarray) -> None:
+        self._basis, self._aims = basis, targets.part(rows)
+        self._coordinates = basis.coordinates(rows).astype(np.float64)
+        center = np.sqrt(np.outer(targets.shares[rows], targets.shares[rows]))
+        self._known = (1 + 1e-6) * np.eye(len(rows)) - center
+
+    def missed(self, ridge: float) -> np.ndarray:
+        """Residuals [b, c] with this penalty."""
+        z = self._coordinates
+        unseen = self._known - z / (self._basis.squares + ridge) @ z.T
+        return np.linalg.solve(unseen, self._aims - z @ self._basis.weights(ridge))
 
 
 def _together(groups: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -363,11 +428,6 @@ def _together(groups: np.ndarray) -> tuple[np.ndarray, ...]:
     order = np.argsort(groups, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     return tuple(part for part in parts if len(part) > 1)
-
-
-def _rows(count: int) -> list[slice]:
-    """All of `count` rows, a few at a time."""
-    return [slice(start, start + ROWS) for start in range(0, count, ROWS)]
 
 
 def _temperature(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

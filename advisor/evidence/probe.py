@@ -15,6 +15,7 @@ import numpy as np
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
 from advisor.evidence.embedding import Features
+from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Products
 from advisor.evidence.pooling import AVERAGE
 from advisor.evidence.signed_root import signed_root
@@ -263,7 +264,7 @@ def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth
     if not features.has_cells(taps):
         return alone
     both = features.with_cells(taps)
-    with_cells = products.beside(Products.of(both.parts[1]), both.shares[0])
+    with_cells = products.beside(Products.of(HeadInput(both.parts[1:])), both.shares[0])
     told, better, lower = judged(with_cells)
     difference = better.astype(float) - right
     gain, error = float(difference.mean()), standard_error(difference)

@@ -10,7 +10,8 @@ import numpy as np
 from advisor.advice import rule
 from advisor.errors import InputError
 from advisor.evidence import linear_head
-from advisor.evidence.linear_head import Fitted, HeadInput, LinearHead
+from advisor.evidence.head_input import HeadInput
+from advisor.evidence.linear_head import Fitted, LinearHead
 from recipes.job import Job
 from recipes.training import pool
 
@@ -61,7 +62,7 @@ def with_base_labels(job: Job, seen: HeadInput, labels: np.ndarray, weights: np.
     solved = linear_head.fit(HeadInput(tuple(own), seen.shares[:-1]), labels, job.classes, weights)
     rows = from_base_labels(job)
     held_out = np.log(np.maximum(solved.held_out, 1e-12)).astype(np.float64)
-    told = rows.logits(last).astype(np.float64)
+    told = rows.logits(HeadInput((last,))).astype(np.float64)
     share = rule.pool_weight(pool.best_weight(held_out, told, labels))
     kernels = ((1 - share) * solved.head.kernel, share * rows.kernel)
     both = LinearHead(np.concatenate(kernels), (1 - share) * solved.head.bias + share * rows.bias)

@@ -13,7 +13,8 @@ import numpy as np
 
 from advisor.advice.settings import Settings, on_features
 from advisor.evidence import linear_head
-from advisor.evidence.linear_head import Fitted, HeadInput, LinearHead, softmax
+from advisor.evidence.head_input import HeadInput
+from advisor.evidence.linear_head import Fitted, LinearHead, softmax
 from advisor.results import Epoch
 from advisor.system.solvers import SMALL_FOR_TWO, solvers
 from recipes.job import Job, Solved, Trained
