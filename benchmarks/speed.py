@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed FLOWERS --output benchmarks/results/speed.json
     python -m benchmarks.speed FLOWERS --small DATA --large DATA    # and peak memory of both
+    python -m benchmarks.speed FLOWERS --photographs 200    # and photographs of 12 megapixels
 
 - Start-up: `advisor --help` beside importing TensorFlow.
 - `advisor recommend` from nothing, where the network is ready, and once more; each of its phases;
@@ -13,6 +14,8 @@
   the procedure of TensorFlow's tutorials: MobileNetV2 at 128 px, 5 epochs frozen and 5 fine-tuned from layer
   129, random weights. One epoch of each kind is timed after a first batch, and counted five times.
 - Peak memory of `advisor recommend` on two data sets.
+- `advisor recommend` on photographs of the size that phones write, by phase: images of FLOWERS, enlarged,
+  with noise as a sensor has it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from advisor import api, backbones
 from advisor.data import images, sources
@@ -38,6 +42,8 @@ from advisor.system.progress import Silent
 from benchmarks.results import markdown
 
 ADVISOR = (sys.executable, "-m", "advisor.cli")
+PHOTOGRAPH = (4032, 3024)  # pixels of what phones write
+NOISE = 6.0  # of each value 0..255; makes files of the size that phones write
 TUTORIAL_EPOCHS, TUTORIAL_SIZE, TUTORIAL_LAYER = 5, 128, 129
 
 
@@ -46,6 +52,7 @@ def main() -> None:
     parser.add_argument("data", help="a folder of photographs, as flowers")
     parser.add_argument("--small", help="for peak memory")
     parser.add_argument("--large", help="the same kind of images, many more of them")
+    parser.add_argument("--photographs", type=int, default=0, help="how many of 12 megapixels to measure")
     parser.add_argument("--output", type=Path, help="write the measurements as JSON to this file")
     arguments = parser.parse_args()
     measured: dict[str, float] = {}
@@ -55,6 +62,8 @@ def main() -> None:
     if arguments.small and arguments.large:
         measured |= peak_memory(arguments.small, arguments.large)
     data = sources.load(arguments.data)
+    if arguments.photographs:
+        measured |= large_photographs(data, arguments.photographs)
     measured |= embedding_speed(data)
     measured |= tutorial(data)
     print(markdown(["measured", "value"], [[name, f"{value:,.2f}"] for name, value in measured.items()]))
@@ -118,8 +127,13 @@ class Clock(Silent):
         return super().steps(what)
 
 
-def phases(source: str) -> dict[str, float]:
-    """Seconds of each stage of `advisor recommend` from nothing, but for the start of Python."""
+def phases(source: str, what_of: str = "recommend from nothing") -> dict[str, float]:
+    """Seconds of each stage of `advisor recommend` from nothing, but for the start of Python.
+
+    Args:
+        source: the images.
+        what_of: what the stages are called by.
+    """
     clock, before = Clock(), os.environ.get("ADVISOR_CACHE")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ADVISOR_CACHE"] = folder
@@ -130,10 +144,35 @@ def phases(source: str) -> dict[str, float]:
             if before is not None:
                 os.environ["ADVISOR_CACHE"] = before
     ends = [*(when for _, when in clock.began[1:]), time.monotonic()]
-    return {
-        f"recommend from nothing: {what}, s": end - when
-        for (what, when), end in zip(clock.began, ends, strict=True)
-    }
+    return {f"{what_of}: {what}, s": end - when for (what, when), end in zip(clock.began, ends, strict=True)}
+
+
+def large_photographs(data: Dataset, count: int) -> dict[str, float]:
+    """Seconds of each stage on so many photographs, and what decoding them alone takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        for n in rng.permutation(len(data))[:count]:
+            with Image.open(data.paths[n]) as image:
+                pixels = np.asarray(
+                    image.convert("RGB").resize(PHOTOGRAPH, Image.Resampling.BICUBIC), np.float32
+                )
+            pixels = pixels + rng.normal(0, NOISE, pixels.shape).astype(np.float32)
+            file = Path(folder, data.class_names[data.labels[n]], f"{n}.jpg")
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, quality=90)
+        paths = [str(path) for path in Path(folder).rglob("*.jpg")]
+
+        def decoding() -> None:
+            for _ in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
+                pass
+
+        name = f"{len(paths):,} photographs of 12 megapixels"
+        size = sum(Path(path).stat().st_size for path in paths) / len(paths) / 1e6
+        return {
+            f"{name}, each, MB": size,
+            **phases(folder, name),
+            f"{name}: decoding alone, s": seconds(decoding),
+        }
 
 
 def peak_memory(small: str, large: str) -> dict[str, float]:
@@ -200,7 +239,6 @@ def pytorch(paths: list[str]) -> Callable[[], None] | None:
     try:
         import torch
         from efficientnet_lite_pytorch import EfficientNet
-        from PIL import Image
     except ImportError:
         return None
     from advisor.backbones.efficientnet_lite import LITE0
