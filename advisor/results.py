@@ -13,6 +13,7 @@ import numpy as np
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
 from advisor.data.dataset import DROPPED
+from advisor.data.deep_grey import GreyRange
 from advisor.data.listing import Skipped
 
 BINS = 15
@@ -448,6 +449,7 @@ class Evaluation:
         skipped: files that could not be read.
         warnings: what to know before trusting the numbers.
         corrected: None where no label was corrected.
+        grey: the values of deep grey that are black and white.
     """
 
     run: Path
@@ -459,6 +461,7 @@ class Evaluation:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     corrected: Corrected | None = None
+    grey: GreyRange | None = None
 
     @property
     def calibration_error(self) -> float:

@@ -129,6 +129,7 @@ def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     rows += [
         ("backbone", f"{settings.backbone} at {settings.image_size} px, {_layers(settings)}"),
         *([("images", FITS[settings.fit])] if settings.fit != CROP else []),
+        *([("grey", "{:g} black, {:g} white".format(*settings.grey))] if settings.grey else []),
         ("features", _features(settings)),
         ("head", settings.head + (_SOLVED if settings.solves_head else _START[settings.head_start])),
     ]
