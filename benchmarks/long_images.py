@@ -2,7 +2,7 @@
 
     python -m benchmarks.long_images --output benchmarks/results/long-images.jsonl
 
-Makes images of 4:1 from those of flowers in $ADVISOR_DATA: the photograph, cut to its square, lies at one end,
+Makes images of 4:1 from those of flowers in $ADVISOR_DATA: the photograph, cut to its square, is at one end,
 and the rest is from pictures of ImageNet that have nothing to do with it. So the square in the middle knows
 nothing. For each way a head on all depths is solved, and tested on as many images again. Prints accuracy with
 its standard error, and which way was chosen.
