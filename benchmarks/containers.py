@@ -110,7 +110,7 @@ def photographs(flowers: Path, folder: Path, count: int, side: int) -> None:
 
 def recommend(data: Path, cache: Path) -> dict[str, float]:
     """Seconds on the clock and of processors, and peak memory in MB, of one command."""
-    command = [sys.executable, "-m", "advisor", "recommend", str(data), "--json"]
+    command = [sys.executable, "-m", "advisor.cli", "recommend", str(data), "--json"]
     began = time.monotonic()
     process = subprocess.Popen(
         command,
