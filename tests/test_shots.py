@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 import advisor
 from advisor import api
 from advisor.cli import main
-from advisor.data import images, shots, sources
+from advisor.data import groups, images, shots, sources
 from advisor.data.images import Origin
 from advisor.data.names import SPLITS
 from advisor.data.reading import Reading
@@ -109,9 +109,10 @@ def test_groups_of_an_archive_and_of_splits(tmp_path):
 )
 def test_no_bursts(camera, seconds, apart, tmp_path):
     """No camera; a minute between two shots; one time for all of them, as a program writes it."""
-    folder = photographs(tmp_path / "things", camera, seconds, apart)
-    advice = advisor.recommend(str(folder), image_size=32)
-    assert not any("shots of one thing" in text for text in advice.warnings)
+    data = sources.load(str(photographs(tmp_path / "things", camera, seconds, apart)))
+    found = shots.groups(shots.origins(data.paths), [])
+    assert not groups.may_be_groups(found, data.labels)
+    assert len(set(found.tolist())) == (1 if camera and not apart else len(data))
 
 
 def test_near_copies_are_told(tmp_path):
