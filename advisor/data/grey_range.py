@@ -36,7 +36,7 @@ def with_range(data: Dataset, display: Display) -> Dataset:
     deep = training[data.deep[training]]
     if not len(deep):
         return data
-    deep = deep[np.sort(sample(data.labels[deep], LOOKED_AT, seed=0))]
+    deep = deep[sample(data.labels[deep], LOOKED_AT, seed=0)]
     found = _look(data, deep, display)
     if not found:
         return data
