@@ -33,7 +33,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, default=1_000, help="to train on; as many to test on")
-    parser.add_argument("--size", type=int, default=128, help="pixels of the square that the network sees")
+    parser.add_argument("--size", type=int, default=224, help="pixels of the square that the network sees")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", type=Path, default=Path("long-images.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="print the table of these results")

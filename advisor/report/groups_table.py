@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from advisor.audit.audit import Audit
-from advisor.data import table_file
+from advisor.data import containers
 from advisor.data.names import SPLITS
 from advisor.system import reproduction
 from advisor.system.json_file import write_text
@@ -48,13 +48,13 @@ def write(found: Audit, folder: Path) -> None:
 
 def command(found: Audit, folder: str) -> str:
     """The command that keeps together what belongs together."""
-    source, reading = found.data.source, found.data.reading
-    is_table = source.lower().endswith(table_file.ENDINGS)
-    beside = str(Path(source).parent) if is_table else source.removeprefix("classes:")
+    data, source = found.data, Path(found.data.source)
+    # An archive itself, for what was unpacked of it may be taken out of the cache.
+    images = source if source.exists() and containers.is_container(source) else data.root
     return reproduction.command(
         "run",
         str(Path(folder) / FILE),
         auto=True,
-        images=reading.images or beside,
+        images=data.reading.images or str(images),
         group_column=COLUMN,
     )
