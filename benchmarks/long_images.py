@@ -32,8 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=1_000, help="to train on; as many to test on")
-    parser.add_argument("--size", type=int, default=224, help="pixels of the square that the network sees")
+    parser.add_argument("--images", type=int, default=500, help="to train on; as many to test on")
+    parser.add_argument("--size", type=int, default=128, help="pixels of the square that the network sees")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", type=Path, default=Path("long-images.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="print the table of these results")
@@ -73,8 +73,8 @@ def table(lines: list[dict[str, Any]]) -> str:
         right = line["accuracy"]
         error = math.sqrt(right * (1 - right) / line["tested"])
         shown = f"{100 * right:.1f} ± {100 * error:.1f}"
-        rows.append((f"{line['images']:,}", str(line["seed"]), line["fit"], line["chosen"], shown))
-    return markdown(("images", "seed", "--fit", "chosen", "accuracy, %"), rows)
+        rows.append((f"{line['images']:,}", str(line["size"]), line["fit"], line["chosen"], shown))
+    return markdown(("images", "px", "--fit", "chosen", "accuracy, %"), rows)
 
 
 def photographs(real: Path, folder: Path, count: int, seed: int) -> Path:
