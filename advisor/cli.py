@@ -404,7 +404,7 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """
     _check_data(data)
     from advisor import api
-    from advisor.report import audit_terminal
+    from advisor.report import audit_terminal, groups_table
     from advisor.system.progress import Bars
 
     reading = _reading(options)
@@ -416,6 +416,9 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
         audit_terminal.print_audit(found)
         if output:
             screen.say(f"report.html, with pictures, and suspects.csv, to be filled in, are in {output}")
+            if groups_table.grouped(found).any():
+                together = groups_table.command(found, output)
+                screen.say(f"To keep together what belongs together: {together}")
         else:
             screen.say("Pictures, and a list to correct: give the same command with --output DIR")
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
+from advisor.choices import CROP
 from advisor.data.dataset import DROPPED
+from advisor.data.deep_grey import GreyRange
 from advisor.data.listing import Skipped
 
 BINS = 15
@@ -448,6 +450,8 @@ class Evaluation:
         skipped: files that could not be read.
         warnings: what to know before trusting the numbers.
         corrected: None where no label was corrected.
+        fit: how images become squares, one of `advisor.choices.FITS`; as in the run.
+        grey: the values of deep grey that are black and white; as in the run.
     """
 
     run: Path
@@ -459,6 +463,8 @@ class Evaluation:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     corrected: Corrected | None = None
+    fit: str = CROP
+    grey: GreyRange | None = None
 
     @property
     def calibration_error(self) -> float:
@@ -481,6 +487,8 @@ class Evaluation:
             "calibration_error": self.calibration_error,
             "per_class": scores.to_json()["per_class"],
             "unlike": int(self.unlike.sum()),
+            "fit": self.fit,
+            **({"grey": list(self.grey)} if self.grey else {}),
             "worst_mistakes": [
                 {
                     "path": seen.shown[i],

@@ -27,6 +27,7 @@ from benchmarks import (
     grid,
     kept,
     label_noise,
+    long_images,
     networks,
     position,
     prices,
@@ -358,6 +359,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gain-of-views": gain_of_views,
     "changed-labels": changed_labels,
     "foretold-times": foretold_times,
+    "long-images": lambda: long_images.table(read(RESULTS / "long-images.jsonl")),
     "speed": speed,
     "speed-in-short": speed_in_short,
 }

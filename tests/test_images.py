@@ -209,9 +209,9 @@ def test_later_pages_and_frames_are_told(tmp_path):
     pages = [halves(), halves(), halves()]
     for name in ("scan.tif", "film.gif", "film.webp", "film.png", "film.avif", "phone.mpo"):
         pages[0].save(tmp_path / name, save_all=True, append_images=[icon().convert("RGB").resize((60, 40))])
-        assert images.header(tmp_path / name) == ((60, 40), True), name
+        assert images.header(tmp_path / name) == ((60, 40), True, False), name
         pages[0].save(tmp_path / f"one {name}")
-        assert images.header(tmp_path / f"one {name}") == ((60, 40), False), name
+        assert images.header(tmp_path / f"one {name}") == ((60, 40), False, False), name
     found = sources.unlabelled([str(tmp_path / "scan.tif"), str(tmp_path / "one scan.tif")], "scans")
     assert found.warnings[0].startswith("1 files have several pages or frames, as ")
 

@@ -20,7 +20,7 @@ from advisor.system.json_file import read_json
 from advisor.system.json_shape import Maybe
 
 WORDS_OF_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
-_TOLD = ("frozen", "by_hand")  # follow from the others
+_TOLD = ("grey", "frozen", "by_hand")  # follow from the others
 # Fields of settings that have an option of their own, beside the recipe.
 WITH_OPTION = tuple(field.name for field in fields(Options) if field.name in SHAPES)
 NAMES = tuple(name for name in SHAPES if name not in (*WITH_OPTION, "recipe", *_TOLD))
@@ -114,7 +114,7 @@ def checked(values: Mapping[str, Any], source: str = "settings") -> dict[str, An
     Raises:
         InputError: one is none, or is not what the setting takes.
     """
-    plain = {name: list(value) if name in LISTS else value for name, value in values.items()}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     for name in plain:
         if name not in SHAPES:
             raise InputError(f"{source}: there is no setting {name!r}; {_nearest(str(name), tuple(SHAPES))}")

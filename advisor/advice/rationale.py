@@ -201,19 +201,33 @@ def _groups(grouping: Grouping | None) -> list[Factor]:
     ]
 
 
-def suggestions(evidence: Evidence) -> list[str]:
-    """What the user should say of the data where names suggest it and it would change what is measured."""
+def suggestions(evidence: Evidence, source: str) -> list[str]:
+    """What the user should say of the data where something suggests it and it would change what is measured.
+
+    Args:
+        evidence: what was measured.
+        source: what the user named.
+    """
     grouping = evidence.grouping
     if grouping is None or grouping.kept or not rule.should_be_grouped(grouping):
         return []
+    both = (
+        f"{grouping.leave_one_out:.1%} are right where single images are left out, "
+        f"{grouping.leave_group_out:.1%} (± {grouping.error:.1%}) where whole groups are"
+    )
+    if not grouping.pattern:
+        audit = f"advisor audit {shlex.quote(source)} --output DIR"
+        return [
+            f"{grouping.groups:,} groups of images seem to be shots of one thing, taken by one camera within "
+            f"seconds or nearly the same, as {grouping.example}: {both}; if new images will be of new "
+            f"things, {audit} writes groups.csv and says how it keeps them together"
+        ]
     shared = f", {grouping.of_several_classes:,} of them with several classes" * bool(
         grouping.of_several_classes
     )
     return [
         f"names suggest that images belong together, {grouping.groups:,} groups as {grouping.example}{shared}"
-        f": {grouping.leave_one_out:.1%} are right where single images are left out, "
-        f"{grouping.leave_group_out:.1%} (± {grouping.error:.1%}) where whole groups are; if new images will "
-        f"be of new groups, give --group-pattern {shlex.quote(grouping.pattern)}"
+        f": {both}; if new images will be of new groups, give --group-pattern {shlex.quote(grouping.pattern)}"
     ]
 
 

@@ -251,7 +251,12 @@ def recommend(
         rationale=rationale.rows(evidence, place, decision, next_steps, options.minutes),
         steps=next_steps,
         alternatives=rationale.alternatives(place, decision.recipe, recipe),
-        warnings=(*overrun, *rationale.suggestions(evidence), *warnings(measured), *backbone.notes),
+        warnings=(
+            *overrun,
+            *rationale.suggestions(evidence, measured.data.source),
+            *warnings(measured),
+            *backbone.notes,
+        ),
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),

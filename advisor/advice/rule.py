@@ -244,8 +244,8 @@ def mirrors_are_harmless(mirror_loss: float) -> bool:
 
 
 def should_be_grouped(grouping: Grouping) -> bool:
-    """Whether images that names put together should be kept together, so that the user is asked."""
-    if grouping.of_several_classes >= SHARE_OF_SEVERAL_CLASSES * grouping.groups:
+    """Whether images that seem to belong together should be kept together, so that the user is asked."""
+    if grouping.pattern and grouping.of_several_classes >= SHARE_OF_SEVERAL_CLASSES * grouping.groups:
         return True
     return grouping.drop >= max(GROUP_DROP, GROUP_ERRORS * grouping.error)
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from advisor.advice import rule
 from advisor.choices import AUTO, CROP, FIT_OPTIONS, FITS, KEEP, LARGEST_IMAGE, RECIPES, Mode
+from advisor.data.deep_grey import GreyRange
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.system.devices import free_memory
 
-LISTS = ("taps", "augmentation", "by_hand")  # fields of settings
+LISTS = ("taps", "augmentation", "by_hand", "grey")  # fields of settings
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Settings:
         save_every: after each so many epochs the network is saved in `epochs/` of the run folder; 0: never.
         start_from: the folder of a finished run whose network training goes on from; or none.
         fit: how images become squares, one of `advisor.choices.FITS`.
+        grey: the values of deep grey that are black and white; None where nothing is deep.
         frozen: what lies below `train_from`, in words; None where we chose it.
         by_hand: which of these the user chose otherwise than we would have.
     """
@@ -129,6 +131,7 @@ class Settings:
     save_every: int = 0
     start_from: str | None = None
     fit: str = CROP
+    grey: GreyRange | None = None
     frozen: str | None = None
     by_hand: tuple[str, ...] = ()
 
@@ -175,7 +178,7 @@ class Settings:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Settings:
-        lists = {name: tuple(values[name]) for name in LISTS if name in values}
+        lists = {name: tuple(values[name]) for name in LISTS if values.get(name) is not None}
         return Settings(**{**values, **lists})
 
 
@@ -358,6 +361,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         dropout=0.0 if options.head == "linear" else DROPOUT,
         epoch_kept="best" if random and options.keep != "trained" else "last",
         fit=evidence.fit.chosen,
+        grey=evidence.data.grey,
     )
     if not (mode.on_images or (options.head == "linear" and options.settings.get("head_start") != "random")):
         settings = on_features(settings, options.epochs)

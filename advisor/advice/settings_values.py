@@ -68,6 +68,7 @@ SHAPES: dict[str, Any] = {
     "save_every": COUNT,
     "start_from": str | None,
     "fit": str,
+    "grey": Maybe([float]),
     "frozen": str | None,
     "by_hand": [str],
 }
@@ -106,6 +107,9 @@ def check(values: Mapping[str, Any]) -> None:
         hidden_units(values["head"])
     if "taps" in values and (not values["taps"] or len(set(values["taps"])) < len(values["taps"])):
         raise ValueError("holds no list of different taps")
+    grey = values.get("grey")
+    if grey is not None and not (len(grey) == 2 and grey[0] < grey[1]):
+        raise ValueError("holds no range for grey")
     for change in values.get("augmentation", ()):
         strength_of(change)
 

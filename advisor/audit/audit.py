@@ -7,6 +7,7 @@ twice.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from advisor.audit import copies, labels, shortcuts
 from advisor.audit.copies import Copies
 from advisor.audit.labels import Labels
 from advisor.audit.shortcuts import Shortcut
+from advisor.data import shots
 from advisor.data.checks import leave_out
 from advisor.data.corrections import Corrections
 from advisor.data.dataset import Dataset
@@ -81,6 +83,8 @@ class Audit:
         strangers: positions of images that belong to no class, the strangest first.
         copies: groups of images that show the same.
         shortcuts: what gives a class away beside what is in the picture.
+        groups: int64 [n], equal for images that seem to be shots of one thing, or that the user says belong
+            together.
         seconds: that it took.
         reproduction: how to get the same again.
     """
@@ -95,6 +99,7 @@ class Audit:
     strangers: tuple[int, ...]
     copies: tuple[Copies, ...]
     shortcuts: tuple[Shortcut, ...]
+    groups: np.ndarray
     seconds: float
     reproduction: reproduction.Record
 
@@ -199,6 +204,7 @@ def audit(
     judged = labels.judge(held_out, data.labels, seed)
     last = signed_root(embedded.features.last())
     given_away = shortcuts.find(data, seed, display.steps("Looking for shortcuts"))
+    same = copies.find(embedded, data)
     return Audit(
         data=data,
         corrections=corrections,
@@ -208,11 +214,21 @@ def audit(
         interval=judged.interval,
         mixed_up=_mixed_up(judged),
         strangers=tuple(labels.strangers(judged, last).tolist()),
-        copies=copies.find(embedded, data),
+        copies=same,
         shortcuts=given_away,
+        groups=_groups(data, same, display),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, data.fingerprint(), reproduction.versions()),
     )
+
+
+def _groups(data: Dataset, same: Sequence[Copies], display: Display) -> np.ndarray:
+    """Shots of one thing, and what the user says of groups."""
+    pairs = [(group.positions[0], at) for group in same for at in group.positions[1:]]
+    if data.groups is not None:
+        _, first, of = np.unique(data.groups, return_index=True, return_inverse=True)
+        pairs += [(int(first[group]), at) for at, group in enumerate(of.tolist())]
+    return shots.groups(shots.origins(data.paths, display.steps("Looking for shots of one thing")), pairs)
 
 
 def _suspects(judged: Labels, features: np.ndarray) -> tuple[Suspect, ...]:

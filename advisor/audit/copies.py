@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advisor.data import near_copies
+from advisor.data import near_copies, shots
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Embedded
 
@@ -40,7 +40,7 @@ def find(embedded: Embedded, data: Dataset) -> tuple[Copies, ...]:
     pairs = [(by_content.setdefault(int(content), row), row) for row, content in enumerate(same.ravel())]
     pairs = [(first, row) for first, row in pairs if first != row]
     pairs += [(int(first), int(second)) for first, second in near_copies.find(embedded.thumbnails)]
-    groups = [_group(rows, same.ravel(), embedded, data) for rows in _joined(pairs)]
+    groups = [_group(rows, same.ravel(), embedded, data) for rows in shots.joined(pairs)]
     groups.sort(key=lambda one: (-one.across_classes, -one.across_splits, -len(one.positions), one.positions))
     return tuple(groups)
 
@@ -54,21 +54,3 @@ def _group(rows: list[int], same: np.ndarray, embedded: Embedded, data: Dataset)
         across_splits=bool(in_training.any() and not in_training.all()),
         across_classes=len(set(data.labels[positions].tolist())) > 1,
     )
-
-
-def _joined(pairs: list[tuple[int, int]]) -> list[list[int]]:
-    """Groups of rows that are linked by pairs, directly or through others."""
-    parent: dict[int, int] = {}
-
-    def root(row: int) -> int:
-        parent.setdefault(row, row)
-        while parent[row] != row:
-            parent[row] = row = parent[parent[row]]
-        return row
-
-    for first, second in pairs:
-        parent[root(second)] = root(first)
-    groups: dict[int, list[int]] = {}
-    for row in parent:
-        groups.setdefault(root(row), []).append(row)
-    return list(groups.values())

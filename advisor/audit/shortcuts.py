@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
 from advisor.data import images
 from advisor.data.dataset import Dataset
+from advisor.data.deep_grey import GreyRange
 from advisor.data.images import UnreadableImage
 from advisor.data.sampling import sample
 
@@ -99,7 +101,7 @@ def find(
     """
     positions, looks = sample(data.labels, MOST, seed), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for look in pool.map(_look, (data.paths[i] for i in positions)):
+        for look in pool.map(_look, (data.paths[i] for i in positions), repeat(data.grey)):
             looks.append(look)
             progress(len(looks), len(positions))
     read = [i for i, look in enumerate(looks) if look]
@@ -157,11 +159,11 @@ def _marks(gradients: np.ndarray, where: str, labels: np.ndarray, positions: np.
     return found
 
 
-def _look(path: str) -> _Look | None:
+def _look(path: str, grey: GreyRange | None) -> _Look | None:
     """What a file shows beside its content; None where it cannot be read."""
     try:
         told = images.origin(path)
-        pixels = np.asarray(images.read(path, LEAST_SIDE), np.float32)
+        pixels = np.asarray(images.read(path, LEAST_SIDE, grey), np.float32)
     except UnreadableImage:
         return None
     values = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from advisor.data.deep_grey import GreyRange
 from advisor.data.listing import Skipped, relative
 from advisor.data.names import SPLITS
 from advisor.data.reading import AS_FOUND, Reading
@@ -32,6 +33,7 @@ class Dataset:
         identities: n strings that change when a file changes (size and time of modification).
         shorter_sides: int64 [n], pixels.
         longer_sides: int64 [n], pixels.
+        deep: bool [n], whether grey values have more than 8 bits.
         given_splits: the splits that the user made; the others were drawn.
         skipped: files that are left out.
         warnings: what a person should know before they trust a result.
@@ -41,6 +43,7 @@ class Dataset:
         corrected: int64 [n], labels as `--corrections` has them; they differ from `labels` for test images
             alone, and are `DROPPED` where one of those should be left out. None where nothing was corrected.
         corrected_by: the file that the corrections are from.
+        grey: the values of deep grey that are black and white; None where nothing is deep.
     """
 
     source: str
@@ -52,6 +55,7 @@ class Dataset:
     identities: tuple[str, ...]
     shorter_sides: np.ndarray
     longer_sides: np.ndarray
+    deep: np.ndarray
     given_splits: frozenset[str]
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -60,6 +64,7 @@ class Dataset:
     groups: np.ndarray | None = None
     corrected: np.ndarray | None = None
     corrected_by: str | None = None
+    grey: GreyRange | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -99,6 +104,7 @@ class Dataset:
             identities=tuple(self.identities[i] for i in kept),
             shorter_sides=self.shorter_sides[kept],
             longer_sides=self.longer_sides[kept],
+            deep=self.deep[kept],
             groups=self.groups_of(kept),
             corrected=None if self.corrected is None else self.corrected[kept],
         )
@@ -122,6 +128,7 @@ class Dataset:
             splits={split: len(self.indices(split)) for split in SPLITS},
             skipped=self.skipped,
             fingerprint=self.fingerprint(),
+            grey=self.grey,
         )
 
 
@@ -139,6 +146,7 @@ class Summary:
         splits: images of each of `SPLITS`.
         skipped: files that are left out.
         fingerprint: see `Dataset.fingerprint`.
+        grey: see `Dataset.grey`.
     """
 
     source: str
@@ -150,6 +158,7 @@ class Summary:
     splits: Mapping[str, int]
     skipped: tuple[Skipped, ...]
     fingerprint: str
+    grey: GreyRange | None = None
 
     @property
     def is_unbalanced(self) -> bool:
@@ -170,6 +179,7 @@ class Summary:
             },
             "splits": dict(self.splits),
             "skipped": [vars(item) for item in self.skipped],
+            **({"grey": list(self.grey)} if self.grey else {}),
         }
 
     @staticmethod
@@ -186,4 +196,5 @@ class Summary:
             splits=values["splits"],
             skipped=tuple(Skipped(**item) for item in values["skipped"]),
             fingerprint=fingerprint,
+            grey=(values["grey"][0], values["grey"][1]) if values.get("grey") else None,
         )

@@ -100,7 +100,7 @@ def suggested(names: Sequence[str], labels: np.ndarray) -> Suggested | None:
                 folders = [name.rpartition("/")[0] for name in names]
                 own = [word and f"{folder}/{word}" for folder, word in zip(folders, own, strict=True)]
             groups = _numbered(own)
-            if _may_be_groups(groups, labels):
+            if may_be_groups(groups, labels, FEWEST_SHARED):
                 shared = own[int(np.flatnonzero(groups == np.bincount(groups).argmax())[0])]
                 pattern = _pattern(separator, words, numbers)
                 found.append(
@@ -121,14 +121,21 @@ def _beginning(name: str, separator: str, words: int) -> str | None:
     return separator.join(parts[:words]) if len(parts) > words and all(parts[:words]) else None
 
 
-def _may_be_groups(groups: np.ndarray, labels: np.ndarray) -> bool:
+def may_be_groups(groups: np.ndarray, labels: np.ndarray, fewest_shared: float = 0.0) -> bool:
+    """Whether there are enough groups to speak of, and in each class.
+
+    Args:
+        groups: int64 [n], from zero on.
+        labels: int64 [n], their classes.
+        fewest_shared: of the images, that have to be in groups of several, 0..1.
+    """
     sizes = np.bincount(groups)
     sizes = sizes[sizes > 0]
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     in_class = np.bincount(pairs[0])
     return (
         (sizes > 1).sum() >= FEWEST_GROUPS
-        and sizes[sizes > 1].sum() >= FEWEST_SHARED * len(groups)
+        and sizes[sizes > 1].sum() >= fewest_shared * len(groups)
         and in_class[in_class > 0].min() >= FEWEST_IN_CLASS
     )
 

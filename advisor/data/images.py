@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -24,8 +25,9 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from advisor.choices import CROP
-from advisor.data import image_costs
+from advisor.data import deep_grey, image_costs
 from advisor.data.codestreams import Codestream
+from advisor.data.deep_grey import Grey, GreyRange
 from advisor.data.image_costs import LARGEST_SQUARE
 from advisor.errors import InputError
 from advisor.system.storage import replacing
@@ -117,10 +119,12 @@ class Header(NamedTuple):
     Attributes:
         size: width and height, pixels.
         has_more: whether there are more pages or frames than the one that is used.
+        is_deep: whether its grey values have more than 8 bits.
     """
 
     size: tuple[int, int]
     has_more: bool
+    is_deep: bool
 
 
 def header(path: str | Path) -> Header:
@@ -130,7 +134,7 @@ def header(path: str | Path) -> Header:
         UnreadableImage: empty, not an image, or one that takes too much memory to decode.
     """
     with _opened(path) as picture:
-        return Header(picture.image.size, _has_more(picture.image))
+        return Header(picture.image.size, _has_more(picture.image), deep_grey.is_deep(picture.image))
 
 
 def _has_more(image: ImageFile.ImageFile) -> bool:
@@ -148,11 +152,14 @@ class Origin(NamedTuple):
         format: that it has, whatever its name ends in.
         camera: that EXIF names; empty where it names none.
         size: width and height in pixels.
+        taken: when, by the clock of the camera, in seconds from the beginning of 1970 on; None where EXIF
+            does not say it.
     """
 
     format: str
     camera: str
     size: tuple[int, int]
+    taken: float | None
 
 
 def origin(path: str | Path) -> Origin:
@@ -166,10 +173,19 @@ def origin(path: str | Path) -> Origin:
         try:
             exif = image.getexif()
             named = [str(exif.get(tag, "")) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+            taken = _seconds(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal))
         except Exception:  # as below: EXIF may be damaged in any way
-            named = []
+            named, taken = [], None
         camera = " ".join(" ".join(named).replace("\0", " ").split())
-        return Origin(image.format or "", camera, image.size)
+        return Origin(image.format or "", camera, image.size, taken)
+
+
+def _seconds(time: object) -> float | None:
+    """A time as EXIF writes it, in seconds from the beginning of 1970 on, whatever the zone."""
+    try:
+        return datetime.strptime(str(time).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
 
 @contextmanager
@@ -253,18 +269,29 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:100]
 
 
-def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
+def grey_values(path: str | Path) -> Grey | None:
+    """The values of deep grey in a file; None where it has none, or cannot be decoded."""
+    try:
+        with _opened(path, LARGEST_SQUARE) as picture:
+            odd = image_costs.decoder(picture.image) == "ppm"  # states its own white, see `_of_odd_depth`
+            return None if odd or not deep_grey.is_deep(picture.image) else deep_grey.values(picture.image)
+    except Exception:  # as in `read`, which says why
+        return None
+
+
+def read(path: str | Path, at_least: int = LARGEST_SQUARE, grey: GreyRange | None = None) -> Image.Image:
     """Decode one image to RGB the way a viewer shows it.
 
     The first frame of an animation or page of a document; turned as its EXIF orientation says;
-    transparency on white, or on black where white would leave nothing to see; 16-bit and floating-point grey
-    scaled to 8 bits. Colour profiles are ignored, as in the pipelines that backbones were trained with.
+    transparency on white, or on black where white would leave nothing to see; grey of more than 8 bits scaled
+    to 8. Colour profiles are ignored, as in the pipelines that backbones were trained with.
 
     Args:
         path: the file.
         at_least: pixels that the shorter side needs, 1 to `LARGEST_SQUARE`. JPEG and JPEG 2000 are decoded at
             a fraction of their size where that leaves so many, and large pictures are reduced to no less than
             three times as many.
+        grey: the values of deep grey that are black and white; None for what the file looks like.
 
     Raises:
         UnreadableImage: empty, truncated, not an image, or one that takes too much memory to decode.
@@ -278,9 +305,9 @@ def read(path: str | Path, at_least: int = LARGEST_SQUARE) -> Image.Image:
             if picture.codestream and isinstance(image, Jpeg2KImageFile):
                 picture.codestream.reduce(image, at_least)
             if image_costs.decoder(image) == "ppm":
-                return _to_rgb(_of_odd_depth(image, picture.file), at_least)
+                return _to_rgb(_of_odd_depth(image, picture.file), at_least, None)
             image.load()
-            return _to_rgb(_upright(image), at_least)
+            return _to_rgb(_upright(image), at_least, grey)
         except image_costs.TooExpensive as error:
             raise UnreadableImage(str(error)) from None
         except Exception as error:  # as above: a decoder's errors are of many kinds
@@ -328,14 +355,14 @@ def _of_odd_depth(image: ImageFile.ImageFile, file: _PictureFile) -> Image.Image
     return Image.fromarray(pixels.reshape(shape), "L" if image.mode == "I" else image.mode)
 
 
-def _to_rgb(image: Image.Image, at_least: int) -> Image.Image:
+def _to_rgb(image: Image.Image, at_least: int, grey: GreyRange | None) -> Image.Image:
     """In strips, so that only the picture and its RGB are whole in memory; large pictures are reduced."""
     width, height = image.size
     large = width * height > LARGE_PIXELS
     factor = max(1, min(image.size) // (3 * at_least)) if large else 1
     if image.mode == "RGB" and "transparency" not in image.info and factor == 1:
         return image
-    shades = _shades(image) if image.mode.startswith(("I", "F")) else None
+    shades = (grey or _shades(image)) if deep_grey.is_deep(image) else None
     behind = _behind(image)
     if not large:
         return _strip_to_rgb(image, shades, behind)
@@ -359,7 +386,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 def _behind(image: Image.Image) -> str:
     """The colour that transparency is put on: white, or black for white drawings on nothing."""
-    if image.mode.startswith(("I", "F")) or not _is_transparent(image):
+    if deep_grey.is_deep(image) or not _is_transparent(image):
         return "white"
     size = min(image.width, GLANCE), min(image.height, GLANCE)
     small = image.resize(size, Image.Resampling.NEAREST).convert("RGBA")
@@ -375,16 +402,16 @@ def _on(colour: str, image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
 
 
-def _strip_to_rgb(image: Image.Image, shades: tuple[float, float] | None, behind: str) -> Image.Image:
+def _strip_to_rgb(image: Image.Image, shades: GreyRange | None, behind: str) -> Image.Image:
     if shades:
-        return _deep_grey_to_rgb(image, *shades)
+        return deep_grey.to_rgb(image, shades)
     if _is_transparent(image):
         return _on(behind, image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _shades(image: Image.Image) -> tuple[float, float]:
-    """What is black and what is white in 16-bit, 32-bit or floating-point grey."""
+def _shades(image: Image.Image) -> GreyRange:
+    """What is black and what is white in an image of deep grey, by itself."""
     if image.mode.startswith("I;16"):
         return 0.0, 65535.0
     low, high = np.inf, -np.inf
@@ -393,31 +420,17 @@ def _shades(image: Image.Image) -> tuple[float, float]:
         grey = grey[np.isfinite(grey)]
         if grey.size:
             low, high = min(low, grey.min()), max(high, grey.max())
-    if low > high:  # no number at all
-        return 0.0, 1.0
-    if image.mode == "I" and low >= 0 and 255 < high <= 65535:
-        return 0.0, 65535.0
-    if image.mode == "F" and low >= 0 and high <= 1:
-        return 0.0, 1.0
-    if low >= 0 and high <= 255:
-        return 0.0, 255.0
-    return float(low), float(high)
+    return deep_grey.usual_range(image, float(low), float(high))
 
 
-def _deep_grey_to_rgb(image: Image.Image, black: float, white: float) -> Image.Image:
-    """Pillow would clip at 255: scale instead. What is no number is black, infinity white."""
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=black, posinf=white, neginf=black)
-    scaled = (grey - black) * (255.0 / max(white - black, 1e-12))
-    return Image.fromarray(scaled.round().astype(np.uint8), "L").convert("RGB")
-
-
-def load_square(path: str | Path, size: int, fit: str = CROP) -> np.ndarray:
+def load_square(path: str | Path, size: int, fit: str = CROP, grey: GreyRange | None = None) -> np.ndarray:
     """Decode an image and make it a square, scaled bicubically with antialiasing.
 
     Args:
         path: the file.
         size: pixels of the sides.
         fit: one of `advisor.choices.FITS`.
+        grey: see `read`.
 
     Returns:
         uint8 [size, size, 3], RGB.
@@ -425,7 +438,7 @@ def load_square(path: str | Path, size: int, fit: str = CROP) -> np.ndarray:
     Raises:
         UnreadableImage: see `read`.
     """
-    image = read(path, at_least=size)
+    image = read(path, size, grey)
     if fit.startswith("pad:"):
         return _padded(image, size, fit.removeprefix("pad:"))
     side = min(image.size)
@@ -455,7 +468,8 @@ def stream(
     batch_size: int,
     unreadable: Callable[[int, str], None],
     fit: str = CROP,
-    load: Callable[[str, int, str], np.ndarray] = load_square,
+    grey: GreyRange | None = None,
+    load: Callable[[str, int, str, GreyRange | None], np.ndarray] = load_square,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Decode images in order, in threads, a few batches ahead of the caller; memory stays flat.
 
@@ -465,7 +479,8 @@ def stream(
         batch_size: images in each batch but the last.
         unreadable: called with position in `paths` and reason for each file that cannot be decoded.
         fit: one of `advisor.choices.FITS`.
-        load: called in the threads with a path, `size` and `fit`; raises what `load_square` raises.
+        grey: see `read`.
+        load: called in the threads as `load_square` is, and raises what that raises.
 
     Yields:
         Positions in `paths` [b] and pixels uint8 [b, size, size, 3].
@@ -479,7 +494,7 @@ def stream(
         try:
             for position in range(len(paths)):
                 while submitted < len(paths) and len(ahead) < 2 * batch_size + threads:
-                    ahead.append(pool.submit(load, paths[submitted], size, fit))
+                    ahead.append(pool.submit(load, paths[submitted], size, fit, grey))
                     submitted += 1
                 try:
                     pixels.append(ahead.popleft().result())
@@ -515,6 +530,7 @@ def decode_all(
     file: Path,
     progress: Callable[[int, int], None] | None = None,
     fit: str = CROP,
+    grey: GreyRange | None = None,
 ) -> np.ndarray:
     """Decode images once into a file that is mapped into memory, so that epochs do not decode again.
 
@@ -526,6 +542,7 @@ def decode_all(
         file: an .npy file to write; an existing one of the right shape is used as it is.
         progress: called with images done and images to do.
         fit: one of `advisor.choices.FITS`.
+        grey: see `read`.
 
     Returns:
         uint8 [n, size, size, 3].
@@ -547,7 +564,7 @@ def decode_all(
     # Written, not mapped: on a full disk a mapped file kills the process, a written one says so.
     with replacing(file) as unfinished, unfinished.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for positions, batch in stream(paths, size, 64, refuse, fit):
+        for positions, batch in stream(paths, size, 64, refuse, fit, grey):
             out.write(batch.data)
             if progress:
                 progress(int(positions[-1]) + 1, len(paths))

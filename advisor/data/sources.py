@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor.data import containers, folder, images, table, table_file
+from advisor.data import containers, folder, grey_range, images, table, table_file
 from advisor.data.checks import check, look_alikes
 from advisor.data.dataset import Dataset
 from advisor.data.groups import of_entries
@@ -49,7 +49,7 @@ def load(source: str, seed: int = 0, display: Display | None = None, reading: Re
     data = _open(source, listing, {entry.label for entry in listing.entries}, reading, display)
     check(data)
     told = (*listing.warnings, *look_alikes(data.class_names))
-    return split(replace(data, source_warnings=told), seed)
+    return grey_range.with_range(split(replace(data, source_warnings=told), seed), display)
 
 
 def unlabelled(paths: Sequence[str], source: str) -> Dataset:
@@ -133,6 +133,7 @@ def _open(
         identities=tuple(file.identity for _, file in readable),
         shorter_sides=np.array([min(file.size) for _, file in readable], dtype=np.int64),
         longer_sides=np.array([max(file.size) for _, file in readable], dtype=np.int64),
+        deep=np.array([file.is_deep for _, file in readable], dtype=bool),
         given_splits=frozenset(entry.split for entry, _ in readable if entry.split),
         skipped=(*listing.skipped, *skipped),
         warnings=tuple(listing.warnings),
@@ -173,12 +174,23 @@ def _list_any(source: str, to_train: bool, reading: Reading, display: Display) -
         return folder.read(write_tfds(source.removeprefix("tfds:")))
     insisted = source.startswith(INSIST)
     try:
+        reading = _with_unpacked_images(reading, display)
         path = Path(source.removeprefix(INSIST)).expanduser()
         return _Found(to_train, insisted, reading, display).list(path)
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}; check its permissions") from error
     except RuntimeError as error:  # of expanduser: no such user
         raise InputError(f"{legible(source)} does not exist ({error}); give the folder's full path") from None
+
+
+def _with_unpacked_images(reading: Reading, display: Display) -> Reading:
+    """The same where the images of a table lie in a container."""
+    if reading.images is None:
+        return reading
+    path = Path(reading.images).expanduser()
+    if not path.exists() or not containers.is_container(path):
+        return reading
+    return replace(reading, images=str(containers.unpacked(path, display.steps("Unpacking (MB)"))))
 
 
 @dataclass(frozen=True)
@@ -253,12 +265,14 @@ class _File:
         identity: see `Dataset.identities`.
         size: width and height, pixels.
         has_more: whether there are more pages or frames than the one that is used.
+        is_deep: whether its grey values have more than 8 bits.
     """
 
     reason: str = ""
     identity: str = ""
     size: tuple[int, int] = (0, 0)
     has_more: bool = False
+    is_deep: bool = False
 
 
 def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> list[_File]:
@@ -276,11 +290,11 @@ def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> 
 def _inspect_one(path: str) -> _File:
     try:
         status = os.stat(path)
-        size, has_more = images.header(path)
+        header = images.header(path)
     except images.UnreadableImage as error:
         return _File(reason=str(error))
     except OSError as error:
         return _File(reason=error.strerror or "cannot be read")
     except ValueError as error:  # a zero byte in the path
         return _File(reason=str(error))
-    return _File("", f"{status.st_size}:{status.st_mtime_ns}", size, has_more)
+    return _File("", f"{status.st_size}:{status.st_mtime_ns}", *header)

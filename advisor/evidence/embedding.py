@@ -17,6 +17,7 @@ from advisor.backbones import Backbone
 from advisor.choices import CROP
 from advisor.data import copies, images, near_copies
 from advisor.data.dataset import Dataset
+from advisor.data.deep_grey import GreyRange
 from advisor.data.listing import Skipped
 from advisor.evidence import forward
 from advisor.evidence.feature_cache import FeatureCache
@@ -168,7 +169,8 @@ def embed(
     Raises:
         OSError: the cache can be neither read nor written.
     """
-    view = " ".join([str(image_size), *["mirrored"] * mirrored, *[fit] * (fit != CROP)])
+    grey = [f"grey {data.grey[0]!r} {data.grey[1]!r}"] if data.grey else []
+    view = " ".join([str(image_size), *["mirrored"] * mirrored, *[fit] * (fit != CROP), *grey])
     key = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
     tables = [_Table(FeatureCache(key, data.paths, data.identities), positions)]
     if pooling != AVERAGE:
@@ -244,8 +246,8 @@ def _fill(
     watch, saved = Stopwatch(), time.monotonic()
     done = 0
     try:
-        load = _hashing(contents)
-        for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, fit, load):
+        how = fit, data.grey, _hashing(contents)
+        for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, *how):
             features = run(pixels[:, :, ::-1] if mirrored else pixels)
             thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
             digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
@@ -273,15 +275,15 @@ def _half(cells: np.ndarray) -> np.ndarray:
     return np.clip(signed_root(cells), -most, most).astype(np.float16)
 
 
-def _hashing(contents: dict[str, bytes]) -> Callable[[str, int, str], np.ndarray]:
+def _hashing(contents: dict[str, bytes]) -> Callable[[str, int, str, GreyRange | None], np.ndarray]:
     """`images.load_square` that also writes down each file's SHA-256 by its path.
 
     A file is hashed right after it was decoded, in the same thread, while the operating system still has it
     in memory, so that its bytes come from the disk once.
     """
 
-    def load(path: str, size: int, fit: str) -> np.ndarray:
-        pixels = images.load_square(path, size, fit)
+    def load(path: str, size: int, fit: str, grey: GreyRange | None) -> np.ndarray:
+        pixels = images.load_square(path, size, fit, grey)
         try:
             contents[path] = bytes.fromhex(copies.content(path))
         except OSError as error:

@@ -204,7 +204,7 @@ def measure(
             probes=probes,
             mirror_loss=loss,
             fit=squares,
-            grouping=grouping.measure(probed.features, data, probed.positions, seed),
+            grouping=grouping.measure(probed, data, seed),
         ),
         data=rest,
         near_copies=_near_copies(looked_at, data),

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from markupsafe import Markup
 from advisor.audit.audit import Audit, Suspect
 from advisor.data import images
 from advisor.data.corrections import COLUMNS
-from advisor.report import audit_words
+from advisor.data.dataset import Dataset
+from advisor.report import audit_words, groups_table
 from advisor.report.page import jpeg, thumbnail
 from advisor.report.rendering import html
 from advisor.system import reproduction
@@ -29,7 +31,7 @@ WHOLE = 240  # pixels of the longer side of what shows a border or a mark
 
 
 def write(found: Audit, folder: Path) -> None:
-    """Write audit.json, suspects.csv and report.html.
+    """Write audit.json, suspects.csv and report.html, and groups.csv if images belong together.
 
     Args:
         found: what to show.
@@ -37,6 +39,7 @@ def write(found: Audit, folder: Path) -> None:
     """
     write_json(folder / "audit.json", found.to_json())
     write_text(folder / "suspects.csv", _suspects_table(found))
+    groups_table.write(found, folder)
     record = found.reproduction
     write_text(
         folder / "report.html",
@@ -44,6 +47,8 @@ def write(found: Audit, folder: Path) -> None:
             "audit.html",
             title=f"Audit of {found.data.source}",
             **_of_audit(found),
+            about_groups=audit_words.about_groups(found) if groups_table.grouped(found).any() else "",
+            together=groups_table.command(found, str(folder)),
             then=reproduction.command(
                 "recommend", found.data.source, corrections=str(folder / "suspects.csv")
             ),
@@ -106,17 +111,20 @@ def _of_audit(found: Audit) -> dict[str, Any]:
         ],
         "more_copies": len(found.copies) - len(groups),
         "shortcuts": [
-            (audit_words.shortcut(found, one), [_whole(found.data.paths[at]) for at in one.positions])
+            (
+                audit_words.shortcut(found, one),
+                [_whole(found.data, at) for at in one.positions],
+            )
             for one in found.shortcuts
         ],
         "warnings": found.data.warnings,
     }
 
 
-def _whole(path: str) -> Markup | None:
+def _whole(data: Dataset, position: int) -> Markup | None:
     """A small picture that is not cut to a square, for what matters may be at its edges."""
     try:
-        picture = images.read(path, WHOLE)
+        picture = images.read(data.paths[position], WHOLE, data.grey)
     except images.UnreadableImage:
         return None
     picture.thumbnail((WHOLE, WHOLE))
@@ -126,5 +134,6 @@ def _whole(path: str) -> Markup | None:
 def _pictures(found: Audit, positions: Iterable[int]) -> dict[int, Markup | None]:
     """Small pictures of some images, each decoded once."""
     wanted = list(dict.fromkeys(positions))
+    paths = [found.data.paths[at] for at in wanted]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(wanted, pool.map(thumbnail, (found.data.paths[at] for at in wanted)), strict=True))
+        return dict(zip(wanted, pool.map(thumbnail, paths, repeat(found.data.grey)), strict=True))

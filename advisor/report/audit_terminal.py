@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from advisor.audit.audit import Audit
-from advisor.report import audit_words
+from advisor.report import audit_words, groups_table
 from advisor.report.layout import WIDTH, console, styled, tabled
 from advisor.system.text import fitting, shortened, shortened_in_front
 
@@ -42,6 +42,8 @@ def audit_parts(found: Audit, width: int = WIDTH) -> list[RenderableType]:
         parts += _listed([found.shown(position) for position in found.strangers])
     parts += ["", styled(audit_words.about_copies(found))]
     parts += _listed([" = ".join(found.shown(at) for at in group.positions[:2]) for group in found.copies])
+    if groups_table.grouped(found).any():
+        parts += ["", styled(audit_words.about_groups(found))]
     if found.shortcuts:
         said = [audit_words.shortcut(found, one) for one in found.shortcuts[:SHOWN_OTHERS]]
         parts += ["", *(styled(sentence, "yellow") for sentence in said)]

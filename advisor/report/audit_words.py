@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from advisor.audit.audit import Audit, Suspect
 from advisor.audit.copies import Copies
 from advisor.audit.shortcuts import Shortcut
+from advisor.data import shots
 
 SUSPECT_HEADS = ("Image", "Label", "Looks like", "Sure")
 SUSPECT_NUMBERS = ("Sure",)  # this column stands to the right
@@ -49,6 +52,16 @@ def about_copies(found: Audit) -> str:
     said += f"; {_some(classes, 'group')} in two classes" if classes else ""
     said += f"; {_some(splits, 'group')} in training and outside of it" if splits else ""
     return f"{said}."
+
+
+def about_groups(found: Audit) -> str:
+    """How many images seem to be shots of one thing."""
+    sizes = np.bincount(found.groups)
+    images, groups = sizes[sizes > 1].sum(), int((sizes > 1).sum())
+    return (
+        f"{images:,} images in {_some(groups, 'group')} seem to belong together: taken by one camera within "
+        f"{shots.BURST_SECONDS:g} seconds, nearly the same, or by what you say."
+    )
 
 
 def kind_of_copies(group: Copies) -> str:

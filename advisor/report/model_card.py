@@ -40,6 +40,7 @@ def text(run: Run, advice: Recommendation, command: str) -> str:
         test=metrics.test,
         size=metrics.settings.image_size,
         fit=FITS[metrics.settings.fit],
+        grey=metrics.settings.grey,
         interval=words.interval(metrics.test),
         near_copies=words.near_copies(metrics),
         about_training=words.about_training(metrics),

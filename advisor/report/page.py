@@ -15,6 +15,7 @@ from PIL import Image
 from advisor.advice.recommendation import Recommendation
 from advisor.data import images
 from advisor.data.dataset import Dataset
+from advisor.data.deep_grey import GreyRange
 from advisor.report import charts, svg, words
 from advisor.report.rendering import html
 from advisor.results import Comparison, Predictions, Row, Run
@@ -58,7 +59,7 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, command: str) -> 
         data: what was trained on.
         command: that does the same again.
     """
-    mistakes = [(mistake, thumbnail(mistake.path)) for mistake in charts.mistakes(run.test)]
+    mistakes = [(mistake, thumbnail(mistake.path, data.grey)) for mistake in charts.mistakes(run.test)]
     write_text(
         run.folder / "report.html",
         html(
@@ -175,7 +176,7 @@ def _of_data(data: Dataset, advice: Recommendation) -> dict[str, Any]:
     samples = []
     for label in classes:
         members = _spaced(np.flatnonzero(data.labels == label), SAMPLED_IMAGES)
-        shown = [image for i in members if (image := thumbnail(data.paths[i]))]
+        shown = [image for i in members if (image := thumbnail(data.paths[i], data.grey))]
         if shown:
             samples.append((data.class_names[label], shown))
     return {
@@ -230,10 +231,10 @@ def _record(advice: Recommendation, seed: int, versions: Any) -> list[tuple[str,
     ]
 
 
-def thumbnail(path: str) -> Markup | None:
+def thumbnail(path: str, grey: GreyRange | None) -> Markup | None:
     """A small image as an address that carries its pixels; None where the file cannot be read."""
     try:
-        return jpeg(Image.fromarray(images.load_square(path, THUMBNAIL)))
+        return jpeg(Image.fromarray(images.load_square(path, THUMBNAIL, grey=grey)))
     except images.UnreadableImage:
         return None
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from advisor.data import images
+from advisor.data.deep_grey import GreyRange
 from advisor.report import charts, words
 from advisor.report.charts import COLORS
 from advisor.results import BINS, Comparison, Evaluation, Run
@@ -45,7 +46,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     _save(_reliability(charts.reliability(evaluation)), folder / "reliability.png")
     mistakes = charts.mistakes(seen)
     if mistakes:
-        _save(_mistakes(mistakes), folder / "mistakes.png")
+        _save(_mistakes(mistakes, evaluation.grey), folder / "mistakes.png")
     else:
         (folder / "mistakes.png").unlink(missing_ok=True)  # of an earlier evaluation
 
@@ -191,7 +192,7 @@ def _reliability(shown: charts.Reliability) -> Any:
     return figure
 
 
-def _mistakes(mistakes: Sequence[charts.Mistake]) -> Any:
+def _mistakes(mistakes: Sequence[charts.Mistake], grey: GreyRange | None) -> Any:
     """A contact sheet."""
 
     def short(name: str) -> str:
@@ -203,7 +204,7 @@ def _mistakes(mistakes: Sequence[charts.Mistake]) -> Any:
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set(xticks=[], yticks=[], frame_on=False)
     for axes, mistake in zip(figure.axes, mistakes, strict=False):
-        axes.imshow(images.load_square(mistake.path, MISTAKE_PIXELS))
+        axes.imshow(images.load_square(mistake.path, MISTAKE_PIXELS, grey=grey))
         text = (
             f"{short(Path(mistake.shown).name)}\ntrue: {short(mistake.truth)}\n"
             f"{short(mistake.guess)} {mistake.guess_probability:.1%}"

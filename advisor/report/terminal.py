@@ -169,6 +169,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         f"Accuracy {scores.accuracy:.1%} ({words.interval(scores)}), macro F1 {scores.macro_f1:.3f}",
         f"Log-loss {scores.log_loss:.3f}, expected calibration error {evaluation.calibration_error:.3f}",
         *filter(None, [words.corrected(evaluation.corrected)]),
+        *(f"{name.capitalize()}: {how}" for name, how in words.pixel_rows(evaluation.fit, evaluation.grey)),
         "",
         *_classes(scores, out.width),
     ]

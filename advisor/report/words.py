@@ -13,6 +13,7 @@ from advisor.advice.settings import Settings
 from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step, step_of
 from advisor.backbones import BUNDLED
 from advisor.choices import CROP, FITS, RECIPES, WATCHED
+from advisor.data.deep_grey import GreyRange
 from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
 from advisor.results import Alone, Comparison, Corrected, Metrics, Row, Run, Scores, StepTaken
 
@@ -122,13 +123,19 @@ def what_it_does(recipe: str) -> str:
     return RECIPES[recipe].what
 
 
+def pixel_rows(fit: str, grey: GreyRange | None) -> list[tuple[str, str]]:
+    """How files become what the network sees, where it is not as usual, as pairs of a name and a value."""
+    rows = [("images", FITS[fit])] if fit != CROP else []
+    return [*rows, ("grey", f"{grey[0]:g} is black, {grey[1]:g} is white")] if grey else rows
+
+
 def plan_rows(advice: Recommendation) -> list[tuple[str, str]]:
     """What will be built and how long it takes, as pairs of a name and a value."""
     settings, plan = advice.settings, advice.plan
     rows = [("goes on from", settings.start_from)] if settings.start_from else []
     rows += [
         ("backbone", f"{settings.backbone} at {settings.image_size} px, {_layers(settings)}"),
-        *([("images", FITS[settings.fit])] if settings.fit != CROP else []),
+        *pixel_rows(settings.fit, settings.grey),
         ("features", _features(settings)),
         ("head", settings.head + (_SOLVED if settings.solves_head else _START[settings.head_start])),
     ]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from advisor.advice.settings import Settings
 from advisor.data import images
+from advisor.data.deep_grey import GreyRange
 from advisor.evidence import forward
 from recipes.runs import run_files
 from recipes.training.assembly import WHOLE_PICTURE
@@ -39,6 +41,7 @@ class Classifier:
     Attributes:
         image_size: pixels of the square input.
         fit: how images become squares, one of `advisor.choices.FITS`.
+        grey: the values of deep grey that are black and white.
         digest: the SHA-256 of model.keras, in hexadecimal digits.
         call: uint8 [b, size, size, 3], b up to `forward.BATCH`, to features [b, d] and probabilities
             [b, classes].
@@ -46,6 +49,7 @@ class Classifier:
 
     image_size: int
     fit: str
+    grey: GreyRange | None
     digest: str
     call: forward.Forward
 
@@ -62,14 +66,14 @@ class Classifier:
             unreadable: called with position and reason for each file that cannot be decoded.
             progress: called with images done and images to do.
         """
-        of = paths, self.image_size, forward.BATCH, unreadable, self.fit
+        of = paths, self.image_size, forward.BATCH, unreadable, self.fit, self.grey
         for positions, pixels in images.stream(*of):
             features, probabilities = self.call(pixels)
             yield Batch(positions, features, probabilities)
             progress(int(positions[-1]) + 1, len(paths))
 
 
-def load(folder: Path, image_size: int, fit: str) -> Classifier:
+def load(folder: Path, image_size: int, fit: str, grey: GreyRange | None) -> Classifier:
     """The classifier of a run folder, which holds model.keras.
 
     The model itself is read only where the cache does not have it in the form that runs fastest.
@@ -78,6 +82,7 @@ def load(folder: Path, image_size: int, fit: str) -> Classifier:
         folder: of the run.
         image_size: pixels of the square input.
         fit: how images become squares.
+        grey: the values of deep grey that are black and white.
 
     Raises:
         InputError: the model cannot be loaded, takes other images, or gives no probabilities.
@@ -90,23 +95,28 @@ def load(folder: Path, image_size: int, fit: str) -> Classifier:
             raise run_files.exchanged(folder)
         return model
 
-    return _classifier(read, folder, digest, image_size, fit)
+    return _classifier(read, folder, digest, image_size, fit, grey)
 
 
-def of(model: keras.Model, file: Path, image_size: int, fit: str) -> Classifier:
+def of(model: keras.Model, file: Path, settings: Settings) -> Classifier:
     """The classifier of a model that was saved and is still in memory.
 
     Args:
         model: from images to probabilities.
         file: it was saved as, in the folder of its run.
-        image_size: pixels of the square input.
-        fit: how images become squares.
+        settings: that it was built with.
     """
-    return _classifier(lambda: model, file.parent, run_files.digest(file.parent, file.name), image_size, fit)
+    digest = run_files.digest(file.parent, file.name)
+    return _classifier(lambda: model, file.parent, digest, settings.image_size, settings.fit, settings.grey)
 
 
 def _classifier(
-    read: Callable[[], keras.Model], folder: Path, digest: str, image_size: int, fit: str
+    read: Callable[[], keras.Model],
+    folder: Path,
+    digest: str,
+    image_size: int,
+    fit: str,
+    grey: GreyRange | None,
 ) -> Classifier:
     """A model as a classifier; it is read if it is not known by its digest."""
 
@@ -122,7 +132,7 @@ def _classifier(
             raise run_files.damaged(folder, "its model does not end in one layer of probabilities")
         return keras.Model(whole.inputs[0], outputs)
 
-    return Classifier(image_size, fit, digest, forward.runner(build, digest, image_size))
+    return Classifier(image_size, fit, grey, digest, forward.runner(build, digest, image_size))
 
 
 def load_model(folder: Path) -> keras.Model:

@@ -100,7 +100,7 @@ def _probabilities(job: Job, networks: Networks) -> np.ndarray:
 
     bar = job.display.steps("Testing the trained network")
     found = []
-    of = paths, job.settings.image_size, forward.BATCH, refuse, job.settings.fit
+    of = paths, job.settings.image_size, forward.BATCH, refuse, job.settings.fit, job.settings.grey
     for positions, pixels in images.stream(*of):
         found.append(networks.trained.predict_on_batch(pixels.astype(np.float32)))
         bar(int(positions[-1]) + 1, len(paths))

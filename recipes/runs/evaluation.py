@@ -80,6 +80,8 @@ def evaluate(
         skipped=(*data.skipped, *(Skipped(data.shown(path), why) for path, why in unreadable.items())),
         warnings=(*data.warnings, *warnings),
         corrected=corrected,
+        fit=run.fit,
+        grey=run.grey,
     )
 
 

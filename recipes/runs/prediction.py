@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from advisor.data.deep_grey import GreyRange
 from advisor.errors import InputError, one_line
 from advisor.evidence.outliers import Neighbours
 from advisor.results import Metrics, Prediction
@@ -30,6 +31,7 @@ class FinishedRun:
         class_names: in the order of the model's outputs.
         image_size: pixels of the model's square input.
         fit: how images become squares, one of `advisor.choices.FITS`.
+        grey: the values of deep grey that are black and white.
         neighbours: training images to compare new ones with.
         digest: the SHA-256 of its model, in hexadecimal digits.
     """
@@ -39,6 +41,7 @@ class FinishedRun:
     class_names: tuple[str, ...]
     image_size: int
     fit: str
+    grey: GreyRange | None
     neighbours: Neighbours
     digest: str
 
@@ -60,7 +63,7 @@ def load(folder: str | Path) -> FinishedRun:
         metrics = _metrics(folder)
         names = run_files.read_class_names(folder, metrics)
         neighbours, settings = neighbours_file.read(folder), metrics.settings
-        squares = settings.image_size, settings.fit
+        squares = settings.image_size, settings.fit, settings.grey
         return FinishedRun(folder, metrics.recipe, names, *squares, neighbours, metrics.model_sha256)
     if there["checkpoints"]:
         raise InputError(f"{folder} is not finished; go on with advisor run ... --output {folder} --resume")
@@ -148,7 +151,7 @@ def ready(run: FinishedRun) -> Classifier:
     Raises:
         InputError: it does not.
     """
-    model = classifier.load(run.folder, run.image_size, run.fit)
+    model = classifier.load(run.folder, run.image_size, run.fit, run.grey)
     black = np.zeros((1, run.image_size, run.image_size, 3), np.uint8)
     try:
         features, probabilities = model.call(black)

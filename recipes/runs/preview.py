@@ -26,7 +26,8 @@ def batches(data: Dataset, settings: Settings, seed: int) -> list[np.ndarray]:
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, IMAGES).astype(int))]
     stored = math.ceil(size * augmentation.MARGIN)
     paths = [data.paths[i] for i in chosen]
-    decoded = images.stream(paths, stored, IMAGES, lambda position, reason: None, settings.fit)
+    squares = settings.fit, settings.grey
+    decoded = images.stream(paths, stored, IMAGES, lambda position, reason: None, *squares)
     found = [pixels for _, pixels in decoded]
     if not found:
         return []

@@ -174,7 +174,7 @@ def _write(work: _Work, trained: Trained) -> Run:
     with ExitStack() as exchange:
         with replacing(job.folder / "model.keras") as unfinished:
             trained.model.save(unfinished)
-            saved = classifier.of(trained.model, unfinished, job.settings.image_size, job.settings.fit)
+            saved = classifier.of(trained.model, unfinished, job.settings)
 
             def features(at: np.ndarray, what: str) -> np.ndarray:
                 return job.averages(at) if is_embedded else _classified(job, saved, at, what)[0]

@@ -134,7 +134,7 @@ def same_splits(start: Start, data: Dataset) -> Dataset:
         raise InputError(
             f"{new:,} images of {data.source} are not among those of {start.folder}; give the same DATA"
         )
-    return replace(data, splits=splits)
+    return replace(data, splits=splits, grey=start.metrics.settings.grey)
 
 
 def joined(earlier: Sequence[Epoch], own: Sequence[Epoch]) -> tuple[Epoch, ...]:

@@ -104,4 +104,4 @@ def _decode(job: Job, split: str, name: str, size: int) -> np.ndarray:
         remove(file)
     bar = job.display.steps(f"Decoding {name} images")
     paths = [job.data.paths[i] for i in job.data.indices(split)]
-    return images.decode_all(paths, size, file, bar, job.settings.fit)
+    return images.decode_all(paths, size, file, bar, job.settings.fit, job.settings.grey)

@@ -59,7 +59,9 @@ def _unpack(archive: zipfile.ZipFile, split: str, done: int, whole: int, into: U
                 "[n, height, width] or [n, height, width, 3]"
             )
         if shape[0] != len(labels):
-            raise into.refuse(f"has {shape[0]:,} images and {len(labels):,} labels in {split}")
+            raise into.refuse(
+                f"has {shape[0]:,} images and {len(labels):,} labels in {split}; give each image its label"
+            )
         for number, row in enumerate(labels):
             pixels = np.frombuffer(content.read(math.prod(shape[1:])), np.uint8).reshape(shape[1:])
             file = io.BytesIO()
