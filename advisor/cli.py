@@ -432,15 +432,22 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     metavar="[FILE.csv]",
     help="A table for programs; without FILE on standard output.",
 )
-def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None) -> None:
+@click.option("--coverage", type=float, metavar="SHARE", help="Of prediction sets, as 0.95; else no sets.")
+def predict(
+    run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None, coverage: float | None
+) -> None:
     """Classify images with the finished run in the folder RUN.
 
     IMAGE is a file, a folder (with all in it), or - for standard input with one
     path a line, which is also read where no IMAGE is given. Images unlike those
     that the run was trained on are marked: do not trust their classes.
 
+    With --coverage 0.95 each image gets a set of classes, one, several or none,
+    that holds the true one for 95 % of images like those of the run.
+
     \b
     Example: advisor predict runs/flowers-auto tulip.jpg holiday/
+    Example: advisor predict runs/flowers-auto holiday/ --coverage 0.95
     Example: ls *.jpg | advisor predict runs/flowers-auto --csv out.csv
     """
     if as_json and csv_file:
@@ -449,7 +456,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         raise click.UsageError("name an image, a folder or - for standard input")
     if csv_file not in (None, "-"):
         _check_csv(Path(csv_file))
-    from advisor.report import prediction_tables
+    from advisor.report import prediction_tables, set_lines
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
 
@@ -471,7 +478,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
 
         def counted() -> Iterator[Prediction]:
             nonlocal unlike
-            for item in prediction.predict(finished, paths, skip, bar):
+            for item in prediction.predict(finished, paths, skip, bar, coverage):
                 unlike += item.unlike
                 yield item
 
@@ -479,13 +486,15 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         names = finished.class_names
         if as_json:
             threshold = finished.neighbours.threshold
-            prediction_tables.write_json(sys.stdout, finished.folder, names, threshold, predictions, skipped)
+            of_run = finished.folder, names, threshold
+            prediction_tables.write_json(sys.stdout, *of_run, predictions, skipped, coverage)
         elif csv_file == "-":
             prediction_tables.write_csv_to_output(predictions)
         elif csv_file:
             prediction_tables.write_csv_file(Path(csv_file), predictions)
         else:
-            for line in prediction_tables.lines(predictions, names, paths):
+            to_show = prediction_tables.lines(predictions, names, paths)
+            for line in to_show if coverage is None else set_lines.lines(predictions, coverage, paths):
                 screen.say(line)
     _tell_skipped(skipped)
     if unlike:
@@ -528,9 +537,16 @@ def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
 @command_line.command()
 @click.argument("run", type=click.Path())
 @click.argument("data", type=click.Path())
+@click.option("--costs", metavar="FILE.csv", help="What each confusion costs, the true class in rows.")
 @_options(*_OF_READING[:4], "corrections", "json", "output")
 def evaluate(
-    run: str, data: str, corrections: str | None, as_json: bool, output: str | None, **options: Any
+    run: str,
+    data: str,
+    costs: str | None,
+    corrections: str | None,
+    as_json: bool,
+    output: str | None,
+    **options: Any,
 ) -> None:
     """Measure the finished run in the folder RUN on the labelled images in DATA.
 
@@ -551,7 +567,7 @@ def evaluate(
     reading = _reading(options)
     with Bars() as display:
         evaluated = api.evaluate(
-            run, data, corrections=corrections, output=folder, reading=reading, display=display
+            run, data, corrections=corrections, costs=costs, output=folder, reading=reading, display=display
         )
     if as_json:
         print(json.dumps({"folder": str(folder), **evaluated.to_json()}))

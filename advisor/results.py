@@ -14,6 +14,8 @@ from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
 from advisor.data.dataset import DROPPED
 from advisor.data.listing import Skipped
+from advisor.evidence.answer_scores import AnswerScores, Costs, answer_scores
+from advisor.evidence.prediction_sets import Covered
 
 BINS = 15
 WORST = 20  # mistakes that are shown
@@ -326,6 +328,8 @@ class Metrics:
         corrected: None where no label of a test image was corrected.
         before_training: how good the backbone's own classifier is, where its rows were asked for.
         steps: of the advice that were taken and can be judged; empty before the end.
+        prediction_sets: how sets of the usual coverages did on the test split; empty in what an older version
+            wrote, and where there were too few images to calibrate them.
     """
 
     recipe: str
@@ -348,6 +352,7 @@ class Metrics:
     corrected: Corrected | None = None
     before_training: BeforeTraining | None = None
     steps: tuple[StepTaken, ...] = ()
+    prediction_sets: tuple[Covered, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object in metrics.json; what there is nothing to say about is left out."""
@@ -361,6 +366,7 @@ class Metrics:
             "corrected": self.corrected and asdict(self.corrected),
             "before_training": self.before_training and self.before_training.to_json(),
             "steps": [asdict(step) for step in self.steps] or None,
+            "prediction_sets": [asdict(one) for one in self.prediction_sets] or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -379,6 +385,10 @@ class Metrics:
                 "corrected": Corrected(**values["corrected"]) if "corrected" in values else None,
                 "before_training": BeforeTraining.from_json(before) if before else None,
                 "steps": tuple(StepTaken.from_json(step) for step in values.get("steps", ())),
+                "prediction_sets": tuple(
+                    Covered(**{field.name: one[field.name] for field in fields(Covered)})
+                    for one in values.get("prediction_sets", ())
+                ),
             }
         )
 
@@ -420,6 +430,7 @@ class Prediction:
         probabilities: float32 [classes], in the same order.
         distance: to the training images, see `advisor.evidence.outliers`.
         unlike: whether that is more than a new image of the same kind has.
+        least: probability of a class in the prediction set; None where no set was asked for.
     """
 
     path: str
@@ -427,6 +438,17 @@ class Prediction:
     probabilities: np.ndarray
     distance: float
     unlike: bool
+    least: float | None = None
+
+    @property
+    def possible(self) -> tuple[str, ...] | None:
+        """The prediction set: the classes that it may be of, one, several or none, the most probable first.
+
+        None where none was asked for. See `advisor.evidence.prediction_sets`.
+        """
+        if self.least is None:
+            return None
+        return tuple(name for name, _ in self.best(int((self.probabilities >= self.least).sum())))
 
     def best(self, count: int) -> list[tuple[str, float]]:
         """The names of the most probable classes with their probabilities, the best one first."""
@@ -448,6 +470,9 @@ class Evaluation:
         skipped: files that could not be read.
         warnings: what to know before trusting the numbers.
         corrected: None where no label was corrected.
+        covered: how prediction sets did, by coverage; empty in the run of an older version, and where there
+            were too few images to calibrate them.
+        costs: None where nothing was said of them.
     """
 
     run: Path
@@ -459,6 +484,13 @@ class Evaluation:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     corrected: Corrected | None = None
+    covered: tuple[Covered, ...] = ()
+    costs: Costs | None = None
+
+    @property
+    def answers(self) -> AnswerScores:
+        """See `advisor.evidence.answer_scores`."""
+        return answer_scores(self.predictions.labels, self.predictions.probabilities)
 
     @property
     def calibration_error(self) -> float:
@@ -467,7 +499,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `advisor evaluate --json` prints."""
-        seen, scores = self.predictions, self.predictions.scores()
+        seen, scores, answers = self.predictions, self.predictions.scores(), self.answers
         return {
             "schema": 1,
             "run": str(self.run),
@@ -478,7 +510,12 @@ class Evaluation:
             "accuracy_interval": list(scores.interval),
             "macro_f1": scores.macro_f1,
             "log_loss": scores.log_loss,
+            "auroc": answers.auroc,
+            "balanced_accuracy": answers.balanced_accuracy,
+            "top": {str(k): share for k, share in answers.top.items()},
+            "accuracy_of_surest": {f"{share:g}": each for share, each in answers.accuracy_of_surest.items()},
             "calibration_error": self.calibration_error,
+            "prediction_sets": [asdict(one) for one in self.covered],
             "per_class": scores.to_json()["per_class"],
             "unlike": int(self.unlike.sum()),
             "worst_mistakes": [
@@ -493,6 +530,7 @@ class Evaluation:
             "skipped": [vars(item) for item in self.skipped],
             "warnings": list(self.warnings),
             **({"corrected": asdict(self.corrected)} if self.corrected else {}),
+            **({"costs": asdict(self.costs)} if self.costs else {}),
         }
 
 

@@ -38,6 +38,7 @@ FILES = (
     "neighbours.npz",
     "test.npz",
     "validation.npz",
+    "calibration.npz",
     *EXPORTS,
     "logs",
     "epochs",
