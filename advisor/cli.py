@@ -578,6 +578,35 @@ def evaluate(
 
 @command_line.command()
 @click.argument("run", type=click.Path())
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 for all networks.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free.")
+@click.option("--coverage", type=float, metavar="SHARE", help="Of prediction sets; 0.95 if the run can.")
+def serve(run: str, host: str, port: int, coverage: float | None) -> None:
+    """Let people try the finished run in the folder RUN on a page in their browser.
+
+    They drop pictures there or use the camera, and see class, confidence and
+    prediction set, and what is strange to the model. Programs POST a picture to
+    /api/predict; /openapi.json describes it. Nothing that is sent is kept.
+
+    \b
+    Example: advisor serve runs/flowers-auto
+    Example: curl -H 'Content-Type: image/jpeg' --data-binary @tulip.jpg \\
+      http://127.0.0.1:8000/api/predict
+    """
+    try:
+        from advisor.serving import serve as server
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("starlette", "uvicorn"):
+            raise
+        raise InputError(
+            f'serving needs {package}; install it with: pip install "transfer-advisor[serve]"'
+        ) from None
+    server.serve(run, host, port, coverage)
+
+
+@command_line.command()
+@click.argument("run", type=click.Path())
 @click.option(
     "--format",
     "format",

@@ -129,7 +129,7 @@ def sets_of(
 
 
 def _adaptive(probabilities: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The probability of all more probable classes and a drawn part of its own, of each class, [n, classes]."""
+    """Of each class the probability of all more probable ones and a drawn part of its own, [n, classes]."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities.astype(np.float64), order, axis=1)
     before = np.cumsum(ordered, axis=1) - ordered + generator.random((len(ordered), 1)) * ordered

@@ -68,7 +68,8 @@ class Calibration:
 
     def _place(self, coverage: float) -> int:
         """Of the threshold among the probabilities, from 1; 0 where there are too few."""
-        return floor(round((len(self.truth) + 1) * (1 - coverage), 6))  # 10 * (1 - 0.9) is a bit less than 1
+        count = len(self.truth)
+        return min(count, floor(round((count + 1) * (1 - coverage), 6)))  # 10 * (1 - 0.9) is a bit under 1
 
     def sets(self, probabilities: np.ndarray, coverage: float) -> np.ndarray:
         """Which classes each image may be of.
