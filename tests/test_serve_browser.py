@@ -96,7 +96,7 @@ def test_a_picture_is_dropped_and_the_answer_read(page, finished_run, hostile_ru
     assert item.locator(".best").inner_text().startswith(f"{HOSTILE} ")
     assert item.locator(".best").inner_text().endswith("%")
     assert item.locator(".file").inner_text() == f"{HOSTILE}.png"
-    assert item.locator(".set").inner_text().startswith(("In 90.0% of cases it is: ", "No class"))
+    assert item.locator(".set").inner_text().startswith(("Set that holds the truth in 90% of cases: ", "No"))
     assert item.locator(".bars meter").count() == 3
     assert not item.locator(".strange").is_visible()
     assert page.evaluate("[window.ran, document.querySelectorAll('#answers script, b').length]") == [None, 0]

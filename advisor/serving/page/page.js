@@ -63,11 +63,11 @@ function show(item, answer) {
   item.querySelector(".best").textContent = `${best.label} ${percent(best.probability)}`;
   item.querySelector(".strange").hidden = !answer.unlike;
   if (answer.set) {
-    const set = item.querySelector(".set"), sure = percent(answer.coverage);
+    const set = item.querySelector(".set"), share = `${+(100 * answer.coverage).toFixed(2)}%`;
     set.hidden = false;
     set.textContent = answer.set.length
-      ? `In ${sure} of cases it is: ${answer.set.join(" or ")}`
-      : `No class: the model is less sure than ${sure} of cases need`;
+      ? `Set that holds the truth in ${share} of cases: ${answer.set.join(", ")}`
+      : `No class: for a set that holds the truth in ${share} of cases, this one is left out as too unsure`;
   }
   for (const { label, probability } of answer.top) {
     const bar = document.createElement("li"), meter = document.createElement("meter");
