@@ -25,7 +25,7 @@ from advisor.report import audit_page, model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
-from recipes.runs import comparison, evaluation, prediction, preview, run_files, stages
+from recipes.runs import comparison, evaluation, prediction, preview, quantized, run_files, stages
 from recipes.runs import export as exports
 from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
@@ -441,20 +441,34 @@ def audit(
 
 
 def export(
-    run: str | Path, format: str, *, output: str | Path | None = None, overwrite: bool = False
+    run: str | Path,
+    format: str,
+    *,
+    data: str | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    display: Display | None = None,
 ) -> Export:
     """Write the model of a finished run in another format, and check that it gives the same probabilities.
 
     Args:
         run: a run folder.
-        format: "saved_model", "tflite" or "onnx".
+        format: "saved_model", "tflite", "tflite-int8" or "onnx".
+        data: what the run was trained on, for "tflite-int8": its training images calibrate, and its test
+            images tell what is lost; see `recommend`.
         output: file or folder to write; in the run folder if left out.
         overwrite: replace what is there.
+        display: where progress is shown; nowhere if left out.
 
     Raises:
-        InputError: something is there already, or the format does not take the model.
+        InputError: something is there already, the format does not take the model, or "tflite-int8" has no
+            data of the run.
     """
     path = Path(output) if output is not None else None
+    if format == quantized.FORMAT:
+        if data is None:
+            raise InputError(f"{format} is calibrated on training images; give the run's DATA with --data")
+        return quantized.export_int8(prediction.load(run), data, path, overwrite, display or Silent())
     return exports.export(prediction.load(run), format, path, overwrite)
 
 

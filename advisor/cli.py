@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from advisor.results import Prediction, Run
     from advisor.system.progress import Bars
 
-FORMATS = ("saved_model", "tflite", "onnx")
+FORMATS = ("saved_model", "tflite", "tflite-int8", "onnx")
 
 
 @screen.ours()
@@ -614,22 +614,43 @@ def serve(run: str, host: str, port: int, coverage: float | None) -> None:
     required=True,
     help="onnx needs pip install 'transfer-advisor[onnx]'.",
 )
+@click.option(
+    "--data", metavar="DATA", help="Of the run, for tflite-int8: it is calibrated and tested on it."
+)
 @click.option("--output", metavar="PATH", help="File or folder to write; in RUN if left out.")
 @_options("json")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-def export(run: str, format: str, output: str | None, as_json: bool, overwrite: bool) -> None:
+def export(
+    run: str, format: str, data: str | None, output: str | None, as_json: bool, overwrite: bool
+) -> None:
     """Write the model of the finished run in the folder RUN in another format.
 
-    The result is loaded again and must give the same probabilities.
+    The result is loaded again and must give the same probabilities; of tflite-int8
+    the accuracy that is lost on the run's test images is told.
 
     \b
     Example: advisor export runs/flowers-auto --format tflite
+    Example: advisor export runs/flowers-auto --format tflite-int8 --data ./flowers
     """
-    from advisor import api
+    if data:
+        _check_data(data)
+    from dataclasses import asdict
 
-    made = api.export(run, format, output=output, overwrite=overwrite)
+    from advisor import api
+    from advisor.system.progress import Bars
+
+    with Bars() as display:
+        made = api.export(run, format, data=data, output=output, overwrite=overwrite, display=display)
+    lost = made.quantized
     if as_json:
-        print(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
+        told = {"path": str(made.path), "difference": made.difference, "same": made.is_same}
+        print(json.dumps({**told, **({"quantized": asdict(lost)} if lost else {})}))
+    elif lost:
+        screen.say(
+            f"{made.path}: {lost.megabytes:.1f} MB, accuracy {lost.accuracy:.1%} on the {lost.images:,} test "
+            f"images of the run, where model.keras has {lost.accuracy_before:.1%}; {lost.same_class:.1%} get "
+            "the same class"
+        )
     else:
         same = "the same probabilities as model.keras"
         if made.difference:

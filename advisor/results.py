@@ -637,18 +637,40 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """What a model in whole numbers of 8 bits does on the run's test images.
+
+    Attributes:
+        images: how many.
+        accuracy: of it, 0..1.
+        accuracy_before: of the run's own model, 0..1.
+        same_class: share of the images that get the same class from both, 0..1.
+        megabytes: of its file, 1,000,000 bytes each.
+    """
+
+    images: int
+    accuracy: float
+    accuracy_before: float
+    same_class: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
 class Export:
     """A model in another format.
 
     Attributes:
         path: file or folder.
-        difference: largest absolute difference of a probability from the original's, on 8 images.
+        difference: largest absolute difference of a probability from the original's, on 8 images, or, in
+            int8, on the test images.
         is_same: whether that is no more than rounding makes.
+        quantized: what whole numbers of 8 bits lose; None in other formats.
     """
 
     path: Path
     difference: float
     is_same: bool
+    quantized: Quantized | None = None
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> Scores:

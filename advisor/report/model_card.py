@@ -64,6 +64,7 @@ def _covered(one: Covered, images: int) -> dict[str, str]:
     low, high = wilson_interval(one.measured, images)
     return {
         "asked": f"{one.asked:.0%}",
+        "share": f"{one.measured:.4f}",
         "measured": f"{one.measured:.1%} ({low:.1%} to {high:.1%})",
         "classes": f"{one.classes:.2f}",
         "none": f"{one.none:.1%}",
