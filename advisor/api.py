@@ -17,6 +17,7 @@ from advisor.choices import AUTO, DEFAULT_SAMPLE
 from advisor.data import corrections as corrected
 from advisor.data import sources
 from advisor.data.corrections import Corrections
+from advisor.data.costs import read as read_costs
 from advisor.data.dataset import Dataset
 from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
@@ -24,7 +25,7 @@ from advisor.report import audit_page, model_card, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
-from recipes.runs import comparison, evaluation, prediction, preview, run_files, stages
+from recipes.runs import comparison, evaluation, prediction, preview, quantized, run_files, stages
 from recipes.runs import export as exports
 from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
@@ -338,6 +339,7 @@ def predict(
     run: str | Path,
     images: Iterable[str | Path],
     *,
+    coverage: float | None = None,
     on_skipped: Callable[[str, str], None] | None = None,
     display: Display | None = None,
 ) -> Iterator[Prediction]:
@@ -346,6 +348,8 @@ def predict(
     Args:
         run: a run folder.
         images: files, and folders with all in them.
+        coverage: of prediction sets, `Prediction.possible`, as 0.95: the share of images like those of the
+            run whose set holds the true class; no sets if left out.
         on_skipped: called with path and reason for each file that cannot be read.
         display: where progress is shown; nowhere if left out.
 
@@ -353,7 +357,8 @@ def predict(
         A prediction for each image that can be read, in order.
 
     Raises:
-        InputError: the run folder is damaged, or, without `on_skipped`, a file cannot be read.
+        InputError: the run folder is damaged or has too few images for this coverage, or, without
+            `on_skipped`, a file cannot be read.
     """
 
     def refuse(path: str, reason: str) -> None:
@@ -361,7 +366,7 @@ def predict(
 
     paths = prediction.find_images([str(image) for image in images], ())
     bar = (display or Silent()).steps("Classifying")
-    yield from prediction.predict(prediction.load(run), paths, on_skipped or refuse, bar)
+    yield from prediction.predict(prediction.load(run), paths, on_skipped or refuse, bar, coverage)
 
 
 def evaluate(
@@ -369,6 +374,7 @@ def evaluate(
     data: str,
     *,
     corrections: str | None = None,
+    costs: str | None = None,
     output: str | Path | None = None,
     reading: Reading = AS_FOUND,
     display: Display | None = None,
@@ -379,6 +385,7 @@ def evaluate(
         run: a run folder.
         data: see `recommend`.
         corrections: see `recommend`; the accuracy with corrected labels stands beside the other one.
+        costs: a CSV file with what each confusion costs, the true class in rows; see docs/answers.md.
         output: a folder for evaluation.json and the plots; nothing is written if left out.
         reading: see `recommend`.
         display: where progress is shown; nowhere if left out.
@@ -388,10 +395,11 @@ def evaluate(
     """
     finished, display = prediction.load(run), display or Silent()
     listed = _corrections(corrections)
+    paid = read_costs(costs, finished.class_names) if costs else None
     if output is None:
-        return evaluation.evaluate(finished, data, display, reading, listed)
+        return evaluation.evaluate(finished, data, display, reading, listed, paid)
     with RunFolder(Path(output)).holding() as folder:
-        evaluated = evaluation.evaluate(finished, data, display, reading, listed)
+        evaluated = evaluation.evaluate(finished, data, display, reading, listed, paid)
         plots.write_evaluation(evaluated, folder.path)
     return evaluated
 
@@ -433,20 +441,34 @@ def audit(
 
 
 def export(
-    run: str | Path, format: str, *, output: str | Path | None = None, overwrite: bool = False
+    run: str | Path,
+    format: str,
+    *,
+    data: str | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    display: Display | None = None,
 ) -> Export:
     """Write the model of a finished run in another format, and check that it gives the same probabilities.
 
     Args:
         run: a run folder.
-        format: "saved_model", "tflite" or "onnx".
+        format: "saved_model", "tflite", "tflite-int8" or "onnx".
+        data: what the run was trained on, for "tflite-int8": its training images calibrate, and its test
+            images tell what is lost; see `recommend`.
         output: file or folder to write; in the run folder if left out.
         overwrite: replace what is there.
+        display: where progress is shown; nowhere if left out.
 
     Raises:
-        InputError: something is there already, or the format does not take the model.
+        InputError: something is there already, the format does not take the model, or "tflite-int8" has no
+            data of the run.
     """
     path = Path(output) if output is not None else None
+    if format == quantized.FORMAT:
+        if data is None:
+            raise InputError(f"{format} is calibrated on training images; give the run's DATA with --data")
+        return quantized.export_int8(prediction.load(run), data, path, overwrite, display or Silent())
     return exports.export(prediction.load(run), format, path, overwrite)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from advisor.results import Prediction, Run
     from advisor.system.progress import Bars
 
-FORMATS = ("saved_model", "tflite", "onnx")
+FORMATS = ("saved_model", "tflite", "tflite-int8", "onnx")
 
 
 @screen.ours()
@@ -435,15 +435,22 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     metavar="[FILE.csv]",
     help="A table for programs; without FILE on standard output.",
 )
-def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None) -> None:
+@click.option("--coverage", type=float, metavar="SHARE", help="Of prediction sets, as 0.95; else no sets.")
+def predict(
+    run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None, coverage: float | None
+) -> None:
     """Classify images with the finished run in the folder RUN.
 
     IMAGE is a file, a folder (with all in it), or - for standard input with one
     path a line, which is also read where no IMAGE is given. Images unlike those
     that the run was trained on are marked: do not trust their classes.
 
+    With --coverage 0.95 each image gets a set of classes, one, several or none,
+    that holds the true one for 95 % of images like those of the run.
+
     \b
     Example: advisor predict runs/flowers-auto tulip.jpg holiday/
+    Example: advisor predict runs/flowers-auto holiday/ --coverage 0.95
     Example: ls *.jpg | advisor predict runs/flowers-auto --csv out.csv
     """
     if as_json and csv_file:
@@ -452,7 +459,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         raise click.UsageError("name an image, a folder or - for standard input")
     if csv_file not in (None, "-"):
         _check_csv(Path(csv_file))
-    from advisor.report import prediction_tables
+    from advisor.report import prediction_tables, set_lines
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
 
@@ -474,7 +481,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
 
         def counted() -> Iterator[Prediction]:
             nonlocal unlike
-            for item in prediction.predict(finished, paths, skip, bar):
+            for item in prediction.predict(finished, paths, skip, bar, coverage):
                 unlike += item.unlike
                 yield item
 
@@ -482,13 +489,15 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         names = finished.class_names
         if as_json:
             threshold = finished.neighbours.threshold
-            prediction_tables.write_json(sys.stdout, finished.folder, names, threshold, predictions, skipped)
+            of_run = finished.folder, names, threshold
+            prediction_tables.write_json(sys.stdout, *of_run, predictions, skipped, coverage)
         elif csv_file == "-":
             prediction_tables.write_csv_to_output(predictions)
         elif csv_file:
             prediction_tables.write_csv_file(Path(csv_file), predictions)
         else:
-            for line in prediction_tables.lines(predictions, names, paths):
+            to_show = prediction_tables.lines(predictions, names, paths)
+            for line in to_show if coverage is None else set_lines.lines(predictions, coverage, paths):
                 screen.say(line)
     _tell_skipped(skipped)
     if unlike:
@@ -531,9 +540,16 @@ def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
 @command_line.command()
 @click.argument("run", type=click.Path())
 @click.argument("data", type=click.Path())
+@click.option("--costs", metavar="FILE.csv", help="What each confusion costs, the true class in rows.")
 @_options(*_OF_READING[:4], "corrections", "json", "output")
 def evaluate(
-    run: str, data: str, corrections: str | None, as_json: bool, output: str | None, **options: Any
+    run: str,
+    data: str,
+    costs: str | None,
+    corrections: str | None,
+    as_json: bool,
+    output: str | None,
+    **options: Any,
 ) -> None:
     """Measure the finished run in the folder RUN on the labelled images in DATA.
 
@@ -554,13 +570,42 @@ def evaluate(
     reading = _reading(options)
     with Bars() as display:
         evaluated = api.evaluate(
-            run, data, corrections=corrections, output=folder, reading=reading, display=display
+            run, data, corrections=corrections, costs=costs, output=folder, reading=reading, display=display
         )
     if as_json:
         print(json.dumps({"folder": str(folder), **evaluated.to_json()}))
     else:
         terminal.print_evaluation(evaluated)
         screen.say(f"Plots and metrics are in {folder}")
+
+
+@command_line.command()
+@click.argument("run", type=click.Path())
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 for all networks.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free.")
+@click.option("--coverage", type=float, metavar="SHARE", help="Of prediction sets; 0.95 if the run can.")
+def serve(run: str, host: str, port: int, coverage: float | None) -> None:
+    """Let people try the finished run in the folder RUN on a page in their browser.
+
+    They drop pictures there or use the camera, and see class, confidence and
+    prediction set, and what is strange to the model. Programs POST a picture to
+    /api/predict; /openapi.json describes it. Nothing that is sent is kept.
+
+    \b
+    Example: advisor serve runs/flowers-auto
+    Example: curl -H 'Content-Type: image/jpeg' --data-binary @tulip.jpg \\
+      http://127.0.0.1:8000/api/predict
+    """
+    try:
+        from advisor.serving import serve as server
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("starlette", "uvicorn"):
+            raise
+        raise InputError(
+            f'serving needs {package}; install it with: pip install "transfer-advisor[serve]"'
+        ) from None
+    server.serve(run, host, port, coverage)
 
 
 @command_line.command()
@@ -572,22 +617,43 @@ def evaluate(
     required=True,
     help="onnx needs pip install 'transfer-advisor[onnx]'.",
 )
+@click.option(
+    "--data", metavar="DATA", help="Of the run, for tflite-int8: it is calibrated and tested on it."
+)
 @click.option("--output", metavar="PATH", help="File or folder to write; in RUN if left out.")
 @_options("json")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-def export(run: str, format: str, output: str | None, as_json: bool, overwrite: bool) -> None:
+def export(
+    run: str, format: str, data: str | None, output: str | None, as_json: bool, overwrite: bool
+) -> None:
     """Write the model of the finished run in the folder RUN in another format.
 
-    The result is loaded again and must give the same probabilities.
+    The result is loaded again and must give the same probabilities; of tflite-int8
+    the accuracy that is lost on the run's test images is told.
 
     \b
     Example: advisor export runs/flowers-auto --format tflite
+    Example: advisor export runs/flowers-auto --format tflite-int8 --data ./flowers
     """
-    from advisor import api
+    if data:
+        _check_data(data)
+    from dataclasses import asdict
 
-    made = api.export(run, format, output=output, overwrite=overwrite)
+    from advisor import api
+    from advisor.system.progress import Bars
+
+    with Bars() as display:
+        made = api.export(run, format, data=data, output=output, overwrite=overwrite, display=display)
+    lost = made.quantized
     if as_json:
-        print(json.dumps({"path": str(made.path), "difference": made.difference, "same": made.is_same}))
+        told = {"path": str(made.path), "difference": made.difference, "same": made.is_same}
+        print(json.dumps({**told, **({"quantized": asdict(lost)} if lost else {})}))
+    elif lost:
+        screen.say(
+            f"{made.path}: {lost.megabytes:.1f} MB, accuracy {lost.accuracy:.1%} on the {lost.images:,} test "
+            f"images of the run, where model.keras has {lost.accuracy_before:.1%}; {lost.same_class:.1%} get "
+            "the same class"
+        )
     else:
         same = "the same probabilities as model.keras"
         if made.difference:

@@ -16,6 +16,8 @@ from advisor.choices import CROP
 from advisor.data.dataset import DROPPED
 from advisor.data.deep_grey import GreyRange
 from advisor.data.listing import Skipped
+from advisor.evidence.answer_scores import AnswerScores, Costs, answer_scores
+from advisor.evidence.prediction_sets import Covered
 
 BINS = 15
 WORST = 20  # mistakes that are shown
@@ -328,6 +330,8 @@ class Metrics:
         corrected: None where no label of a test image was corrected.
         before_training: how good the backbone's own classifier is, where its rows were asked for.
         steps: of the advice that were taken and can be judged; empty before the end.
+        prediction_sets: how sets of the usual coverages did on the test split; empty in what an older version
+            wrote, and where there were too few images to calibrate them.
     """
 
     recipe: str
@@ -350,6 +354,7 @@ class Metrics:
     corrected: Corrected | None = None
     before_training: BeforeTraining | None = None
     steps: tuple[StepTaken, ...] = ()
+    prediction_sets: tuple[Covered, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object in metrics.json; what there is nothing to say about is left out."""
@@ -363,6 +368,7 @@ class Metrics:
             "corrected": self.corrected and asdict(self.corrected),
             "before_training": self.before_training and self.before_training.to_json(),
             "steps": [asdict(step) for step in self.steps] or None,
+            "prediction_sets": [asdict(one) for one in self.prediction_sets] or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -381,6 +387,10 @@ class Metrics:
                 "corrected": Corrected(**values["corrected"]) if "corrected" in values else None,
                 "before_training": BeforeTraining.from_json(before) if before else None,
                 "steps": tuple(StepTaken.from_json(step) for step in values.get("steps", ())),
+                "prediction_sets": tuple(
+                    Covered(**{field.name: one[field.name] for field in fields(Covered)})
+                    for one in values.get("prediction_sets", ())
+                ),
             }
         )
 
@@ -422,6 +432,7 @@ class Prediction:
         probabilities: float32 [classes], in the same order.
         distance: to the training images, see `advisor.evidence.outliers`.
         unlike: whether that is more than a new image of the same kind has.
+        least: probability of a class in the prediction set; None where no set was asked for.
     """
 
     path: str
@@ -429,6 +440,17 @@ class Prediction:
     probabilities: np.ndarray
     distance: float
     unlike: bool
+    least: float | None = None
+
+    @property
+    def possible(self) -> tuple[str, ...] | None:
+        """The prediction set: the classes that it may be of, one, several or none, the most probable first.
+
+        None where none was asked for. See `advisor.evidence.prediction_sets`.
+        """
+        if self.least is None:
+            return None
+        return tuple(name for name, _ in self.best(int((self.probabilities >= self.least).sum())))
 
     def best(self, count: int) -> list[tuple[str, float]]:
         """The names of the most probable classes with their probabilities, the best one first."""
@@ -452,6 +474,9 @@ class Evaluation:
         corrected: None where no label was corrected.
         fit: how images become squares, one of `advisor.choices.FITS`; as in the run.
         grey: the values of deep grey that are black and white; as in the run.
+        covered: how prediction sets did, by coverage; empty in the run of an older version, and where there
+            were too few images to calibrate them.
+        costs: None where nothing was said of them.
     """
 
     run: Path
@@ -465,6 +490,13 @@ class Evaluation:
     corrected: Corrected | None = None
     fit: str = CROP
     grey: GreyRange | None = None
+    covered: tuple[Covered, ...] = ()
+    costs: Costs | None = None
+
+    @property
+    def answers(self) -> AnswerScores:
+        """See `advisor.evidence.answer_scores`."""
+        return answer_scores(self.predictions.labels, self.predictions.probabilities)
 
     @property
     def calibration_error(self) -> float:
@@ -473,7 +505,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `advisor evaluate --json` prints."""
-        seen, scores = self.predictions, self.predictions.scores()
+        seen, scores, answers = self.predictions, self.predictions.scores(), self.answers
         return {
             "schema": 1,
             "run": str(self.run),
@@ -484,7 +516,12 @@ class Evaluation:
             "accuracy_interval": list(scores.interval),
             "macro_f1": scores.macro_f1,
             "log_loss": scores.log_loss,
+            "auroc": answers.auroc,
+            "balanced_accuracy": answers.balanced_accuracy,
+            "top": {str(k): share for k, share in answers.top.items()},
+            "accuracy_of_surest": {f"{share:g}": each for share, each in answers.accuracy_of_surest.items()},
             "calibration_error": self.calibration_error,
+            "prediction_sets": [asdict(one) for one in self.covered],
             "per_class": scores.to_json()["per_class"],
             "unlike": int(self.unlike.sum()),
             "fit": self.fit,
@@ -501,6 +538,7 @@ class Evaluation:
             "skipped": [vars(item) for item in self.skipped],
             "warnings": list(self.warnings),
             **({"corrected": asdict(self.corrected)} if self.corrected else {}),
+            **({"costs": asdict(self.costs)} if self.costs else {}),
         }
 
 
@@ -607,18 +645,40 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """What a model in whole numbers of 8 bits does on the run's test images.
+
+    Attributes:
+        images: how many.
+        accuracy: of it, 0..1.
+        accuracy_before: of the run's own model, 0..1.
+        same_class: share of the images that get the same class from both, 0..1.
+        megabytes: of its file, 1,000,000 bytes each.
+    """
+
+    images: int
+    accuracy: float
+    accuracy_before: float
+    same_class: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
 class Export:
     """A model in another format.
 
     Attributes:
         path: file or folder.
-        difference: largest absolute difference of a probability from the original's, on 8 images.
+        difference: largest absolute difference of a probability from the original's, on 8 images, or, in
+            int8, on the test images.
         is_same: whether that is no more than rounding makes.
+        quantized: what whole numbers of 8 bits lose; None in other formats.
     """
 
     path: Path
     difference: float
     is_same: bool
+    quantized: Quantized | None = None
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> Scores:

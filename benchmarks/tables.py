@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import (
     averaging,
     calibration,
+    coverage,
     frozen,
     grid,
     kept,
@@ -284,6 +285,21 @@ def changed_labels() -> str:
     return label_noise.table(lines_of("label-noise"))
 
 
+def covered_by_data() -> str:
+    """How often prediction sets hold the true class, data set by data set."""
+    return coverage.by_data(lines_of("coverage"))
+
+
+def covered_by_score() -> str:
+    """The same by how sets are calibrated and by their score."""
+    return coverage.by_score(lines_of("coverage"))
+
+
+def covered_by_pools() -> str:
+    """The same of pools of a frozen and a trained network."""
+    return coverage.of_pools([*_grid(), *_grid("grid-held-out")])
+
+
 def foretold_times() -> str:
     """Seconds that runs took, beside those that were foretold."""
     return times.table(lines_of("times"))
@@ -358,6 +374,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "belief-in-imagenet": belief_in_imagenet,
     "gain-of-views": gain_of_views,
     "changed-labels": changed_labels,
+    "covered-by-data": covered_by_data,
+    "covered-by-score": covered_by_score,
+    "covered-by-pools": covered_by_pools,
     "foretold-times": foretold_times,
     "long-images": lambda: long_images.table(read(RESULTS / "long-images.jsonl")),
     "speed": speed,

@@ -142,11 +142,14 @@ class Solved:
         judged: fitted to the training images alone, so that the validation images can judge it.
         used: fitted to both; it is what is kept.
         error: of `judged` by leave-one-out on the training images, 0..1.
+        truth: the probability that `used` gives the true class of each training and validation image, had it
+            not seen that one, float32 [n].
     """
 
     judged: LinearHead
     used: LinearHead
     error: float
+    truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ class Trained:
         choice: how the model was chosen; None where training began from no head on frozen features.
         earlier_seconds: of epochs that were trained before an interruption.
         lost_patience: whether training ended because the best epoch was too long ago.
+        truth: see `Solved`, where the model is the frozen network with that head; else None.
     """
 
     model: keras.Model
@@ -216,3 +220,4 @@ class Trained:
     choice: Choice | None = None
     earlier_seconds: float = 0.0
     lost_patience: bool = False
+    truth: np.ndarray | None = None

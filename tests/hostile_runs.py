@@ -116,6 +116,11 @@ def is_cut(run: Path, name: str) -> None:
     put(run / name, content[: len(content) // 2])
 
 
+kind(BEFORE_LOADING, "calibration.npz is endless", "calibration.npz")(is_endless)
+kind(BEFORE_LOADING, "calibration.npz is a pipe", "calibration.npz")(is_a_pipe)
+kind(BEFORE_LOADING, "calibration.npz is cut", "calibration.npz")(is_cut)
+
+
 for file, table in (
     ("metrics.json", BEFORE_LOADING),
     ("labels.json", BEFORE_LOADING),
@@ -254,6 +259,32 @@ def _(run: Path) -> None:
     metrics["test"]["per_class"] = {"blue": metrics["test"]["per_class"]["blue"]}
     put(run / "metrics.json", json.dumps(metrics))
     put(run / "labels.json", '["blue"]')
+
+
+# ---------------------------------------------------------------------------------------------------
+# calibration.npz
+
+TRUTH, SOURCE = np.float32([0.2, 0.5, 0.9]), np.array("validation")
+for says, truth, source in (
+    ("no number", np.float32([0.2, np.nan]), SOURCE),
+    ("what is no probability", np.float32([0.2, 3.0]), SOURCE),
+    ("no order", TRUTH[::-1], SOURCE),
+    ("no images", TRUTH[:0], SOURCE),
+    ("double precision", TRUTH.astype(float), SOURCE),
+    ("no source", TRUTH, np.array("hearsay")),
+):
+
+    @kind(BEFORE_LOADING, f"calibration.npz holds {says}", truth, source)
+    def _(run: Path, truth: np.ndarray, source: np.ndarray) -> None:
+        (run / "calibration.npz").unlink()
+        np.savez(run / "calibration.npz", truth=truth, source=source)
+
+
+@kind(BEFORE_LOADING, "calibration.npz holds pickled probabilities")
+def _(run: Path) -> None:
+    (run / "calibration.npz").unlink()
+    truth = np.array([Runs(run.parent / "outside")], dtype=object)
+    np.savez(run / "calibration.npz", allow_pickle=True, truth=truth, source=SOURCE)
 
 
 # ---------------------------------------------------------------------------------------------------

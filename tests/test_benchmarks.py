@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from advisor.data.dataset import SPLITS
-from benchmarks import averaging, calibration, ci, grid, kept, prices, regret, tables, tasks
+from benchmarks import averaging, calibration, ci, coverage, grid, kept, prices, regret, tables, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -266,3 +266,19 @@ def test_the_pages_show_what_the_results_give(tmp_path, monkeypatch, capsys):
         f"before\n<!-- table: speed -->\n{tables.speed()}\n<!-- end -->\nafter\n"
     )
     assert tables.main(["--check"]) == 0
+
+
+def test_sets_of_a_benchmark_cover_as_often_as_asked_for():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, 6000)
+    said = generator.dirichlet([0.4] * 4, 6000)
+    truth = said[np.arange(6000), labels] * 0.3 + 0.7 * generator.random(6000) * said.max(axis=1)
+    said[np.arange(6000), labels] = truth
+    said /= said.sum(axis=1, keepdims=True)
+    told = coverage.sets_of(labels[:3000], said[:3000], labels[3000:], said[3000:], 0)
+    assert set(told) == {"plain 0.9", "plain 0.95", "adaptive 0.9", "adaptive 0.95"}
+    for key, one in told.items():
+        assert abs(one["covered"] / 3000 - float(key.split()[1])) < 0.02
+        assert one["worst class"] <= one["covered"] / 3000
+    few = coverage.sets_of(labels[:12], said[:12], labels[3000:], said[3000:], 0)
+    assert set(few) == {"plain 0.9", "adaptive 0.9"}  # 12 images cannot say more

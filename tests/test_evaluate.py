@@ -12,6 +12,7 @@ from PIL import Image
 
 from advisor import results
 from advisor.cli import main
+from advisor.evidence import answer_scores
 from recipes.runs import splits_file
 
 
@@ -179,3 +180,82 @@ def test_reliability_bins_hold_every_image():
     edges = np.arange(results.BINS + 1) / results.BINS
     assert ((confidence > edges[:-1]) & (confidence <= edges[1:] + 1e-12))[held].all()
     assert ((accuracy >= 0) & (accuracy <= 1)).all()
+
+
+def write_costs(file: Path, text: str) -> str:
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+COSTS = "true,green,red,blue\nred,5,0,1\nblue,3,100,0\ngreen,0,1,1\n"
+
+
+def test_costs_of_confusions_and_the_decision_that_costs_least(finished_run, tmp_path, capsys):
+    images, data = finished_run.parent / "images", tmp_path / "new"
+    for name, source in (("red", "red"), ("blue", "green")):
+        mirror(images / source, data / name)
+    of = "evaluate", finished_run, data, "--output", tmp_path / "out"
+    assert leave(*of, "--costs", write_costs(tmp_path / "costs.csv", COSTS), "--json") == 0
+    found = json.loads(capsys.readouterr().out)["costs"]
+    assert found["usual"] == pytest.approx(1.5)  # half of the images are blue ones taken for green, 3 each
+    assert 0 <= found["changed"] <= 40
+    dear = COSTS.replace("green,0,1,1", "green,1000,1000,0").replace("red,5,0,1", "red,1000,1000,0")
+    assert leave(*of, "--costs", write_costs(tmp_path / "dear.csv", dear), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["costs"] == {"usual": 501.5, "least": 0, "changed": 40}
+    assert leave(*of, "--costs", tmp_path / "dear.csv") == 0
+    assert "Mean cost 501.5 of the most probable class, 0 of the one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "lacks"),
+        ("true,green,red\nred,5,0\ngreen,0,1\n", "lacks 'blue'"),
+        (COSTS.replace("blue,3", "azure,3"), "first column names 'azure'"),
+        (COSTS.replace("blue,3", "red,3"), "first column lacks 'blue'"),
+        (COSTS + "red,5,0,1\n", "names a class twice"),
+        (COSTS.replace("100", "dear"), "line 3: 'dear' is no number"),
+        (COSTS.replace("100", "inf"), "'inf' is no number"),
+        (COSTS.replace(",100", ""), "line 3: 3 fields"),
+        ('"', "not a readable CSV"),
+    ],
+)
+def test_costs_that_cannot_be_understood_are_one_line(finished_run, tmp_path, refused, text, told):
+    data, file = finished_run.parent / "images", write_costs(tmp_path / "costs.csv", text)
+    assert told in refused("evaluate", str(finished_run), str(data), "--costs", file)
+    assert told not in refused("evaluate", str(finished_run), str(data), "--costs", str(tmp_path))
+
+
+def test_the_evaluation_says_ranks_confidence_and_sets(finished_run, tmp_path, capsys):
+    data, out = finished_run.parent / "images", tmp_path / "out"
+    assert leave("evaluate", finished_run, data, "--output", out) == 0
+    said = capsys.readouterr().out
+    answer = json.loads((out / "evaluation.json").read_text())
+    assert f"AUROC {answer['auroc']:.3f}" in said
+    assert answer["accuracy_of_surest"]["1"] == answer["accuracy"]
+    assert answer["top"]["2"] >= answer["accuracy"]
+    assert set(answer["top"]) == {"2"}  # of three classes
+    recorded = json.loads((finished_run / "metrics.json").read_text())["prediction_sets"]
+    assert answer["prediction_sets"] == recorded
+    assert f"Sets for coverage 0.95: {recorded[1]['measured']:.1%} covered" in said
+
+
+def test_answer_scores_of_known_cases():
+    labels = np.array([0, 0, 0, 1])
+    said = np.float32([[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.1, 0.2, 0.7]])
+    found = answer_scores.answer_scores(labels, said)
+    assert found.balanced_accuracy == pytest.approx((2 / 3 + 0) / 2)
+    assert found.top == {2: 1.0}
+    # Class 0 beats the one other image in all three pairs; class 1 beats one of three.
+    assert found.auroc == pytest.approx((1 + 1 / 3) / 2)
+    assert found.accuracy_of_surest[0.5] == 0.5  # the 0.9 is right, the 0.7 wrong
+    assert found.accuracy_of_surest[1.0] == 0.5
+    assert answer_scores.answer_scores(labels[:1], said[:1]).auroc is None
+
+
+def test_equal_costs_change_no_decision():
+    draw = np.random.default_rng(0)
+    said, labels = draw.dirichlet([0.5] * 4, 300), draw.integers(0, 4, 300)
+    found = answer_scores.measured_costs(labels, said, 1 - np.eye(4))
+    assert found.changed == 0
+    assert found.usual == found.least == pytest.approx((said.argmax(axis=1) != labels).mean())

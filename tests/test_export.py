@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from advisor.cli import main
-from recipes.runs import export
+from recipes.runs import export, quantized
 
 
 def leave(*arguments: object) -> int:
@@ -60,6 +60,48 @@ def test_onnx(finished_run, tmp_path, capsys):
         assert code == 2
         assert "pip install 'transfer-advisor[onnx]'" in err
         assert not target.exists()
+
+
+def test_int8_tells_what_it_loses_on_the_test_images_of_the_run(finished_run, tmp_path, capsys):
+    target, data = tmp_path / "model.tflite", finished_run.parent / "images"
+    of = "export", finished_run, "--format", "tflite-int8", "--output", target
+    assert leave(*of, "--data", data, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    recorded = json.loads((finished_run / "metrics.json").read_text())
+    lost = answer["quantized"]
+    assert lost["images"] == recorded["images"]["test"]
+    assert lost["accuracy_before"] == recorded["test"]["accuracy"]
+    assert lost["same_class"] >= 0.9
+    assert lost["megabytes"] < 0.5 * (finished_run / "model.keras").stat().st_size / 1e6
+    assert 0 < answer["difference"] < 0.5
+    assert leave(*of, "--data", data, "--overwrite") == 0
+    assert "where model.keras has" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=target.read_bytes())
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    assert (source["dtype"], list(source["shape"])) == (np.uint8, [1, 32, 32, 3])
+    kinds = [tensor["dtype"] for tensor in interpreter.get_tensor_details()]
+    assert kinds.count(np.int8) > kinds.count(np.float32)
+
+
+def test_int8_needs_the_data_of_the_run(finished_run, tmp_path, refused):
+    of = "export", str(finished_run), "--format", "tflite-int8", "--output", str(tmp_path / "model.tflite")
+    assert "--data" in refused(*of)
+    assert "does not exist" in refused(*of, "--data", str(tmp_path / "nothing"))
+    assert "does not hold the images" in refused(*of, "--data", "sklearn:digits")
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_of_another_opinion_is_removed(finished_run, tmp_path, monkeypatch, capsys):
+    wrong = lambda self, pixels: np.tile(np.float32([0.1, 0.8, 0.1]), (len(pixels), 1))  # noqa: E731
+    monkeypatch.setattr(quantized._Interpreter, "probabilities", wrong)
+    of = "export", finished_run, "--format", "tflite-int8", "--output", tmp_path / "model.tflite"
+    assert leave(*of, "--data", finished_run.parent / "images") == 1
+    assert "other answers" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_example_images_are_photographs_of_the_size():

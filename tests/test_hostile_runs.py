@@ -110,7 +110,9 @@ def test_no_run_folder_takes_much_memory(finished_run, tmp_path):
         assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "labels.json", "neighbours.npz", "splits.csv"])
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "labels.json", "neighbours.npz", "calibration.npz", "splits.csv"]
+)
 def test_any_run_folder_is_read_or_refused(name, finished_run, tmp_path):
     run = hostile_runs.make(finished_run, tmp_path / "runs", lambda run: None)
     good = (finished_run / name).read_bytes()

@@ -22,6 +22,7 @@ from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options
 from advisor.data import sources
 from advisor.data.dataset import Dataset
+from advisor.evidence.prediction_sets import Covered
 from advisor.report import charts, model_card, page, plots, svg, terminal, words
 from advisor.system import devices, reproduction
 from advisor.system.text import legible
@@ -450,6 +451,30 @@ def test_the_card_says_what_a_reader_needs(advice: Recommendation, data: Dataset
     assert "## Limits" in body
     for heading in ("Use", "Metrics", "Data", "Training"):
         assert f"## {heading}" in body
+
+
+@pytest.mark.parametrize("source", ["flowers", 'a: "b" #c', "- x\n---\ny", "null", "{a}", "grün ' \\ %"])
+def test_the_hugging_face_hub_reads_the_front_matter_of_the_card(
+    advice: Recommendation, data: Dataset, tmp_path: Path, source: str
+) -> None:
+    yaml = pytest.importorskip("yaml", reason="needs pip install pyyaml")
+    run = made_up.run(advice, data, tmp_path)
+    sets = tuple(Covered(asked, asked + 0.01, 1.1, 0.02, 0.1, 80) for asked in (0.9, 0.95))
+    run = replace(run, metrics=replace(run.metrics, prediction_sets=sets))
+    known = replace(advice.evidence, data=replace(advice.data, source=source))
+    card = model_card.text(run, replace(advice, evidence=known), "advisor run data --auto")
+    opened, front, _ = re.split(r"^---\n", card, maxsplit=2, flags=re.MULTILINE)
+    assert opened == ""
+    values = yaml.safe_load(front)
+    assert (values["library_name"], values["pipeline_tag"]) == ("keras", "image-classification")
+    assert all(isinstance(tag, str) for tag in (*values["tags"], *values["metrics"]))
+    ((result,),) = [model["results"] for model in values["model-index"]]
+    assert isinstance(result["dataset"]["type"], str)
+    assert set(result["dataset"]) == {"name", "type", "split"}
+    told = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    assert told["Accuracy"] == pytest.approx(run.metrics.test.accuracy, abs=1e-4)
+    assert told["Coverage of prediction sets, asked for 95%"] == pytest.approx(0.96)
+    assert "| 95% | 96.0% (" in card
 
 
 @pytest.mark.parametrize("score_", [0.0, 0.5, 1.0])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from advisor.advice.recommendation import Recommendation
 from advisor.choices import FITS
+from advisor.evidence.prediction_sets import Covered
 from advisor.report import words
 from advisor.report.rendering import markdown
-from advisor.results import Run
+from advisor.results import Run, wilson_interval
 from advisor.system.json_file import write_text
 
 MOST_CLASSES = 50  # rows of the table
@@ -44,6 +45,7 @@ def text(run: Run, advice: Recommendation, command: str) -> str:
         interval=words.interval(metrics.test),
         near_copies=words.near_copies(metrics),
         about_training=words.about_training(metrics),
+        covered=[_covered(one, metrics.test.images) for one in metrics.prediction_sets],
         classes=per_class[:MOST_CLASSES],
         more_classes=len(per_class[MOST_CLASSES:]),
         splits=", ".join(f"{count:,} {split}" for split, count in metrics.images.items()),
@@ -56,3 +58,17 @@ def text(run: Run, advice: Recommendation, command: str) -> str:
         weakest=weakest,
         warnings=advice.warnings,
     )
+
+
+def _covered(one: Covered, images: int) -> dict[str, str]:
+    """A row of the table of prediction sets."""
+    low, high = wilson_interval(one.measured, images)
+    return {
+        "asked": f"{one.asked:.0%}",
+        "share": f"{one.measured:.4f}",
+        "measured": f"{one.measured:.1%} ({low:.1%} to {high:.1%})",
+        "classes": f"{one.classes:.2f}",
+        "none": f"{one.none:.1%}",
+        "several": f"{one.several:.1%}",
+        "calibrated": f"{one.calibrated:,}",
+    }

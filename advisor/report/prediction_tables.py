@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import shutil
 import sys
@@ -52,7 +53,7 @@ def lines(
     for item in predictions:
         cells = [f"{shortened_in_front(fitting(item.path), width):{width}}"]
         for label, probability in item.best(TOP):
-            cells.append(f"{shortened(fitting(label), names):{names}} {_share(probability):>5}")
+            cells.append(f"{shortened(fitting(label), names):{names}} {share(probability):>5}")
         line = "  ".join(cells)
         if not item.unlike:
             yield line
@@ -69,13 +70,13 @@ def _blocks(predictions: Iterable[Prediction], screen: int) -> Iterator[str]:
         names = [fitting(label) for label, _ in item.best(TOP)]
         width = min(max(map(len, names)), screen - SHARE_WIDTH)
         for name, (_, probability) in zip(names, item.best(TOP), strict=True):
-            yield f"  {shortened(name, width):{width}} {_share(probability):>5}"
+            yield f"  {shortened(name, width):{width}} {share(probability):>5}"
         if item.unlike:
             yield f"  {UNLIKE}"
 
 
-def _share(probability: float) -> str:
-    """Never 100 % unless it is: 0.9996 is not sure."""
+def share(probability: float) -> str:
+    """A probability, 0..1, in per cent; never 100 % unless it is: 0.9996 is not sure."""
     return "100%" if probability == 1 else f"{min(probability, 0.999):.1%}"
 
 
@@ -86,6 +87,7 @@ def write_json(
     threshold: float,
     predictions: Iterable[Prediction],
     skipped: list[tuple[str, str]],
+    coverage: float | None = None,
 ) -> None:
     """One JSON object, written piece by piece, so that memory stays flat.
 
@@ -96,22 +98,28 @@ def write_json(
         threshold: the distance from which on an image is unlike the training images.
         predictions: in order.
         skipped: path and reason; may grow until the last prediction has come.
+        coverage: of the prediction sets, where there are any.
     """
     head = {"schema": 1, "run": str(run_folder), "classes": class_names, "threshold": threshold}
+    head |= {} if coverage is None else {"coverage": coverage}
     stream.write(json.dumps(head)[:-1] + ', "predictions": [')
     for number, item in enumerate(predictions):
-        row = {
-            "path": item.path,
-            "top": [
-                {"label": label, "probability": round(probability, 6)}
-                for label, probability in item.best(TOP)
-            ],
-            "distance": item.distance,
-            "unlike": item.unlike,
-        }
+        row = {"path": item.path, **as_json(item)}
         stream.write(("," if number else "") + "\n" + json.dumps(row))
     left_out = [{"path": path, "reason": reason} for path, reason in skipped]
     stream.write("\n]" + f', "skipped": {json.dumps(left_out)}' + "}\n")
+
+
+def as_json(item: Prediction) -> dict[str, Any]:
+    """What is said of an image, without its path; with a "set" where one was asked for."""
+    return {
+        "top": [
+            {"label": label, "probability": round(probability, 6)} for label, probability in item.best(TOP)
+        ],
+        **({} if item.possible is None else {"set": list(item.possible)}),
+        "distance": item.distance,
+        "unlike": item.unlike,
+    }
 
 
 def write_csv_file(file: Path, predictions: Iterable[Prediction]) -> None:
@@ -136,7 +144,8 @@ def write_csv_to_output(predictions: Iterable[Prediction]) -> None:
 def write_csv(
     stream: IO[str], predictions: Iterable[Prediction], spelled: Callable[[str], str] = str
 ) -> None:
-    """A row for each image: path, labels and probabilities, distance, unlike (0 or 1).
+    """A row for each image: path, labels and probabilities, distance, unlike (0 or 1); where there are
+    prediction sets, also how many classes are in its set, and their names with a bar between them.
 
     No path and no label is a formula to a spreadsheet. All text is quoted, for some of them also begin a
     cell at a semicolon or a carriage return in a name.
@@ -147,10 +156,16 @@ def write_csv(
         spelled: how paths and labels are written.
     """
     writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow([*COLUMNS, "distance", "unlike"])
-    for item in predictions:
+    rows = iter(predictions)
+    first = next(rows, None)
+    of_sets = ["set_size", "set"] if first is not None and first.possible is not None else []
+    writer.writerow([*COLUMNS, "distance", "unlike", *of_sets])
+    for item in itertools.chain([] if first is None else [first], rows):
         row: list[Any] = [safe_cell(spelled(item.path))]
         for label, probability in item.best(TOP):
             row += [safe_cell(spelled(label)), round(probability, 6)]
         row += [""] * (len(COLUMNS) - len(row))
-        writer.writerow([*row, round(item.distance, 6), int(item.unlike)])
+        row += [round(item.distance, 6), int(item.unlike)]
+        if item.possible is not None:
+            row += [len(item.possible), safe_cell("|".join(map(spelled, item.possible)))]
+        writer.writerow(row)

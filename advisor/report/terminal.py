@@ -12,7 +12,7 @@ from rich.text import Text
 from advisor.advice.networks import TAKEN
 from advisor.advice.rationale import Factor
 from advisor.advice.recommendation import Recommendation
-from advisor.report import charts, words
+from advisor.report import charts, evaluation_words, words
 from advisor.report.layout import LEAST_PROSE, WIDTH, blocks, console, pairs, ruled, styled, tabled
 from advisor.results import Comparison, Evaluation, Run, Scores
 from advisor.system.text import fitting, shortened
@@ -168,6 +168,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         f"{evaluation.source}: {len(evaluation.predictions):,} images ({evaluation.used})",
         f"Accuracy {scores.accuracy:.1%} ({words.interval(scores)}), macro F1 {scores.macro_f1:.3f}",
         f"Log-loss {scores.log_loss:.3f}, expected calibration error {evaluation.calibration_error:.3f}",
+        *evaluation_words.sentences(evaluation),
         *filter(None, [words.corrected(evaluation.corrected)]),
         *(f"{name.capitalize()}: {how}" for name, how in words.pixel_rows(evaluation.fit, evaluation.grey)),
         "",

@@ -14,6 +14,8 @@ from advisor.data.dataset import DROPPED, Dataset
 from advisor.data.listing import Skipped
 from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
+from advisor.evidence.answer_scores import measured_costs
+from advisor.evidence.prediction_sets import usually_covered
 from advisor.results import Evaluation, Predictions, corrected_score
 from advisor.system.progress import Display
 from recipes.runs import splits_file
@@ -29,6 +31,7 @@ def evaluate(
     display: Display,
     reading: Reading = AS_FOUND,
     corrections: Corrections | None = None,
+    costs: np.ndarray | None = None,
 ) -> Evaluation:
     """Predict labelled images that the run was neither trained nor validated on.
 
@@ -41,6 +44,7 @@ def evaluate(
         display: where progress is shown.
         reading: what the user says of tables.
         corrections: of the labels; what the run gets right by them is told beside the rest.
+        costs: of each confusion, float64 [classes, classes] with the true class in rows.
 
     Raises:
         InputError: the run folder is damaged; nothing to read, nothing that the run has not seen, or classes
@@ -82,6 +86,8 @@ def evaluate(
         corrected=corrected,
         fit=run.fit,
         grey=run.grey,
+        covered=usually_covered(run.calibration, predictions.labels, predictions.probabilities),
+        costs=None if costs is None else measured_costs(predictions.labels, predictions.probabilities, costs),
     )
 
 

@@ -25,7 +25,12 @@ from recipes.runs.prediction import FinishedRun, ready
 if TYPE_CHECKING:
     import keras
 
-NAMES = {"saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}
+NAMES = {
+    "saved_model": "saved_model",
+    "tflite": "model.tflite",
+    "tflite-int8": "model-int8.tflite",
+    "onnx": "model.onnx",
+}
 TOLERANCE = 1e-3  # of a probability; the formats differ by rounding, about 1e-6
 
 
@@ -37,7 +42,7 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
 
     Args:
         run: from `recipes.runs.prediction.load`.
-        format: one of `NAMES`.
+        format: one of `NAMES`, but that in int8, see `recipes.runs.quantized`.
         path: to write to; in the run folder if left out.
         overwrite: replace what is there.
 
@@ -45,11 +50,7 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
         InputError: something is there already, onnx is not installed, the converter does not take the
             model, or the run folder is damaged.
     """
-    path = path or run.folder / NAMES[format]
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; add --overwrite, or choose another --output")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path.parent} does not exist; make it, or choose another --output")
+    path = target(run, format, path, overwrite)
     if format == "onnx":
         _check_onnx()
     ready(run)
@@ -58,7 +59,7 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
     original = model.predict(pixels, verbose=0)
     write, predict = _FORMATS[format]
     replacing_any = _replacing_folder if format == "saved_model" else replacing
-    with _quiet():
+    with quiet():
         try:
             with replacing_any(path) as unfinished:
                 write(model, unfinished)
@@ -73,6 +74,20 @@ def export(run: FinishedRun, format: str, path: Path | None = None, overwrite: b
     if not made.is_same:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return made
+
+
+def target(run: FinishedRun, format: str, path: Path | None, overwrite: bool) -> Path:
+    """Where to write a model, see `export`.
+
+    Raises:
+        InputError: something is there already, or its folder is not.
+    """
+    path = path or run.folder / NAMES[format]
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; add --overwrite, or choose another --output")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path.parent} does not exist; make it, or choose another --output")
+    return path
 
 
 def example_images(size: int) -> np.ndarray:
@@ -160,7 +175,7 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Converters print to standard output and warn of what is no concern of the user's."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), devices.muted():
         warnings.simplefilter("ignore")

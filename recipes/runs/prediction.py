@@ -13,9 +13,10 @@ import numpy as np
 from advisor.data.deep_grey import GreyRange
 from advisor.errors import InputError, one_line
 from advisor.evidence.outliers import Neighbours
+from advisor.evidence.prediction_sets import Calibration
 from advisor.results import Metrics, Prediction
 from advisor.system.folder_lock import is_locked
-from recipes.runs import classifier, neighbours_file, run_files
+from recipes.runs import calibration_file, classifier, neighbours_file, run_files
 from recipes.runs.classifier import Classifier
 
 WAIT = 0.2  # seconds, until a run that puts a model in its place is looked at again
@@ -34,6 +35,7 @@ class FinishedRun:
         grey: the values of deep grey that are black and white.
         neighbours: training images to compare new ones with.
         digest: the SHA-256 of its model, in hexadecimal digits.
+        calibration: what prediction sets are made by; None in the run of an older version.
     """
 
     folder: Path
@@ -44,6 +46,20 @@ class FinishedRun:
     grey: GreyRange | None
     neighbours: Neighbours
     digest: str
+    calibration: Calibration | None = None
+
+    def threshold(self, coverage: float) -> float:
+        """The least probability of a class in a prediction set, see `Calibration.threshold`.
+
+        Raises:
+            InputError: there is none for this coverage.
+        """
+        if self.calibration is None:
+            raise InputError(
+                f"{self.folder} has no {calibration_file.FILE}, which sets need and older versions did not "
+                "write; train again with --overwrite"
+            )
+        return self.calibration.threshold(coverage)
 
 
 def load(folder: str | Path) -> FinishedRun:
@@ -64,7 +80,8 @@ def load(folder: str | Path) -> FinishedRun:
         names = run_files.read_class_names(folder, metrics)
         neighbours, settings = neighbours_file.read(folder), metrics.settings
         squares = settings.image_size, settings.fit, settings.grey
-        return FinishedRun(folder, metrics.recipe, names, *squares, neighbours, metrics.model_sha256)
+        calibration, digest = calibration_file.read(folder), metrics.model_sha256
+        return FinishedRun(folder, metrics.recipe, names, *squares, neighbours, digest, calibration)
     if there["checkpoints"]:
         raise InputError(f"{folder} is not finished; go on with advisor run ... --output {folder} --resume")
     what = "is not a run folder" if there["."] else "does not exist"
@@ -120,6 +137,7 @@ def predict(
     paths: Sequence[str],
     unreadable: Callable[[str, str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    coverage: float | None = None,
 ) -> Iterator[Prediction]:
     """Classify image files in order; memory stays flat.
 
@@ -128,10 +146,13 @@ def predict(
         paths: the files.
         unreadable: called with path and reason for each file that cannot be decoded.
         progress: called with images done and images to do.
+        coverage: of the prediction sets, over 0 and below 1; None for no sets.
 
     Raises:
-        InputError: the run folder is damaged; before any image is decoded.
+        InputError: the run folder is damaged, or cannot have sets of this coverage; before any image is
+            decoded.
     """
+    least = None if coverage is None else run.threshold(coverage)
     model = ready(run)
 
     def name(position: int, reason: str) -> None:
@@ -140,9 +161,23 @@ def predict(
     for positions, features, probabilities in model.classify(paths, name, progress):
         distances = run.neighbours.distance(features)
         for row, position in enumerate(positions):
-            distance = float(distances[row])
-            unlike = distance > run.neighbours.threshold
-            yield Prediction(paths[position], run.class_names, probabilities[row], distance, unlike)
+            yield said(run, paths[position], probabilities[row], float(distances[row]), least)
+
+
+def said(
+    run: FinishedRun, path: str, probabilities: np.ndarray, distance: float, least: float | None
+) -> Prediction:
+    """What a run says of one image.
+
+    Args:
+        run: from `load`.
+        path: of the image.
+        probabilities: float32 [classes].
+        distance: of its features to the run's neighbours.
+        least: probability of a class in its prediction set, from `FinishedRun.threshold`; None for no set.
+    """
+    unlike = distance > run.neighbours.threshold
+    return Prediction(path, run.class_names, probabilities, distance, unlike, least)
 
 
 def ready(run: FinishedRun) -> Classifier:

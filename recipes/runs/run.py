@@ -28,6 +28,7 @@ from advisor.evidence import embedding, outliers
 from advisor.evidence.embedding import Features
 from advisor.evidence.forward import BATCH
 from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
+from advisor.evidence.prediction_sets import usually_covered
 from advisor.results import (
     BeforeTraining,
     Corrected,
@@ -48,7 +49,16 @@ from advisor.system.progress import Display
 from advisor.system.storage import remove, replacing
 from recipes import trainer
 from recipes.job import Job, Observer, Trained
-from recipes.runs import classifier, compared, neighbours_file, run_files, splits_file, stages, test_file
+from recipes.runs import (
+    calibration_file,
+    classifier,
+    compared,
+    neighbours_file,
+    run_files,
+    splits_file,
+    stages,
+    test_file,
+)
 from recipes.runs.classifier import Classifier
 from recipes.runs.run_folder import EXPORTS, RunFolder
 from recipes.training.base_head import from_base_labels
@@ -74,7 +84,7 @@ def run(
     earlier: tuple[Epoch, ...] = (),
 ) -> Run:
     """Build and train a model; write splits.csv, model.keras, labels.json, history.csv, validation.npz (where
-    two networks were compared), neighbours.npz, test.npz and metrics.json, in this order.
+    two networks were compared), neighbours.npz, calibration.npz, test.npz and metrics.json, in this order.
 
     With `meanwhile` the folder holds a complete model before gradient steps begin, the frozen one, and after
     Ctrl-C the better one so far. One takes the place of the other file by file; metrics.json is the last and
@@ -215,13 +225,16 @@ def _finish(work: _Work, trained: Trained, seen: _Seen, trained_at: float) -> Ru
     if trained.choice:
         compared.write_validation(job, trained.choice.networks)
     neighbours_file.write(seen.neighbours, folder)
+    calibration = calibration_file.calibration(job, trained)
+    calibration_file.write(calibration, folder)
     test_file.write(seen.test, folder)
     took = {
         "embed": work.known.seconds,
         "train": trained.earlier_seconds + trained_at - work.started,
         "total": trained.earlier_seconds + time.monotonic() - work.began,
     }
-    metrics = _metrics(work, trained, seen, took)
+    sets = usually_covered(calibration, seen.test.labels, seen.test.probabilities)
+    metrics = replace(_metrics(work, trained, seen, took), prediction_sets=sets)
     write_json(folder / "metrics.json", metrics.to_json())
     return Run(folder, history, seen.test, metrics)
 

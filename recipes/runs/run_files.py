@@ -58,6 +58,16 @@ METRICS_THAT_MAY_LACK = {
     "near_copies": {"test_images": COUNT, "accuracy_without": SHARE},
     "corrected": {"images": COUNT, "changed": COUNT, "accuracy": SHARE},
     "before_training": {"validation": SCORES, "test": SCORES},
+    "prediction_sets": [
+        {
+            "asked": SHARE,
+            "measured": SHARE,
+            "classes": float,
+            "none": SHARE,
+            "several": SHARE,
+            "calibrated": COUNT,
+        }
+    ],
     "steps": [
         {
             "action": str,

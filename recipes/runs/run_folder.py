@@ -20,7 +20,7 @@ from advisor.system.storage import is_unfinished as is_unfinished_file
 from advisor.system.storage import remove
 from recipes.runs import run_files
 
-EXPORTS = ("saved_model", "model.tflite", "model.onnx")
+EXPORTS = ("saved_model", "model.tflite", "model-int8.tflite", "model.onnx")
 # All that a run folder may hold; `--overwrite` removes these and nothing else.
 FILES = (
     "model.keras",
@@ -38,6 +38,7 @@ FILES = (
     "neighbours.npz",
     "test.npz",
     "validation.npz",
+    "calibration.npz",
     *EXPORTS,
     "logs",
     "epochs",

@@ -50,12 +50,13 @@ def solve_both(job: Job, features: HeadInput) -> Solved:
     at = job.data.indices("train")
     with solvers(min(len(features), features.width), SMALL_FOR_TWO) as at_once:
         judging = at_once.submit(solve, job, features, at)
-        using = at_once.submit(with_validation_images, job, features)
+        using = at_once.submit(_solve_with_validation_images, job, features)
         for done, _ in enumerate(as_completed((judging, using)), start=1):
             bar(done, 2)
-    judged, used = judging.result(), using.result()
+    judged, (used, both) = judging.result(), using.result()
     error = float((judged.held_out.argmax(axis=1) != job.data.labels[at]).mean())
-    return Solved(judged.head, used, error)
+    truth = used.held_out[np.arange(len(both)), job.data.labels[both]]
+    return Solved(judged.head, used.head, error, truth)
 
 
 def finished(job: Job, features: HeadInput, solved: Solved, began: float) -> Trained:
@@ -70,7 +71,8 @@ def finished(job: Job, features: HeadInput, solved: Solved, began: float) -> Tra
     validation = solved.judged.probabilities(features.take(job.data.indices("validation")))
     alone = head_alone(job, lambda at: solved.judged.probabilities(features.take(at)), began)
     test = solved.used.probabilities(features.take(job.data.indices("test")))
-    return Trained(assemble_frozen(job, solved.used), (alone,), validation, test.astype(np.float32))
+    model = assemble_frozen(job, solved.used)
+    return Trained(model, (alone,), validation, test.astype(np.float32), truth=solved.truth)
 
 
 def solve(job: Job, features: HeadInput, at: np.ndarray) -> Fitted:
@@ -95,8 +97,13 @@ def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
         job: whose labels and weights of images count.
         features: of all images.
     """
+    return _solve_with_validation_images(job, features)[0].head
+
+
+def _solve_with_validation_images(job: Job, features: HeadInput) -> tuple[Fitted, np.ndarray]:
+    """The same with what it says by leave-one-out, and of which images: their positions, int64 [n]."""
     both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
-    return solve(job, features, both).head
+    return solve(job, features, both), both
 
 
 def head_alone(job: Job, said: Callable[[np.ndarray], np.ndarray], began: float) -> Epoch:

@@ -70,6 +70,7 @@ def train(job: Job) -> Trained:
         choice=choice,
         earlier_seconds=earlier_seconds,
         lost_patience=checkpoints.is_patience_over(),
+        truth=solved.truth if solved and choice and choice.weight == 0 else None,
     )
 
 

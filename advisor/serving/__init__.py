@@ -1,0 +1,1 @@
+"""`advisor serve`: a run's model behind a page and a JSON endpoint, for people who know no terminal."""
