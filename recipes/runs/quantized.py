@@ -59,7 +59,7 @@ def export_int8(
     original = ready(run)
     training, tested = _own_images(run, sources.load(source, display=display))
     model = load_model(run.folder)
-    squares = training.paths, run.image_size, BATCH, lambda *_: None, run.fit
+    squares = training.paths, run.image_size, BATCH, lambda *_: None, run.fit, run.grey
     pixels = np.concatenate([batch for _, batch in images.stream(*squares)])
     bar = display.steps("Converting")
     bar(0, 1)
@@ -79,7 +79,7 @@ def export_int8(
     known: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     bar = display.steps("Testing")
-    squares = tested.paths, run.image_size, BATCH, lambda *_: None, run.fit
+    squares = tested.paths, run.image_size, BATCH, lambda *_: None, run.fit, run.grey
     for positions, batch in images.stream(*squares):
         said.append(interpreter.probabilities(batch))
         known.append(original.call(batch)[1])
