@@ -109,6 +109,13 @@ def _of_audit(found: Audit) -> dict[str, Any]:
             (audit_words.shortcut(found, one), [_whole(found.data.paths[at]) for at in one.positions])
             for one in found.shortcuts
         ],
+        "surroundings": audit_words.surroundings(found),
+        "class_heads": audit_words.CLASS_HEADS + audit_words.LOOKS_HEADS,
+        "classes": [
+            audit_words.class_cells(found, one) + audit_words.looks_cells(one) for one in found.classes
+        ],
+        "more_images": audit_words.more_images(found),
+        "odd_images": audit_words.odd_images(found),
         "warnings": found.data.warnings,
     }
 
