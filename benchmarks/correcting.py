@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from advisor import backbones
+from advisor.advice import rule
 from advisor.audit import labels as wrong_labels
 from advisor.data import sources
 from advisor.data.sampling import sample
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="*", help="folders, CSV files, or sklearn:digits")
     parser.add_argument("--sizes", type=int, nargs="+", default=[224], help="pixels")
+    parser.add_argument("--most", type=int, default=MOST, help="images of each data set")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the labels, changed")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--table", action="store_true", help="print the table and measure nothing")
@@ -47,10 +49,10 @@ def main() -> None:
     for source in asked.data:
         for size in asked.sizes:
             for share in asked.shares:
-                measure(source, size, share, asked.output)
+                measure(source, size, share, asked.most, asked.output)
 
 
-def measure(source: str, size: int, share: float, output: Path) -> None:
+def measure(source: str, size: int, share: float, most: int, output: Path) -> None:
     """Add the lines of one data set at one size and one share of changed labels that are not there yet."""
     key = (Path(source.replace(":", "-")).name, size, share)
     there = {line["seed"] for line in read(output) if (line["data"], line["pixels"], line["share"]) == key}
@@ -58,7 +60,7 @@ def measure(source: str, size: int, share: float, output: Path) -> None:
         return
     data = sources.load(source)
     network = backbones.load(backbones.BUNDLED)
-    seen = embed(network, data, sample(data.labels, MOST, 0), size)
+    seen = embed(network, data, sample(data.labels, most, 0), size)
     truth, classes = data.labels[seen.positions], len(data.class_names)
     for seed in sorted(set(SEEDS) - there):
         part = np.random.default_rng(seed).permutation(len(truth)) % PARTS
@@ -145,6 +147,54 @@ def table(lines: list[dict[str, Any]]) -> str:
             row += [_told(better - noisy), _share(better - noisy, clean - noisy)]
         rows.append(row)
     return markdown(head, rows)
+
+
+def foretold(lines: list[dict[str, Any]]) -> str:
+    """How often the foretold gain of correcting held what was measured, each seed of each row one case.
+
+    The law is a number times the share of labels that should be wrong, see `advisor.advice.rule`. In the last
+    columns that number and its interval are what the other data sets alone would have given.
+    """
+    head = ["images", "changed", "estimated wrong", "gained", "foretold", "held", "held, by the others alone"]
+    cases = [_case(line) for line in lines]
+    names, rows, held, left_out = [line["data"] for line in lines], [], [], []
+    for name, changed in dict.fromkeys((line["data"], line["share"]) for line in lines):
+        own = [at for at, line in enumerate(lines) if (line["data"], line["share"]) == (name, changed)]
+        _, low, high = fitted([case for case, other in zip(cases, names, strict=True) if other != name])
+        shares, gains = np.array([cases[at] for at in own]).T
+        bounds = np.array([rule.interval_of_correcting(share) for share in shares])
+        is_in = (bounds[:, 0] <= gains) & (gains <= bounds[:, 1])
+        others = (low * shares <= gains) & (gains <= high * shares)
+        held += is_in.tolist()
+        left_out += others.tolist()
+        told = 100 * np.mean([rule.gain_of_correcting(share) for share in shares])
+        rows.append(
+            [
+                name,
+                f"{changed:.0%}",
+                f"{shares.mean():.1%}",
+                f"{100 * gains.mean():+.1f}",
+                f"{told:+.1f}",
+                f"{is_in.sum()} of {len(own)}",
+                f"{others.sum()} of {len(own)}",
+            ]
+        )
+    rows.append(["all", "", "", "", "", f"{np.mean(held):.0%}", f"{np.mean(left_out):.0%}"])
+    return markdown(head, rows)
+
+
+def _case(line: dict[str, Any]) -> tuple[float, float]:
+    """The share of labels that should be wrong, and the accuracy gained by a person who corrects so many."""
+    return sum(line["estimated"]) / sum(line["fitted"]), float(
+        np.mean(np.array(line["by_a_person"]) - line["noisy"])
+    )
+
+
+def fitted(cases: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """The accuracy gained by the share of labels that should be wrong: mean, and bounds of 9 of 10 cases."""
+    ratios = [gain / share for share, gain in cases if share]
+    low, high = np.quantile(ratios, (0.05, 0.95))
+    return float(np.mean(ratios)), float(low), float(high)
 
 
 def _told(points: np.ndarray) -> str:

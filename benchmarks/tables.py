@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import (
     averaging,
     calibration,
+    correcting,
     frozen,
     grid,
     kept,
@@ -283,6 +284,21 @@ def changed_labels() -> str:
     return label_noise.table(lines_of("label-noise"))
 
 
+def ways_to_find_them() -> str:
+    """Heads and scores by which changed labels are found."""
+    return label_noise.ways(lines_of("label-noise"))
+
+
+def corrected_labels() -> str:
+    """What correcting the suspects brings back."""
+    return correcting.table(lines_of("correcting"))
+
+
+def foretold_corrections() -> str:
+    """How often the foretold gain of correcting held what was measured."""
+    return correcting.foretold(lines_of("correcting"))
+
+
 def foretold_times() -> str:
     """Seconds that runs took, beside those that were foretold."""
     return times.table(lines_of("times"))
@@ -357,6 +373,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "belief-in-imagenet": belief_in_imagenet,
     "gain-of-views": gain_of_views,
     "changed-labels": changed_labels,
+    "ways-to-find-them": ways_to_find_them,
+    "corrected-labels": corrected_labels,
+    "foretold-corrections": foretold_corrections,
     "foretold-times": foretold_times,
     "speed": speed,
     "speed-in-short": speed_in_short,

@@ -1,4 +1,4 @@
-"""Images that are there more than once, as groups: the same bytes, nearly the same picture, or a part of it."""
+"""Images that are there more than once, as groups: the same bytes, nearly the same, or a part of another."""
 
 from __future__ import annotations
 

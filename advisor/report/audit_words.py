@@ -12,6 +12,7 @@ SUSPECT_NUMBERS = ("Sure",)  # this column stands to the right
 CLASS_HEADS = ("Class", "Images", "Right", "With twice as many")
 CLASS_NUMBERS = CLASS_HEADS[1:]
 LOOKS_HEADS = ("Brightness", "Sharpness", "Blank", "Odd sizes")  # beside them where there is room
+WORTH_TELLING = 0.01  # of a class, told right with twice the images
 TOLD_AROUND = 0.5  # of the way from chance to the whole picture, from which on surroundings are asked about
 
 
@@ -109,7 +110,7 @@ def more_images(found: Audit) -> list[str]:
     """What more images would bring, and how many are wanted, in sentences."""
     most = found.classes[0]
     said = []
-    if round(most.mended):
+    if len(found.classes) > 1 and most.at_double - most.accuracy >= WORTH_TELLING:
         name = found.data.class_names[most.label]
         said.append(f"With twice the images of every class, {name} would gain most.")
     if found.target:
