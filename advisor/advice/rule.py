@@ -32,8 +32,9 @@ GAIN_OF_ROOT, GAIN_INTERVAL = 0.0330, (-0.0264, 0.0452)
 PRICED_IMAGES, PRICED_PIXELS = (100, 6_000), (96, 256)
 # What a person who corrects as many labels as should be wrong, the most probable first, adds to the accuracy
 # of a frozen model: this much of their share of all labels; bounds of nine of ten cases. What is hard for the
-# head is taken for wrong, too, so that correcting may add nothing (benchmarks/correcting.py).
-GAIN_OF_CORRECTING, CORRECTING_INTERVAL = 0.13, (0.0, 0.23)
+# head is taken for wrong, too, so that correcting may add nothing; below this accuracy of the frozen model
+# nothing tells one from the other (benchmarks/correcting.py).
+GAIN_OF_CORRECTING, CORRECTING_INTERVAL, FORETOLD_FROM = 0.12, (0.0, 0.2), 0.8
 # While a network is trained, what the pool takes away of the log-loss on the validation images tells what the
 # end will bring: after `TOLD_FROM` of the epochs the frozen network's errors will be fewer by the share
 # `TAKEN_ANYWAY`, and by `TAKEN_TOO` of that of the log-loss. 100 images tell; 20 told nothing

@@ -106,7 +106,7 @@ def steps(
             found.append(_step(name, evidence, settings[name], frozen, seconds))
     expected = evidence.probes.expected[frozen]
     more = [] if target is None else [_until(target, expected, evidence.data)]
-    correcting = [_correcting(wrong_labels, evidence.data)] if wrong_labels else []
+    correcting = [_correcting(wrong_labels, expected.accuracy, evidence.data)] if wrong_labels else []
     return (*found, *correcting, _more_images(expected), *more)
 
 
@@ -186,14 +186,21 @@ def _until(target: float, expected: Expected, data: Summary) -> Step:
     return Step(UNTIL_TARGET, what, gain, None, None, None)
 
 
-def _correcting(share: float, data: Summary) -> Step:
-    """Labels that a person looks at; those of test images stay, see `advisor.data.corrections`."""
+def _correcting(share: float, accuracy: float, data: Summary) -> Step:
+    """Labels that a person looks at; those of test images stay, see `advisor.data.corrections`.
+
+    Args:
+        share: of the labels that are probably wrong, 0..1.
+        accuracy: that is expected of the frozen model by the labels as they are, 0..1.
+        data: the data set in numbers.
+    """
     count = max(1, round(share * (data.images - data.splits["test"])))
     labels = "label that is" if count == 1 else f"{count:,} labels that are"
     what = f"correct about {labels} probably wrong, under the same frozen model; advisor audit shows them"
-    return Step(
-        CORRECTING, what, rule.gain_of_correcting(share), rule.interval_of_correcting(share), None, None
-    )
+    if accuracy < rule.FORETOLD_FROM:
+        return Step(CORRECTING, what, None, None, None, None)
+    gain, interval = rule.gain_of_correcting(share), rule.interval_of_correcting(share)
+    return Step(CORRECTING, what, gain, interval, None, None)
 
 
 def _more_images(expected: Expected) -> Step:
