@@ -409,6 +409,7 @@ def audit(
     *,
     corrections: str | None = None,
     image_size: int | None = None,
+    target: float | None = None,
     reading: Reading = AS_FOUND,
     seed: int = 0,
     output: str | Path | None = None,
@@ -422,6 +423,7 @@ def audit(
         data: see `recommend`.
         corrections: see `recommend`; here they count for test images, too.
         image_size: pixels at which the images are seen; 224 if left out, as `recommend` does.
+        target: an accuracy, 0..1: the audit says how many images would reach it.
         reading: see `recommend`.
         seed: see `recommend`.
         output: a folder for report.html, audit.json and suspects.csv; nothing is written if left out.
@@ -432,10 +434,10 @@ def audit(
     """
     display = display or Silent()
     if output is None:
-        return _audit(data, corrections, image_size, reading, seed, display)
+        return _audit(data, corrections, image_size, target, reading, seed, display)
     with RunFolder(Path(output)).holding() as folder:
         folder.check_holds_no_run()
-        found = _audit(data, corrections, image_size, reading, seed, display)
+        found = _audit(data, corrections, image_size, target, reading, seed, display)
         audit_page.write(found, folder.path)
     return found
 
@@ -476,17 +478,18 @@ def _audit(
     data: str,
     corrections: str | None,
     image_size: int | None,
+    target: float | None,
     reading: Reading,
     seed: int,
     display: Display,
 ) -> Audit:
-    Options(image_size=image_size).check(None)
+    Options(image_size=image_size, target=target).check(None)
     listed = _corrections(corrections)
     images = sources.load(data, seed, display, reading)
     images = listed.apply(images).as_corrected() if listed else images
-    values = {"corrections": corrections, "image_size": image_size, "seed": seed, **asdict(reading)}
-    command = reproduction.command("audit", images.source, **values)
-    return audits.audit(images, listed, image_size, seed, display, command)
+    values = {"corrections": corrections, "image_size": image_size, "target": target, "seed": seed}
+    command = reproduction.command("audit", images.source, **values, **asdict(reading))
+    return audits.audit(images, listed, image_size, target, seed, display, command)
 
 
 def _corrections(file: str | None) -> Corrections | None:

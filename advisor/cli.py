@@ -390,7 +390,7 @@ def compare(
 
 @command_line.command()
 @click.argument("data")
-@_options(*_OF_READING, "image_size", "corrections", "seed", "json", "output")
+@_options(*_OF_READING, "image_size", "target", "corrections", "seed", "json", "output")
 def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Look for what is wrong with DATA: labels, copies, shortcuts.
 

@@ -1,11 +1,11 @@
-"""How many copies `advisor/data/near_copies.py` finds, and how many pairs it names among images as they are.
+"""How many copies the audit finds, and how many pairs it names among images as they are.
 
     python -m benchmarks.near_copies DATA...
 
 Of each data set up to 1,000 images are compared with each other, and 100 of them are copied: saved as JPEG
 with quality 50, shrunk to 60 % of the size, 15 % brighter, and cut by 5 % at each side. Shown are the pairs
-that are named though nothing was copied (some data sets do hold copies) and the share of the copies that
-is found.
+that `advisor/data/near_copies.py` names though nothing was copied, those that `advisor/data/cut_copies.py`
+names beside them (some data sets do hold copies), and the share of the copies that is found by either.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from advisor import backbones
-from advisor.data import images, near_copies, sources
+from advisor.data import cut_copies, images, near_copies, sources
 from advisor.data.sampling import sample
+from advisor.evidence.embedding import embed, runner
+from advisor.evidence.forward import BATCH
+from advisor.evidence.outliers import unit
+from advisor.evidence.signed_root import signed_root
 from benchmarks.results import markdown
 
 MOST, COPIED = 1000, 100
@@ -57,24 +61,38 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="+", help="folders, CSV files, or sklearn:digits")
-    size = backbones.load(backbones.BUNDLED).image_size
-    rows = []
-    for source in parser.parse_args().data:
-        data = sources.load(source)
-        chosen = [data.paths[i] for i in sample(data.labels, MOST, 0)]
-        own = [near_copies.thumbnail(images.load_square(path, size)) for path in chosen]
-        copied = np.random.default_rng(0).permutation(len(chosen))[:COPIED]
-        cells = [source, f"{len(near_copies.find(np.stack(own))):,}"]
-        for change in COPIES.values():
-            found = 0
-            for i in copied:
-                with tempfile.NamedTemporaryFile(suffix=".png") as file:
-                    change(images.read(chosen[i])).save(file.name)
-                    copy = near_copies.thumbnail(images.load_square(file.name, size))
-                found += len(near_copies.find(np.stack([own[i], copy])))
-            cells.append(f"{found / len(copied):.0%}")
-        rows.append(cells)
-    print(markdown(["images", "pairs", *COPIES], rows))
+    rows = [row(source) for source in parser.parse_args().data]
+    print(markdown(["images", "pairs", "cut ones beside them", *COPIES], rows))
+
+
+def row(source: str) -> list[str]:
+    """What is found in one data set."""
+    data, network = sources.load(source), backbones.load(backbones.BUNDLED)
+    size, run = network.image_size, runner(network, network.image_size)
+    seen = embed(network, data, sample(data.labels, MOST, 0), size)
+    features, thumbnails = seen.features.last(), seen.thumbnails
+    near, cut_ones = (set(map(tuple, pairs.tolist())) for pairs in found(features, thumbnails))
+    cells = [source, f"{len(near):,}", f"{len(cut_ones - near):,}"]
+    copied = np.random.default_rng(0).permutation(len(features))[:COPIED]
+    for change in COPIES.values():
+        pixels = []
+        for at in copied:
+            with tempfile.NamedTemporaryFile(suffix=".png") as file:
+                change(images.read(data.paths[seen.positions[at]])).save(file.name)
+                pixels.append(images.load_square(file.name, size))
+        parts = [np.stack(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+        told = np.concatenate([run(part)[len(network.taps) - 1] for part in parts])
+        own = np.stack([near_copies.thumbnail(square) for square in pixels])
+        pairs = found(np.concatenate([features, told]), np.concatenate([thumbnails, own]))
+        wanted = np.stack([copied, len(features) + np.arange(len(copied))], axis=1)
+        right = {*map(tuple, wanted.tolist())} & {*map(tuple, np.concatenate(pairs).tolist())}
+        cells.append(f"{len(right) / len(copied):.0%}")
+    return cells
+
+
+def found(features: np.ndarray, thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of nearly the same pictures, and of those of which one is a part of the other, int64 [m, 2]."""
+    return near_copies.find(thumbnails), cut_copies.find(unit(signed_root(features)), thumbnails)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import (
     averaging,
     calibration,
+    correcting,
     coverage,
     frozen,
     grid,
@@ -300,6 +301,21 @@ def covered_by_pools() -> str:
     return coverage.of_pools([*_grid(), *_grid("grid-held-out")])
 
 
+def ways_to_find_them() -> str:
+    """Heads and scores by which changed labels are found."""
+    return label_noise.ways(lines_of("label-noise"))
+
+
+def corrected_labels() -> str:
+    """What correcting the suspects brings back."""
+    return correcting.table(lines_of("correcting"))
+
+
+def foretold_corrections() -> str:
+    """How often the foretold gain of correcting held what was measured."""
+    return correcting.foretold(lines_of("correcting"))
+
+
 def foretold_times() -> str:
     """Seconds that runs took, beside those that were foretold."""
     return times.table(lines_of("times"))
@@ -377,6 +393,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "covered-by-data": covered_by_data,
     "covered-by-score": covered_by_score,
     "covered-by-pools": covered_by_pools,
+    "ways-to-find-them": ways_to_find_them,
+    "corrected-labels": corrected_labels,
+    "foretold-corrections": foretold_corrections,
     "foretold-times": foretold_times,
     "long-images": lambda: long_images.table(read(RESULTS / "long-images.jsonl")),
     "speed": speed,

@@ -15,13 +15,15 @@ from advisor.audit import labels
 from advisor.cli import main
 
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+GREY = (120, 120, 120)
 SMALL = ("--image-size", "64")
 
 
 def stripes(color: str, number: int) -> Image.Image:
-    """Noisy stripes of one colour, another picture for each number."""
-    generator = np.random.default_rng([number, *COLORS[color]])
-    pixels = np.tile(np.array(COLORS[color]), (64, 64, 1)) + generator.integers(-40, 40, (64, 64, 1))
+    """Noisy stripes of one colour, or of grey; another picture for each number."""
+    own = COLORS.get(color, GREY)
+    generator = np.random.default_rng([number, *own])
+    pixels = np.tile(np.array(own), (64, 64, 1)) + generator.integers(-40, 40, (64, 64, 1))
     pixels[:: 3 + number % 4] //= 2
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
@@ -219,8 +221,55 @@ def test_recommend_names_the_first_suspects(capsys, tmp_path: Path):
     stripes("red", 100).save(data / "train" / "blue" / "wrong.png")
     with pytest.raises(SystemExit):
         main(["recommend", str(data), "--json", "--output", str(tmp_path / "advice")])
-    found = json.loads(capsys.readouterr().out)["findings"]
+    advice = json.loads(capsys.readouterr().out)
+    correcting = next(step for step in advice["steps"] if step["action"] == "correct labels")
+    assert correcting["interval"][0] <= correcting["gain"] <= correcting["interval"][1]
+    assert (correcting["seconds"], correcting["worth"]) == (None, None)
+    found = advice["findings"]
     assert found == json.loads((tmp_path / "advice" / "recommendation.json").read_text())["findings"]
     assert [one["kind"] for one in found] == ["labels"]
     assert found[0]["paths"][0] == "train/blue/wrong.png"
     assert "train/blue/wrong.png (looks like red)" in found[0]["text"]
+
+
+def test_each_class_is_told_with_its_odd_images_and_what_more_images_bring(audited, capsys, tmp_path: Path):
+    data = folder_of(tmp_path / "data")
+    Image.new("RGB", (64, 64), COLORS["green"]).save(data / "green" / "blank.png")
+    stripes("red", 200).resize((640, 640)).save(data / "red" / "large.png")
+    found = audited(data, "--target", "0.9")
+    by_name = {one["label"]: one for one in found["classes"]}
+    assert set(by_name) == set(COLORS)
+    assert {name: one["images"] for name, one in by_name.items()} == {"blue": 20, "green": 21, "red": 21}
+    assert by_name["green"]["blank"] == ["green/blank.png"]
+    assert by_name["red"]["odd_sizes"] == ["red/large.png"]
+    for one in found["classes"]:
+        assert 0 <= one["accuracy"] <= one["at_double"] <= 1
+        assert 0 < one["brightness"] < 255
+        assert one["sharpness"] > 0
+    curve = found["learning_curve"]
+    assert [point["images"] for point in curve] == sorted(point["images"] for point in curve)
+    assert curve[-1]["images"] == 62
+    assert found["target"]["accuracy"] == 0.9
+    assert found["target"]["images"] <= 62  # such images are easily told
+    assert "advisor audit" in found["reproduction"]["command"]
+    assert "--target 0.9" in found["reproduction"]["command"]
+
+
+def test_a_class_that_its_surroundings_tell_is_asked_about(audited, tmp_path: Path):
+    """The colour is at the edges of one data set, and in the middle alone of the other."""
+    for name, at_edges in (("edges", True), ("middle", False)):
+        for color in COLORS:
+            (tmp_path / name / color).mkdir(parents=True)
+            for number in range(20):
+                pixels = np.asarray(stripes(color, number))
+                grey = np.asarray(stripes("grey", number))
+                inside = np.zeros((64, 64, 1), bool)
+                inside[10:54, 10:54] = True
+                shown = np.where(inside != at_edges, pixels, grey)
+                Image.fromarray(shown).save(tmp_path / name / color / f"{number}.png")
+    edges, middle = (audited(tmp_path / name)["surroundings"] for name in ("edges", "middle"))
+    assert edges["images"] == middle["images"] == 60
+    assert edges["whole"] == middle["whole"] == 1.0
+    assert edges["accuracy"] > 0.9
+    assert middle["accuracy"] < 0.6
+    assert middle["chance"] == pytest.approx(1 / 3)

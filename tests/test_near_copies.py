@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from advisor.cli import main
-from advisor.data import near_copies
+from advisor.data import cut_copies, near_copies
 
 
 def picture(seed: int, size: int = 120) -> Image.Image:
@@ -112,3 +112,28 @@ def test_a_run_tells_its_accuracy_without_copied_test_images(capsys, tmp_path: P
     assert round(metrics["near_copies"]["accuracy_without"] * 10) in (right, right - 1)
     assert "nearly the same" in (run / "README.md").read_text()
     assert "nearly the same" in (run / "report.html").read_text()
+
+
+def looks_like(*numbers: int) -> np.ndarray:
+    """Features of length 1 that are nearly the same where the numbers are."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(max(numbers) + 1, 900))
+    features = np.stack([centres[number] + 0.1 * generator.normal(size=900) for number in numbers])
+    return (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_copy_whose_border_was_cut_away_is_found_by_features_and_its_thumbnail():
+    others = [picture(seed) for seed in range(30)]
+    cut = others[17].crop((6, 6, 114, 114))
+    shown = thumbnails(*others, cut)
+    assert len(near_copies.find(shown)) == 0
+    assert cut_copies.find(looks_like(*range(30), 17), shown).tolist() == [[17, 30]]
+
+
+def test_pictures_of_the_same_kind_are_no_cut_copies():
+    shown = thumbnails(*(picture(seed) for seed in range(30)))
+    alike = looks_like(*range(29), 17)  # two pictures of one thing
+    assert len(cut_copies.find(alike, shown)) == 0
+    same_texture = looks_like(*(17,) * 30)  # each is as near as any other
+    assert len(cut_copies.find(same_texture, np.repeat(shown[:1], 30, axis=0))) == 0
+    assert cut_copies.find(alike[:3], shown[:3]).shape == (0, 2)

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from advisor.audit import shortcuts
+from advisor.audit.shortcuts import Shortcut
 from advisor.data import sources
+from advisor.data.dataset import Dataset
 
 
 def picture(seed: int) -> Image.Image:
@@ -42,6 +44,11 @@ def planted(where: Path, change: Callable[[Image.Image], None] | None, **saved: 
     return where
 
 
+def named(data: Dataset) -> tuple[Shortcut, ...]:
+    """What gives a class away."""
+    return shortcuts.find(shortcuts.look(data, seed=0), data)
+
+
 @pytest.mark.parametrize(
     ("change", "saved", "kind", "value"),
     [
@@ -53,7 +60,7 @@ def planted(where: Path, change: Callable[[Image.Image], None] | None, **saved: 
 )
 def test_a_planted_shortcut_is_named(tmp_path: Path, change, saved, kind, value):
     data = sources.load(str(planted(tmp_path / "data", change, **saved)))
-    found = shortcuts.find(data, seed=0)
+    found = named(data)
     assert [(one.kind, one.value, data.class_names[one.label]) for one in found] == [(kind, value, "cow")]
     assert found[0].with_it >= 20
     assert found[0].elsewhere <= 1
@@ -67,13 +74,13 @@ def test_a_camera_and_a_size_are_named(tmp_path: Path):
         exif = Image.Exif()
         exif[0x010F], exif[0x0110] = "Maker", "One"
         image.save(file, exif=exif)
-    found = shortcuts.find(sources.load(str(data)), seed=0)
+    found = named(sources.load(str(data)))
     assert {(one.kind, one.value) for one in found} == {("camera", "Maker One"), ("image size", "64 x 64")}
 
 
 def test_nothing_is_named_without_a_shortcut(tmp_path: Path):
-    assert shortcuts.find(sources.load(str(planted(tmp_path / "data", None))), seed=0) == ()
+    assert named(sources.load(str(planted(tmp_path / "data", None)))) == ()
 
 
 def test_nothing_is_named_on_ants_and_bees(real_data: Path):
-    assert shortcuts.find(sources.load(str(real_data / "hymenoptera")), seed=0) == ()
+    assert named(sources.load(str(real_data / "hymenoptera"))) == ()

@@ -17,7 +17,8 @@ from advisor.advice.rationale import Alternative, Factor
 from advisor.advice.rule import Decision, Quadrant
 from advisor.advice.settings import Options, Settings
 from advisor.advice.steps import Step
-from advisor.audit.findings import Finding, findings
+from advisor.audit import findings as faults
+from advisor.audit.findings import Finding
 from advisor.audit.warnings import warnings
 from advisor.backbones import Backbone
 from advisor.choices import AUTO, DEFAULT_SAMPLE, RECIPES
@@ -226,7 +227,15 @@ def recommend(
     place = rule.place(evidence.data.images, evidence.similarity)
     left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
     training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, evidence.probes)
-    next_steps = steps.steps(evidence, possible(options, evidence), training, left, options.target)
+    judged = faults.judge(measured, seed)
+    next_steps = steps.steps(
+        evidence,
+        possible(options, evidence),
+        training,
+        left,
+        options.target,
+        wrong_labels=judged.share if judged and len(judged.suspects) else 0.0,
+    )
     worth = {step.action: step.worth for step in next_steps if step.action in steps.TRAINING}
     decision = decide(place, evidence.probes, evidence.data.splits["validation"], worth)
     settings, overrun = choose(recipe or decision.recipe, options, evidence), []
@@ -261,7 +270,7 @@ def recommend(
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
         networks=chosen.networks,
-        findings=findings(measured, seed),
+        findings=faults.findings(measured, judged),
     )
     return Advised(advice, measured.data, options)
 

@@ -30,6 +30,11 @@ BORDERLINE = 0.75
 # sizes (benchmarks/prices.py).
 GAIN_OF_ROOT, GAIN_INTERVAL = 0.0330, (-0.0264, 0.0452)
 PRICED_IMAGES, PRICED_PIXELS = (100, 6_000), (96, 256)
+# What a person who corrects as many labels as should be wrong, the most probable first, adds to the accuracy
+# of a frozen model: this much of their share of all labels; bounds of nine of ten cases. What is hard for the
+# head is taken for wrong, too, so that correcting may add nothing; below this accuracy of the frozen model
+# nothing tells one from the other (benchmarks/correcting.py).
+GAIN_OF_CORRECTING, CORRECTING_INTERVAL, FORETOLD_FROM = 0.12, (0.0, 0.2), 0.8
 # While a network is trained, what the pool takes away of the log-loss on the validation images tells what the
 # end will bring: after `TOLD_FROM` of the epochs the frozen network's errors will be fewer by the share
 # `TAKEN_ANYWAY`, and by `TAKEN_TOO` of that of the log-loss. 100 images tell; 20 told nothing
@@ -165,6 +170,17 @@ def interval_of_gain(expected_error: float) -> tuple[float, float]:
     """The 90 % interval of `gain_of_training`, -1..1."""
     gain, (below, above) = gain_of_training(expected_error), GAIN_INTERVAL
     return gain + below, min(gain + above, expected_error)
+
+
+def gain_of_correcting(wrong: float) -> float:
+    """What correcting labels should add to the accuracy of a frozen model, if this share is wrong, 0..1."""
+    return GAIN_OF_CORRECTING * wrong
+
+
+def interval_of_correcting(wrong: float) -> tuple[float, float]:
+    """The 90 % interval of `gain_of_correcting`, -1..1."""
+    low, high = CORRECTING_INTERVAL
+    return low * wrong, high * wrong
 
 
 def gain_at_end(expected_error: float, taken_away: float) -> float:

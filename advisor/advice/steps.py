@@ -15,7 +15,8 @@ from advisor.evidence import probe
 from advisor.evidence.measure import Evidence
 from advisor.evidence.probe import NINETY, Expected, Probes
 
-MORE_IMAGES, UNTIL_TARGET = "more images", "images until the target"
+CORRECTING, MORE_IMAGES, UNTIL_TARGET = "correct labels", "more images", "images until the target"
+BY_HAND = (CORRECTING, MORE_IMAGES)  # steps that are a person's work
 FROZEN, TRAINING = ("feature_extraction", "shallow_features"), ("fine_tuning", "full_training")
 
 
@@ -24,7 +25,7 @@ class Step:
     """Something that can be done next.
 
     Attributes:
-        action: a recipe, `MORE_IMAGES` or `UNTIL_TARGET`.
+        action: a recipe, `CORRECTING`, `MORE_IMAGES` or `UNTIL_TARGET`.
         what: it is, for people.
         gain: accuracy over the better frozen model, -1..1; None where nobody knows.
         interval: 90 % interval of the gain; None where nobody knows.
@@ -78,8 +79,9 @@ def steps(
     training: str,
     seconds: float | None = None,
     target: float | None = None,
+    wrong_labels: float = 0.0,
 ) -> tuple[Step, ...]:
-    """The better frozen recipe, the other one, training, and more images, in this order.
+    """The better frozen recipe, the other one, training, correcting labels, and more images, in this order.
 
     Two recipes that are the same training are one step. Nothing with random weights, of which no frozen
     model can be made.
@@ -91,6 +93,7 @@ def steps(
             step has this name.
         seconds: that there are; then a step is worth it where it fits. None for no limit.
         target: the accuracy that is wanted, 0..1; None where nothing was said.
+        wrong_labels: share of the labels that are probably wrong, 0..1.
     """
     frozen = rule.better_frozen(evidence.probes)
     if any(each.init == "random" for each in settings.values()):
@@ -103,7 +106,8 @@ def steps(
             found.append(_step(name, evidence, settings[name], frozen, seconds))
     expected = evidence.probes.expected[frozen]
     more = [] if target is None else [_until(target, expected, evidence.data)]
-    return (*found, _more_images(expected), *more)
+    correcting = [_correcting(wrong_labels, expected.accuracy, evidence.data)] if wrong_labels else []
+    return (*found, *correcting, _more_images(expected), *more)
 
 
 def step_of(found: Sequence[Step], settings: Settings) -> Step | None:
@@ -180,6 +184,23 @@ def _until(target: float, expected: Expected, data: Summary) -> Step:
         what = f"To get {wanted}, it takes about {float(f'{images:.2g}'):,.0f} images in all, "
         what += "under the frozen model"
     return Step(UNTIL_TARGET, what, gain, None, None, None)
+
+
+def _correcting(share: float, accuracy: float, data: Summary) -> Step:
+    """Labels that a person looks at; those of test images stay, see `advisor.data.corrections`.
+
+    Args:
+        share: of the labels that are probably wrong, 0..1.
+        accuracy: that is expected of the frozen model by the labels as they are, 0..1.
+        data: the data set in numbers.
+    """
+    count = max(1, round(share * (data.images - data.splits["test"])))
+    labels = "label that is" if count == 1 else f"{count:,} labels that are"
+    what = f"correct about {labels} probably wrong, under the same frozen model; advisor audit shows them"
+    if accuracy < rule.FORETOLD_FROM:
+        return Step(CORRECTING, what, None, None, None, None)
+    gain, interval = rule.gain_of_correcting(share), rule.interval_of_correcting(share)
+    return Step(CORRECTING, what, gain, interval, None, None)
 
 
 def _more_images(expected: Expected) -> Step:

@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 
 from advisor import backbones
-from advisor.audit import copies, labels, shortcuts
+from advisor.audit import classes, copies, labels, shortcuts, surroundings
+from advisor.audit.classes import ClassFacts
 from advisor.audit.copies import Copies
 from advisor.audit.labels import Labels
 from advisor.audit.shortcuts import Shortcut
+from advisor.audit.surroundings import Surroundings
 from advisor.data import shots
 from advisor.data.checks import leave_out
 from advisor.data.corrections import Corrections
 from advisor.data.dataset import Dataset
 from advisor.data.names import SPLITS
-from advisor.evidence import linear_head
+from advisor.evidence import linear_head, probe
 from advisor.evidence.embedding import embed
+from advisor.evidence.probe import CurvePoint
 from advisor.evidence.signed_root import signed_root
 from advisor.system import reproduction
 from advisor.system.progress import Display
@@ -69,6 +72,19 @@ class MixedUp:
 
 
 @dataclass(frozen=True)
+class Target:
+    """How many images would reach an accuracy.
+
+    Attributes:
+        accuracy: that is wanted of new images, 0..1.
+        images: in all, with as many more of each class; None where no number is in sight.
+    """
+
+    accuracy: float
+    images: int | None
+
+
+@dataclass(frozen=True)
 class Audit:
     """What is wrong with a data set.
 
@@ -83,6 +99,10 @@ class Audit:
         strangers: positions of images that belong to no class, the strangest first.
         copies: groups of images that show the same.
         shortcuts: what gives a class away beside what is in the picture.
+        surroundings: what a head knows where the middle is masked; None where there are too few images.
+        classes: what is known of each, the one first of which twice the images would mend most.
+        curve: accuracy by the number of images that a head was fitted to.
+        target: how many images would reach what the user wants; None where nothing was said.
         groups: int64 [n], equal for images that seem to be shots of one thing, or that the user says belong
             together.
         seconds: that it took.
@@ -99,6 +119,10 @@ class Audit:
     strangers: tuple[int, ...]
     copies: tuple[Copies, ...]
     shortcuts: tuple[Shortcut, ...]
+    surroundings: Surroundings | None
+    classes: tuple[ClassFacts, ...]
+    curve: tuple[CurvePoint, ...]
+    target: Target | None
     groups: np.ndarray
     seconds: float
     reproduction: reproduction.Record
@@ -159,6 +183,18 @@ class Audit:
                 }
                 for one in self.shortcuts
             ],
+            "surroundings": self.surroundings and vars(self.surroundings),
+            "classes": [
+                {
+                    **vars(one),
+                    "label": names[one.label],
+                    "blank": [self.shown(position) for position in one.blank],
+                    "odd_sizes": [self.shown(position) for position in one.odd_sizes],
+                }
+                for one in self.classes
+            ],
+            "learning_curve": [vars(point) for point in self.curve],
+            "target": self.target and vars(self.target),
             "warnings": list(self.data.warnings),
             "seconds": round(self.seconds, 3),
             "reproduction": vars(self.reproduction),
@@ -172,6 +208,7 @@ def audit(
     data: Dataset,
     corrections: Corrections | None,
     image_size: int | None,
+    target: float | None,
     seed: int,
     display: Display,
     command: str,
@@ -182,7 +219,8 @@ def audit(
         data: the images, those of the test split, too.
         corrections: that the images have already.
         image_size: pixels at which they are seen; the bundled network's own if left out.
-        seed: of the bootstrap, and of the sample in which shortcuts are looked for.
+        target: the accuracy that is wanted, 0..1; None where nothing was said.
+        seed: of the bootstrap, and of all samples.
         display: where progress is shown.
         command: that does the same again.
 
@@ -197,25 +235,30 @@ def audit(
     # The rows of what is embedded are from here on the images of the data set, in the same order.
     embedded = embedded.with_positions(np.arange(len(data)))
     display.steps("Judging labels")(0, 1)
-    seen = signed_root(embedded.features.values)
+    features, groups, count = embedded.features, data.groups, len(data.class_names)
+    seen = signed_root(features.values)
     with solvers(min(seen.shape), SMALL_FOR_TWO):
-        fitted = linear_head.fit(seen, data.labels, len(data.class_names), groups=data.groups)
-    held_out = fitted.held_out
-    judged = labels.judge(held_out, data.labels, seed)
-    last = signed_root(embedded.features.last())
-    given_away = shortcuts.find(data, seed, display.steps("Looking for shortcuts"))
+        held_out = linear_head.fit(seen, data.labels, count, groups=groups).held_out
+    judged, right = labels.judge(held_out, data.labels, seed), held_out.argmax(axis=1) == data.labels
+    curves = classes.curves(seen, data.labels, count, groups, right, seed)
+    last = signed_root(features.last())
+    looked = shortcuts.look(data, seed, display.steps("Looking for shortcuts"))
     same = copies.find(embedded, data)
     return Audit(
         data=data,
         corrections=corrections,
-        accuracy=linear_head.judge(held_out, data.labels).accuracy,
+        accuracy=float(right.mean()),
         suspects=_suspects(judged, last),
         estimated=judged.estimated,
         interval=judged.interval,
         mixed_up=_mixed_up(judged),
         strangers=tuple(labels.strangers(judged, last).tolist()),
         copies=same,
-        shortcuts=given_away,
+        shortcuts=shortcuts.find(looked, data),
+        surroundings=surroundings.measure(network, embedded, data, size, seed, display),
+        classes=classes.facts(embedded, data, curves, looked.sharpness()),
+        curve=curves.whole,
+        target=None if target is None else Target(target, probe.images_for(curves.whole, target)),
         groups=_groups(data, same, display),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, data.fingerprint(), reproduction.versions()),

@@ -1,4 +1,4 @@
-"""Images that are there more than once, as groups: the same bytes, or nearly the same picture."""
+"""Images that are there more than once, as groups: the same bytes, nearly the same, or a part of another."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advisor.data import near_copies, shots
+from advisor.data import cut_copies, near_copies, shots
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Embedded
+from advisor.evidence.outliers import unit
+from advisor.evidence.signed_root import signed_root
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ def find(embedded: Embedded, data: Dataset) -> tuple[Copies, ...]:
     by_content: dict[int, int] = {}
     pairs = [(by_content.setdefault(int(content), row), row) for row, content in enumerate(same.ravel())]
     pairs = [(first, row) for first, row in pairs if first != row]
-    pairs += [(int(first), int(second)) for first, second in near_copies.find(embedded.thumbnails)]
+    features = unit(signed_root(embedded.features.last()))
+    for more in (near_copies.find(embedded.thumbnails), cut_copies.find(features, embedded.thumbnails)):
+        pairs += [(int(first), int(second)) for first, second in more]
     groups = [_group(rows, same.ravel(), embedded, data) for rows in shots.joined(pairs)]
     groups.sort(key=lambda one: (-one.across_classes, -one.across_splits, -len(one.positions), one.positions))
     return tuple(groups)

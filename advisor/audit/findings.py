@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from advisor.audit import labels
+from advisor.audit.labels import Labels
 from advisor.data.names import listed
 from advisor.evidence.measure import Measured
 
@@ -24,13 +25,21 @@ class Finding:
     paths: tuple[str, ...]
 
 
-def findings(measured: Measured, seed: int) -> tuple[Finding, ...]:
-    """Labels that are probably wrong among the images that were probed; see `advisor.audit.labels`."""
+def judge(measured: Measured, seed: int) -> Labels | None:
+    """What is known of the labels of the images that were probed; None where nothing was."""
     data, told = measured.data, measured.evidence.probes.held_out
-    if told is None:
-        return ()
-    judged = labels.judge(told, data.labels[measured.probed], seed)
-    if not len(judged.suspects):
+    return None if told is None else labels.judge(told, data.labels[measured.probed], seed)
+
+
+def findings(measured: Measured, judged: Labels | None) -> tuple[Finding, ...]:
+    """Labels that are probably wrong among the images that were probed; see `advisor.audit.labels`.
+
+    Args:
+        measured: the data set, with what probes say of it.
+        judged: what `judge` says of its labels.
+    """
+    data = measured.data
+    if judged is None or not len(judged.suspects):
         return ()
     shown = [data.shown(data.paths[measured.probed[row]]) for row in judged.suspects]
     named = [

@@ -64,6 +64,11 @@ class Labels:
         """How many labels should be wrong."""
         return float(self.mixed.sum())
 
+    @property
+    def share(self) -> float:
+        """The same of all labels, 0..1."""
+        return self.estimated / len(self.labels)
+
 
 def judge(held_out: np.ndarray, labels: np.ndarray, seed: int) -> Labels:
     """Find the labels that are probably wrong.

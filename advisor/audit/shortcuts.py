@@ -83,16 +83,33 @@ class _Look:
     Attributes:
         values: by kind; empty where there is nothing to name.
         corners: gradients in the corners, float32 [4, cells, cells, 2].
+        sharpness: how much neighbouring pixels differ, in grey levels.
     """
 
     values: dict[str, str]
     corners: np.ndarray
+    sharpness: float
 
 
-def find(
-    data: Dataset, seed: int, progress: Callable[[int, int], None] = lambda *_: None
-) -> tuple[Shortcut, ...]:
-    """The properties that give a class away, the one that most images have first.
+@dataclass(frozen=True)
+class Looked:
+    """A sample of images as their files are.
+
+    Attributes:
+        positions: of those that can be read, int64 [n].
+        looks: what each of them shows.
+    """
+
+    positions: np.ndarray
+    looks: tuple[_Look, ...]
+
+    def sharpness(self) -> dict[int, float]:
+        """How much neighbouring pixels differ, in grey levels, by position."""
+        return {int(at): look.sharpness for at, look in zip(self.positions, self.looks, strict=True)}
+
+
+def look(data: Dataset, seed: int, progress: Callable[[int, int], None] = lambda *_: None) -> Looked:
+    """Look at a sample of images.
 
     Args:
         data: the images.
@@ -101,11 +118,21 @@ def find(
     """
     positions, looks = sample(data.labels, MOST, seed), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for look in pool.map(_look, (data.paths[i] for i in positions), repeat(data.grey)):
-            looks.append(look)
+        for one in pool.map(_look, (data.paths[i] for i in positions), repeat(data.grey)):
+            looks.append(one)
             progress(len(looks), len(positions))
-    read = [i for i, look in enumerate(looks) if look]
-    positions, seen = positions[read], [look for look in looks if look]
+    read = [i for i, one in enumerate(looks) if one]
+    return Looked(positions[read], tuple(one for one in looks if one))
+
+
+def find(looked: Looked, data: Dataset) -> tuple[Shortcut, ...]:
+    """The properties that give a class away, the one that most images have first.
+
+    Args:
+        looked: a sample of the images.
+        data: all of them.
+    """
+    seen, positions = looked.looks, looked.positions
     if not seen:
         return ()
     labels = data.labels[positions]
@@ -172,7 +199,15 @@ def _look(path: str, grey: GreyRange | None) -> _Look | None:
         "camera": told.camera,
         "border": _border(pixels),
     }
-    return _Look(values, np.stack([_gradients(corner) for corner in _corners(pixels)]))
+    corners = np.stack([_gradients(corner) for corner in _corners(pixels)])
+    return _Look(values, corners, _sharpness(pixels))
+
+
+def _sharpness(pixels: np.ndarray) -> float:
+    """Root mean square of what each pixel of [h, w, 3] differs from the mean of its four neighbours."""
+    grey = pixels.mean(axis=-1)
+    around = (grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]) / 4
+    return float(np.sqrt(((grey[1:-1, 1:-1] - around) ** 2).mean())) if around.size else 0.0
 
 
 def _border(pixels: np.ndarray) -> str:

@@ -29,6 +29,7 @@ from advisor.system import large_array, speed
 from advisor.system.stopwatch import Stopwatch
 
 SAVE_EVERY_SECONDS = 60.0
+MASKED, GREY = 0.75, 127  # of the side of the square, where its middle is masked; and with what
 
 Progress = Callable[[int, int], None]
 
@@ -150,6 +151,7 @@ def embed(
     mirrored: bool = False,
     pooling: str = AVERAGE,
     fit: str = CROP,
+    masked: bool = False,
 ) -> Embedded:
     """Features of some images of a data set, from the cache where it has them.
 
@@ -162,6 +164,7 @@ def embed(
         mirrored: turn left and right around first.
         pooling: one of `advisor.evidence.pooling.POOLINGS`; the averages over the whole picture come always.
         fit: one of `advisor.choices.FITS`.
+        masked: make the middle of the square grey first, so that its surroundings alone are seen.
 
     Returns:
         Features at all taps, in the order of `positions` without the unreadable ones.
@@ -170,7 +173,9 @@ def embed(
         OSError: the cache can be neither read nor written.
     """
     grey = [f"grey {data.grey[0]!r} {data.grey[1]!r}"] if data.grey else []
-    view = " ".join([str(image_size), *["mirrored"] * mirrored, *[fit] * (fit != CROP), *grey])
+    view = " ".join(
+        [str(image_size), *["mirrored"] * mirrored, *[fit] * (fit != CROP), *["masked"] * masked, *grey]
+    )
     key = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
     tables = [_Table(FeatureCache(key, data.paths, data.identities), positions)]
     if pooling != AVERAGE:
@@ -179,7 +184,9 @@ def embed(
     unreadable: tuple[Skipped, ...] = ()
     known = np.logical_and.reduce([table.rows.known for table in tables])
     if not known.all():
-        unreadable = _fill(tables, known, backbone, data, image_size, mirrored, pooling, fit, progress)
+        unreadable = _fill(
+            tables, known, backbone, data, image_size, mirrored, pooling, fit, masked, progress
+        )
     rows, taps = tables[0].rows, len(backbone.taps)
     features = Features(
         backbone.taps, rows.widths or (0,) * taps, rows.values, (), np.empty((len(positions), 0), np.float16)
@@ -231,6 +238,7 @@ def _fill(
     mirrored: bool,
     pooling: str,
     fit: str,
+    masked: bool,
     progress: Progress | None,
 ) -> tuple[Skipped, ...]:
     """Compute the rows that are missing and add them to the cache; what was computed is kept on Ctrl-C, too.
@@ -248,7 +256,8 @@ def _fill(
     try:
         how = fit, data.grey, _hashing(contents)
         for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, *how):
-            features = run(pixels[:, :, ::-1] if mirrored else pixels)
+            shown = _without_middle(pixels) if masked else pixels
+            features = run(shown[:, :, ::-1] if mirrored else shown)
             thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
             digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
             tables[0].put(missing[batch], features[: len(backbone.taps)], thumbnails, digests)
@@ -267,6 +276,15 @@ def _fill(
         for table in tables:
             table.save()
     return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())
+
+
+def _without_middle(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [b, size, size, 3] with a grey square in the middle."""
+    size = pixels.shape[1]
+    border = round((1 - MASKED) / 2 * size)
+    masked = pixels.copy()
+    masked[:, border : size - border, border : size - border] = GREY
+    return masked
 
 
 def _half(cells: np.ndarray) -> np.ndarray:

@@ -339,7 +339,7 @@ def _balanced(right: np.ndarray, labels: np.ndarray) -> float:
 def _expect(
     curve: tuple[CurvePoint, ...], view: _View, labels: np.ndarray, fitted_images: int, test_images: int
 ) -> Expected:
-    expected = _extrapolate(curve, fitted_images)
+    expected = extrapolate(curve, fitted_images)
     # Sampling noise of the test split and of the cross-validation, and the doubt in the extrapolation.
     extrapolated = abs(expected - curve[-1].accuracy)
     spread = np.sqrt(
@@ -350,13 +350,13 @@ def _expect(
         curve=curve,
         accuracy=expected,
         interval=(max(0.0, expected - NINETY * spread), min(1.0, expected + NINETY * spread)),
-        gain_at_double=max(0.0, _extrapolate(curve, 2 * fitted_images) - expected),
+        gain_at_double=max(0.0, extrapolate(curve, 2 * fitted_images) - expected),
         balanced=_balanced(view.right, labels),
         log_loss=view.loss / len(labels),
     )
 
 
-def _extrapolate(curve: tuple[CurvePoint, ...], images: int) -> float:
+def extrapolate(curve: tuple[CurvePoint, ...], images: int) -> float:
     """Accuracy at another number of images, by a power law for the error through the curve.
 
     error(n) = error(last) * (n / n_last)^-b with b fitted by least squares on logarithms, within 0..0.5

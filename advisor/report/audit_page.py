@@ -27,6 +27,7 @@ from advisor.system.spreadsheet import safe_cell
 # Shown on the page, which has 3 MB then: who has looked at so many corrects them and asks again.
 MOST_SUSPECTS, MOST_STRANGERS = 100, 30
 MOST_GROUPS, MOST_COPIES = 30, 6  # of copies, and images of each
+MOST_CLASSES = 50  # rows of the table
 WHOLE = 240  # pixels of the longer side of what shows a border or a mark
 
 
@@ -117,6 +118,15 @@ def _of_audit(found: Audit) -> dict[str, Any]:
             )
             for one in found.shortcuts
         ],
+        "surroundings": audit_words.surroundings(found),
+        "class_heads": audit_words.CLASS_HEADS + audit_words.LOOKS_HEADS,
+        "classes": [
+            audit_words.class_cells(found, one) + audit_words.looks_cells(one)
+            for one in found.classes[:MOST_CLASSES]
+        ],
+        "more_classes": max(len(found.classes) - MOST_CLASSES, 0),
+        "more_images": audit_words.more_images(found),
+        "odd_images": audit_words.odd_images(found),
         "warnings": found.data.warnings,
     }
 

@@ -12,6 +12,7 @@ from advisor.report.layout import WIDTH, console, styled, tabled
 from advisor.system.text import fitting, shortened, shortened_in_front
 
 SHOWN = 10  # suspects
+SHOWN_CLASSES = 5
 SHOWN_OTHERS = 3  # of all else
 MOST_PATH, MOST_NAME = 36, 16  # characters; the end of a path and the beginning of a name say most
 
@@ -48,9 +49,25 @@ def audit_parts(found: Audit, width: int = WIDTH) -> list[RenderableType]:
         said = [audit_words.shortcut(found, one) for one in found.shortcuts[:SHOWN_OTHERS]]
         parts += ["", *(styled(sentence, "yellow") for sentence in said)]
         parts += _more(len(found.shortcuts) - SHOWN_OTHERS)
+    if around := audit_words.surroundings(found):
+        parts += ["", styled(around, "yellow")]
+    parts += _classes(found, width)
     if data.warnings:
         parts += ["", *(styled(f"Warning: {warning}", "yellow") for warning in data.warnings)]
     return [*parts, "", styled(f"Looked at {len(data):,} images in {found.seconds:.1f} s", "dim")]
+
+
+def _classes(found: Audit, width: int) -> list[RenderableType]:
+    """What more images would bring, the class first that would gain most; and odd images."""
+    rows = [audit_words.class_cells(found, one) for one in found.classes[:SHOWN_CLASSES]]
+    rows = [(shortened(fitting(name), MOST_NAME), *numbers) for name, *numbers in rows]
+    return [
+        "",
+        tabled(audit_words.CLASS_HEADS, rows, audit_words.CLASS_NUMBERS, width),
+        *_more(len(found.classes) - SHOWN_CLASSES),
+        *(styled(sentence) for sentence in audit_words.more_images(found)),
+        *(styled(sentence) for sentence in audit_words.odd_images(found)),
+    ]
 
 
 def _shortened(cells: Sequence[str]) -> list[str]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from advisor.audit.audit import Audit, Suspect
+from advisor.audit.classes import ClassFacts
 from advisor.audit.copies import Copies
 from advisor.audit.shortcuts import Shortcut
 from advisor.data import shots
 
 SUSPECT_HEADS = ("Image", "Label", "Looks like", "Sure")
 SUSPECT_NUMBERS = ("Sure",)  # this column stands to the right
+CLASS_HEADS = ("Class", "Images", "Right", "With twice as many")
+CLASS_NUMBERS = CLASS_HEADS[1:]
+LOOKS_HEADS = ("Brightness", "Sharpness", "Blank", "Odd sizes")  # beside them where there is room
+WORTH_TELLING = 0.01  # of a class, told right with twice the images
+TOLD_AROUND = 0.5  # of the way from chance to the whole picture, from which on surroundings are asked about
 
 
 def wrong_labels(found: Audit) -> str:
@@ -87,6 +93,61 @@ def shortcut(found: Audit, one: Shortcut) -> str:
         f"Is {name!r} told by its {one.kind}? {one.with_it:,} of {one.of_class:,} images of it that were "
         f"looked at {has}; {others if one.elsewhere else 'none'} of other classes."
     )
+
+
+def surroundings(found: Audit) -> str:
+    """What a head knows where the middle is masked, as a question; nothing where it knows little."""
+    known = found.surroundings
+    if known is None or known.accuracy - known.chance < TOLD_AROUND * (known.whole - known.chance):
+        return ""
+    return (
+        "Is the class told by what is around the thing? With the middle masked, a head still gets "
+        f"{known.accuracy:.0%} of {known.images:,} images right; of the same images whole {known.whole:.0%}, "
+        f"by chance {known.chance:.0%}."
+    )
+
+
+def class_cells(found: Audit, one: ClassFacts) -> tuple[str, ...]:
+    """A class as text, in the order of `CLASS_HEADS`."""
+    name = found.data.class_names[one.label]
+    return name, f"{one.images:,}", f"{one.accuracy:.1%}", f"{one.at_double:.1%}"
+
+
+def looks_cells(one: ClassFacts) -> tuple[str, ...]:
+    """How its images look, in the order of `LOOKS_HEADS`."""
+    sharpness = "" if one.sharpness is None else f"{one.sharpness:.1f}"
+    return f"{one.brightness:.0f}", sharpness, f"{len(one.blank):,}", f"{len(one.odd_sizes):,}"
+
+
+def more_images(found: Audit) -> list[str]:
+    """What more images would bring, and how many are wanted, in sentences."""
+    most = found.classes[0]
+    said = []
+    if len(found.classes) > 1 and most.at_double - most.accuracy >= WORTH_TELLING:
+        name = found.data.class_names[most.label]
+        said.append(f"With twice the images of every class, {name} would gain most.")
+    if found.target:
+        wanted = f"To get {100 * found.target.accuracy:g} % of new images right"
+        if found.target.images is None:
+            said.append(f"{wanted}, no number of images is in sight, under a frozen network.")
+        elif found.target.images <= len(found.data):
+            said.append(f"{wanted}, the images that there are should do.")
+        else:
+            images = float(f"{found.target.images:.2g}")
+            said.append(f"{wanted}, it takes about {images:,.0f} images in all, under a frozen network.")
+    return said
+
+
+def odd_images(found: Audit) -> list[str]:
+    """Images on which there is nothing to see, and those of unusual size, in sentences."""
+    blank = [position for one in found.classes for position in one.blank]
+    odd = [position for one in found.classes for position in one.odd_sizes]
+    said = []
+    if blank:
+        said.append(f"{_some(len(blank), 'image')} almost of one colour, as {found.shown(blank[0])}.")
+    if odd:
+        said.append(f"{_some(len(odd), 'image')} of an unusual size or form, as {found.shown(odd[0])}.")
+    return said
 
 
 def _some(count: int, what: str) -> str:

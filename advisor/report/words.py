@@ -10,7 +10,7 @@ from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
-from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step, step_of
+from advisor.advice.steps import BY_HAND, TRAINING, UNTIL_TARGET, Step, step_of
 from advisor.backbones import BUNDLED
 from advisor.choices import CROP, FITS, RECIPES, WATCHED
 from advisor.data.deep_grey import GreyRange
@@ -34,7 +34,7 @@ def step_cells(step: Step, frozen: str, accuracy: float) -> list[str]:
         frozen: the better frozen recipe, which the gains are over.
         accuracy: that is expected of it, 0..1.
     """
-    time = "yours" if step.action == MORE_IMAGES else "-" if step.seconds is None else duration(step.seconds)
+    time = "yours" if step.action in BY_HAND else "-" if step.seconds is None else duration(step.seconds)
     if step.action == frozen:
         return [step.action, f"{100 * accuracy:.1f} right", "", time, "the start"]
     gain = interval = "nobody knows"
@@ -42,7 +42,7 @@ def step_cells(step: Step, frozen: str, accuracy: float) -> list[str]:
         low, high = step.interval
         gain, interval = f"{100 * step.gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"
     worth = "try it" if step.worth is None else "yes" if step.worth else "no"
-    return [step.action, gain, interval, time, "" if step.action == MORE_IMAGES else worth]
+    return [step.action, gain, interval, time, "" if step.action in BY_HAND else worth]
 
 
 def steps_of(advice: Recommendation) -> list[list[str]]:
