@@ -17,7 +17,6 @@ from advisor.choices import AUTO, DEFAULT_SAMPLE
 from advisor.data import corrections as corrected
 from advisor.data import sources
 from advisor.data.corrections import Corrections
-from advisor.data.dataset import Dataset
 from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
 from advisor.report import audit_page, model_card, page, plots
@@ -119,7 +118,7 @@ def recommend(
     with RunFolder(Path(output)).holding() as folder:
         folder.check_holds_no_run()
         advised = _advise(data, options, recipe, sample, source, reading, seed, display, listed)
-        page.write_recommendation(advised.advice, advised.data, folder.path)
+        page.write_recommendation(advised.advice, advised.data, advised.sights, folder.path)
     return advised.advice
 
 
@@ -229,7 +228,7 @@ def run(
         command = reproduction.command("run", advice.data.source, **values)
 
         def meanwhile(so_far: Run) -> None:
-            _document(so_far, advice, advised.data, command, listed)
+            _document(so_far, advice, advised, command, listed)
             if on_model:
                 on_model(so_far)
 
@@ -239,7 +238,7 @@ def run(
         of = advised.data, advice.settings, folder, seed, display, resume, seconds
         earlier = start.history if start else ()
         finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps, earlier=earlier)
-        _document(finished, advice, advised.data, command, listed)
+        _document(finished, advice, advised, command, listed)
         if finished.metrics.complete:
             folder.finish()  # else it keeps its checkpoints, to be gone on with
     return finished
@@ -324,13 +323,13 @@ def compare(
         command = reproduction.command("compare", advised.data.source, **values)
 
         def document(finished: Run, advice: Recommendation) -> None:
-            _document(finished, advice, advised.data, command, listed)
+            _document(finished, advice, advised, command, listed)
 
         compared = comparison.compare(
             advised, folder, minutes, baseline, seed, display, asked, resume, document
         )
         plots.write_leaderboard(compared, folder.path)
-        page.write_comparison(compared, advised.data, folder.path, command)
+        page.write_comparison(compared, advised.data, advised.sights, folder.path, command)
     return compared
 
 
@@ -528,15 +527,15 @@ def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, fol
 
 
 def _document(
-    finished: Run, advice: Recommendation, data: Dataset, command: str, listed: Corrections | None
+    finished: Run, advice: Recommendation, advised: Advised, command: str, listed: Corrections | None
 ) -> None:
     """Write what people read into a run folder: plots, report.html, README.md and what was corrected."""
     if listed:
         listed.write(finished.folder)
     plots.write_run(finished)
     if advice.settings.augmentation:
-        pixels = preview.batches(data, advice.settings, finished.metrics.seed)
+        pixels = preview.batches(advised.data, advice.settings, finished.metrics.seed)
         if pixels:
             plots.write_augmentation(pixels, finished.folder / "augmentation.png")
-    page.write_run(finished, advice, data, command)
+    page.write_run(finished, advice, advised.data, advised.sights, command)
     model_card.write(finished, advice, command)

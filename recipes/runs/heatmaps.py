@@ -1,0 +1,145 @@
+"""Where a finished model looked: class activation maps at every depth that its head sees.
+
+At each depth the head sees averages of feature maps. The gradient of the answer by these maps, times the
+maps, summed over their channels, says what each place gave to the answer (Selvaraju et al., Grad-CAM, ICCV
+2017, arXiv 1610.02391; place by place, as Draelos and Carin, HiResCAM, arXiv 2011.08891, because a head may
+see the cells of a grid). The gradient goes through the head alone: what a shallow map does for a deeper one
+shows in the deeper one. The answer is the logit of a class less the mean of all logits, for what all
+classes share says nothing about any.
+
+A head may see signed roots of averages. Their slope is finite at 0 (see `advisor.evidence.signed_root`),
+and nowhere less than half or more than the whole of the root over the average, so that no channel that is
+nearly 0 takes over the map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from advisor.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH = 8  # images at once, whose maps at all depths are in memory with their gradients: 20 MB each at 224 px
+GRID = 14  # cells each way of what is shown: maps of shallow layers are edges, not places
+
+
+class Heat(NamedTuple):
+    """Where the model looked in one image.
+
+    Attributes:
+        position: of the image among the files that were given.
+        label: of the class that is explained.
+        pixels: of the square that the model saw, uint8 [size, size, 3].
+        by_depth: what each place gave to the answer, a map for each depth, float32 [depths, GRID, GRID]; its
+            mean is what that depth gave, and below 0 what spoke for other classes.
+    """
+
+    position: int
+    label: int
+    pixels: np.ndarray
+    by_depth: np.ndarray
+
+    @property
+    def together(self) -> np.ndarray:
+        """What spoke for the class at all depths together, 0 or more, float32 [GRID, GRID]."""
+        return np.maximum(self.by_depth.sum(axis=0), 0)
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A model taken apart at the maps that its head sees.
+
+    Attributes:
+        depths: name of the layer that each map comes from, from shallow to deep.
+        maps: from images to these maps.
+        pools: for each output of the network under the head the number of its map and the layers between;
+            none where it is no map.
+        head: from these outputs to what the last layer sees.
+        kernel: of the last layer, [d, classes].
+        bias: [classes].
+    """
+
+    depths: tuple[str, ...]
+    maps: keras.Model
+    pools: tuple[tuple[int, tuple[Any, ...]], ...]
+    head: keras.Model
+    kernel: Any
+    bias: Any
+
+    def explain(self, pixels: np.ndarray, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Maps of a few images.
+
+        Args:
+            pixels: uint8 [b, size, size, 3].
+            labels: of the classes to be explained, int64 [b]; the most probable ones if left out.
+
+        Returns:
+            The labels, and float32 [b, depths, GRID, GRID], see `Heat.by_depth`.
+        """
+        import tensorflow as tf
+
+        maps = self.maps(tf.cast(pixels, tf.float32), training=False)
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            seen = []
+            for number, layers in self.pools:
+                x = maps[number]
+                for layer in layers:
+                    x = layer(x)
+                seen.append(x)
+            logits = tf.matmul(self.head(seen, training=False), self.kernel) + self.bias
+            told = tf.argmax(logits, axis=1).numpy() if labels is None else labels
+            answer = tf.gather(logits, told, batch_dims=1) - tf.reduce_mean(logits, axis=1)
+        gradients = tape.gradient(answer, maps)
+        grids = []
+        for each, slope in zip(maps, gradients, strict=True):
+            given = tf.reduce_sum(each * slope, axis=-1, keepdims=True)
+            scale = float(given.shape[1] * given.shape[2])  # a share of the sum as one of the mean
+            grids.append(tf.image.resize(given * scale, (GRID, GRID), "area")[..., 0])
+        return np.asarray(told), np.stack([grid.numpy() for grid in grids], axis=1)
+
+
+def take_apart(model: keras.Model, folder: Path) -> Explainer:
+    """Take a model of a run apart.
+
+    Args:
+        model: as `recipes.training.assembly` and `recipes.training.pool` make it.
+        folder: of its run, for messages.
+
+    Raises:
+        InputError: its head sees no feature maps.
+    """
+    import keras
+
+    inner = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
+    end = model.layers[-1]
+    if inner is None or not isinstance(end, keras.layers.Dense):
+        raise InputError(f"the model in {folder} is none of advisor run; heat maps need one")
+    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes if node.operation is inner]
+    maps: dict[int, Any] = {}
+    pools = []
+    for output in inner.outputs:
+        tensor = output
+        layers: list[Any] = []
+        while len(tensor.shape) != 4:
+            operation = tensor._keras_history.operation
+            if not isinstance(operation, keras.layers.Layer) or isinstance(operation.input, list):
+                raise InputError(f"the head of the model in {folder} sees no feature maps")
+            layers.insert(0, operation)
+            tensor = operation.input
+        if isinstance(tensor._keras_history.operation, keras.layers.AveragePooling2D):
+            layers.insert(0, tensor._keras_history.operation)
+            tensor = layers[0].input
+        maps.setdefault(id(tensor), tensor)
+        pools.append((list(maps).index(id(tensor)), tuple(layers)))
+    head = keras.Model(list(nodes[0].outputs), end.input)
+    depths = tuple(tensor._keras_history.operation.name for tensor in maps.values())
+    return Explainer(
+        depths, keras.Model(inner.inputs, list(maps.values())), tuple(pools), head, end.kernel, end.bias
+    )
