@@ -432,7 +432,10 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     metavar="[FILE.csv]",
     help="A table for programs; without FILE on standard output.",
 )
-def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None) -> None:
+@click.option("--heatmaps", metavar="DIR", help="Also a PNG of each image that shows where the model looked.")
+def predict(
+    run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None, heatmaps: str | None
+) -> None:
     """Classify images with the finished run in the folder RUN.
 
     IMAGE is a file, a folder (with all in it), or - for standard input with one
@@ -441,6 +444,7 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
 
     \b
     Example: advisor predict runs/flowers-auto tulip.jpg holiday/
+    Example: advisor predict runs/flowers-auto holiday/ --heatmaps holiday-seen
     Example: ls *.jpg | advisor predict runs/flowers-auto --csv out.csv
     """
     if as_json and csv_file:
@@ -449,6 +453,8 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
         raise click.UsageError("name an image, a folder or - for standard input")
     if csv_file not in (None, "-"):
         _check_csv(Path(csv_file))
+    if heatmaps and Path(heatmaps).exists() and not Path(heatmaps).is_dir():
+        raise InputError(f"--heatmaps {heatmaps} is a file; give a folder")
     from advisor.report import prediction_tables
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
@@ -488,9 +494,22 @@ def predict(run: str, images: tuple[str, ...], as_json: bool, csv_file: str | No
             for line in prediction_tables.lines(predictions, names, paths):
                 screen.say(line)
     _tell_skipped(skipped)
+    if heatmaps:
+        _draw_heatmaps(run, paths, {path for path, _ in skipped}, heatmaps)
     if unlike:
         seen = f"{unlike:,} of {len(paths) - len(skipped):,}"
         screen.tell(f"images unlike those that the run was trained on: {seen}; do not trust their classes")
+
+
+def _draw_heatmaps(run: str, paths: list[str], skipped: set[str], folder: str) -> None:
+    """Draw where the model looked in each image that could be read."""
+    from advisor import api
+    from advisor.system.progress import Bars
+
+    readable = [path for path in paths if path not in skipped]
+    with Bars() as display:
+        drawn = api.heatmaps(run, readable, output=folder, on_skipped=lambda *_: None, display=display)
+    screen.tell(f"{len(drawn):,} heat maps are in {folder}")
 
 
 def _check_csv(file: Path) -> None:

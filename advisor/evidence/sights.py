@@ -23,6 +23,7 @@ from advisor.evidence.signed_root import signed_root
 
 NOT_ASKED = -1  # in `Sights.taken_for`: nobody was asked about this image
 WORDS = 3  # for each class, at most
+LEAST_SHARE = 0.01  # of a name beside the first: what is hardly ever seen tells nothing
 SHOWN = 4  # typical images of each class, and as many strange ones, at most
 
 
@@ -156,8 +157,13 @@ def _looks_like(
         elsewhere = (total - told[own].sum(axis=0)) / max((~own).sum(), 1)
         elsewhere = np.maximum(elsewhere, 0)  # of what rounding leaves of nothing
         telling = share * np.log((share + 1e-12) / (elsewhere + 1e-12))
-        best = [at for at in np.argsort(-telling, kind="stable")[:WORDS] if telling[at] > 0]
-        found.append(tuple(Likeness(names[at], float(share[at]), float(elsewhere[at])) for at in best))
+        first, *others = np.argsort(-telling, kind="stable")[:WORDS]
+        best = [first, *(at for at in others if share[at] >= LEAST_SHARE)]
+        found.append(
+            tuple(
+                Likeness(names[at], float(share[at]), float(elsewhere[at])) for at in best if telling[at] > 0
+            )
+        )
     return found
 
 

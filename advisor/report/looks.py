@@ -53,7 +53,7 @@ def likeness(word: Likeness) -> tuple[str, str]:
     """A name, and how probable it is here and elsewhere.
 
     >>> likeness(Likeness("honeycomb", 0.0832, 0.004))
-    ('honeycomb', '8 %, elsewhere 0.4 %')
+    ('honeycomb', '8\\xa0%, elsewhere 0.4\\xa0%')
     """
     return word.name, f"{_rounded(word.share)}, elsewhere {_rounded(word.elsewhere)}"
 
@@ -64,7 +64,9 @@ def in_words(one: SeenAs) -> str:
 
 
 def _rounded(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %") if share >= 0.0095 else f"{share:.1%}".replace("%", " %")
+    if share < 0.0005:
+        return "under 0.1\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.{0 if share >= 0.0095 else 1}f}\N{NO-BREAK SPACE}%"
 
 
 def _pictures(classes: list[SeenAs], sights: Sights, data: Dataset) -> Mapping[str, Markup | None]:

@@ -9,6 +9,7 @@ from advisor.advice.recommendation import Recommendation
 from advisor.advice.steps import step_of
 from advisor.report import words
 from advisor.results import Run
+from advisor.system import reproduction
 
 TO_MEND = 2  # sentences of what to mend first; all of them stand further down
 
@@ -37,12 +38,18 @@ def of_advice(advice: Recommendation) -> list[Card]:
         Card(
             "Asked for" if other else "The advice",
             asked,
-            (f"{words.what_it_does(asked).capitalize()}.", *other),
+            (f"{words.what_it_does(asked).capitalize()}.", *other, f"To do it: {_command(advice)}"),
         ),
         _will_bring(advice),
         _will_cost(advice),
         _to_mend(advice),
     ]
+
+
+def _command(advice: Recommendation) -> str:
+    """What does what was asked for, or what is advised."""
+    asked = None if advice.settings.recipe == advice.recipe else advice.settings.recipe
+    return reproduction.command("run", advice.data.source, auto=not asked, recipe=asked)
 
 
 def of_run(run: Run, advice: Recommendation) -> list[Card]:
@@ -103,7 +110,7 @@ def _will_bring(advice: Recommendation) -> Card:
         (
             f"{100 * frozen.accuracy:.1f} of 100 with the network frozen ({100 * low:.0f} to "
             f"{100 * high:.0f} in 9 of 10 cases), "
-            f"{100 * step.gain:+.1f} by training ({100 * least:+.1f} to {100 * most:+.1f}).",
+            f"{words.points(step.gain)} by training ({words.points(least)} to {words.points(most)}).",
         ),
     )
 
@@ -129,7 +136,7 @@ def _to_mend(advice: Recommendation) -> Card:
     if not found:
         return Card("To mend first", "nothing that was found", ("advisor audit looks for more.",))
     things = "1 thing" if len(found) == 1 else f"{len(found):,} things"
-    sentences = [sentence.rstrip(".") + "." for sentence in found[:TO_MEND]]
+    sentences = [f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}." for sentence in found[:TO_MEND]]
     if len(found) > TO_MEND:
         sentences.append("All of them stand under Why.")
     return Card("To mend first", things, tuple(sentences))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from advisor.advice.recommendation import Recommendation
 from advisor.data.dataset import Dataset
@@ -14,7 +16,7 @@ from advisor.evidence.sights import Sights
 from advisor.report import charts, image_map, overview, svg, words
 from advisor.report.image_map import Marks, marks_of_probes, marks_of_tests
 from advisor.report.looks import looks
-from advisor.report.pictures import plot, thumbnail
+from advisor.report.pictures import THUMBNAIL, jpeg, plot, thumbnail
 from advisor.report.rendering import html
 from advisor.results import Comparison, Predictions, Row, Run
 from advisor.system.json_file import write_json, write_text
@@ -49,7 +51,14 @@ def write_recommendation(advice: Recommendation, data: Dataset, sights: Sights, 
     )
 
 
-def write_run(run: Run, advice: Recommendation, data: Dataset, sights: Sights, command: str) -> None:
+def write_run(
+    run: Run,
+    advice: Recommendation,
+    data: Dataset,
+    sights: Sights,
+    looked: Mapping[str, Image.Image],
+    command: str,
+) -> None:
     """Write report.html into a run folder, which has its plots.
 
     Args:
@@ -57,11 +66,15 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, sights: Sights, c
         advice: why it was run.
         data: what was trained on.
         sights: what there is to see of it.
+        looked: where the model looked, drawn over images, by their files.
         command: that does the same again.
     """
     wrong = _wrong(run.test)
     marks = marks_of_tests(sights, data, _suspects(advice), wrong)
-    mistakes = [(mistake, thumbnail(mistake.path)) for mistake in charts.mistakes(run.test)]
+    mistakes = [
+        (mistake, thumbnail(mistake.path), _small(looked.get(mistake.path)))
+        for mistake in charts.mistakes(run.test)
+    ]
     write_text(
         run.folder / "report.html",
         html(
@@ -69,7 +82,8 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, sights: Sights, c
             title=f"{run.recipe} on {advice.data.source}",
             overview=overview.of_run(run, advice),
             **_of_run(run),
-            mistakes=[(mistake, image) for mistake, image in mistakes if image],
+            mistakes=[shown for shown in mistakes if shown[1]],
+            looked=bool(looked),
             augmentation=plot(run.folder / "augmentation.png"),
             **_of_advice(advice),
             **_of_data(data, advice, sights, marks),
@@ -77,6 +91,10 @@ def write_run(run: Run, advice: Recommendation, data: Dataset, sights: Sights, c
             record=_record(advice, run.metrics.seed, run.metrics.versions),
         ),
     )
+
+
+def _small(image: Image.Image | None) -> Markup | None:
+    return jpeg(image.resize((THUMBNAIL, THUMBNAIL))) if image else None
 
 
 def _wrong(tested: Predictions) -> dict[str, int]:
