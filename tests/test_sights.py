@@ -108,16 +108,16 @@ def test_the_map_marks_mistakes_and_suspects(tmp_path: Path) -> None:
     seen = made_up.sights(data)
     suspect = data.shown(data.paths[3])
     marks = image_map.marks_of_probes(seen, data, [suspect])
-    assert dict(marks.mistakes) == {0: 1}
+    assert dict(marks.mistakes) == {0: "b"}
     assert set(marks.suspects) == {3}
     shown = image_map.image_map(seen, data, marks)
     assert shown["drawing"].count("<circle") == 2
-    names = [target["name"].split("\n")[0] for target in shown["targets"]]
+    names = [target["name"] for target in shown["targets"]]
     assert names[0] == "a, taken for b"
     assert names[3] == "a (label may be wrong)"
     assert names[19] == "b"
-    tested = image_map.marks_of_tests(seen, data, [], {data.paths[19]: 0, "elsewhere": 1})
-    assert dict(tested.mistakes) == {19: 0}
+    tested = image_map.marks_of_tests(seen, data, [], {data.paths[19]: "a", "elsewhere": "b"})
+    assert dict(tested.mistakes) == {19: "a"}
 
 
 def test_each_thumbnail_is_where_the_page_says(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_no_name_runs_as_a_script(tmp_path: Path) -> None:
     plane = image_map.image_map(seen, data, image_map.marks_of_probes(seen, data, []))
     # With names as no file system has them, too.
     for target, name in zip(plane["targets"], HOSTILE, strict=False):
-        target["name"] = name
+        target["name"] = target["path"] = name
     text = filled("image_map.html", plane=plane)
     page.write_recommendation(made_up.recommendation(data.summary()), data, seen, tmp_path)
     whole = (tmp_path / "report.html").read_text(encoding="utf-8")

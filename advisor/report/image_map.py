@@ -47,12 +47,12 @@ class Marks:
     """What is marked on the map.
 
     Attributes:
-        mistakes: the class that an image was taken for wrongly, by its position in the data set.
+        mistakes: the name of the class that an image was taken for wrongly, by its position in the data set.
         suspects: positions of images whose label may be wrong.
         about: who made the mistakes, as the end of a sentence.
     """
 
-    mistakes: Mapping[int, int]
+    mistakes: Mapping[int, str]
     suspects: Collection[int]
     about: str
 
@@ -66,12 +66,12 @@ def marks_of_probes(sights: Sights, data: Dataset, suspects: Collection[str]) ->
         suspects: paths, as the user knows them, of images whose label may be wrong.
     """
     asked = zip(sights.positions.tolist(), sights.taken_for.tolist(), strict=True)
-    mistakes = {at: told for at, told in asked if told not in (NOT_ASKED, data.labels[at])}
+    mistakes = {at: data.class_names[told] for at, told in asked if told not in (NOT_ASKED, data.labels[at])}
     return Marks(mistakes, _at(sights, data, suspects), "a frozen model that has not seen the image")
 
 
 def marks_of_tests(
-    sights: Sights, data: Dataset, suspects: Collection[str], wrong: Mapping[str, int]
+    sights: Sights, data: Dataset, suspects: Collection[str], wrong: Mapping[str, str]
 ) -> Marks:
     """The mistakes of a finished model on test images.
 
@@ -79,7 +79,7 @@ def marks_of_tests(
         sights: see `marks_of_probes`, as all that does not stand here.
         data: see there.
         suspects: see there.
-        wrong: the class that a file was taken for.
+        wrong: the name of the class that a file was taken for.
     """
     paths = ((at, data.paths[at]) for at in sights.positions.tolist())
     mistakes = {at: wrong[path] for at, path in paths if path in wrong}
@@ -200,7 +200,7 @@ def _target(x: float, y: float, at: int, data: Dataset, marks: Marks, tile: int 
     """What lies under the pointer at one image."""
     name = data.class_names[data.labels[at]]
     if at in marks.mistakes:
-        name = f"{name}, taken for {data.class_names[marks.mistakes[at]]}"
+        name = f"{name}, taken for {marks.mistakes[at]}"
     if at in marks.suspects:
         name = f"{name} (label may be wrong)"
     down, across = divmod(tile or 0, ACROSS)
@@ -209,7 +209,8 @@ def _target(x: float, y: float, at: int, data: Dataset, marks: Marks, tile: int 
         "y": f"{100 * y / HEIGHT:.1f}",
         "side": ("l" if x > WIDTH / 2 else "r") + ("d" if y < HEIGHT / 2 else "u"),
         "tile": None if tile is None else (across, down),
-        "name": f"{name}\n{shortened(data.shown(data.paths[at]), LONGEST_NAME)}",
+        "name": name,
+        "path": shortened(data.shown(data.paths[at]), LONGEST_NAME),
     }
 
 

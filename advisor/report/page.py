@@ -97,10 +97,10 @@ def _small(image: Image.Image | None) -> Markup | None:
     return jpeg(image.resize((THUMBNAIL, THUMBNAIL))) if image else None
 
 
-def _wrong(tested: Predictions) -> dict[str, int]:
-    """The class that a file was taken for, of those that were taken for a wrong one."""
+def _wrong(tested: Predictions) -> dict[str, str]:
+    """The name of the class that a file was taken for, of those that were taken for a wrong one."""
     return {
-        path: int(told)
+        path: tested.class_names[told]
         for path, told, right in zip(tested.paths, tested.predicted, tested.right, strict=True)
         if not right
     }
