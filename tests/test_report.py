@@ -320,7 +320,7 @@ def test_the_first_screen_of_an_advice_answers_what_people_ask(
     assert "of 100 new images right" in first
     assert "It will cost" in first
     assert "To mend first" in first
-    assert f"advisor run {advice.data.source} --auto" in first
+    assert f"To do it: advisor run {advice.data.source}" in first
 
 
 def test_what_is_not_augmented_is_not_called_changed(

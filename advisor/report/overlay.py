@@ -14,7 +14,9 @@ MOST_BYTES = 200  # of the name of a file, as file systems take 255
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, least: int = LEAST_PIXELS) -> Image.Image:
-    """A picture with the places that count in yellow and orange.
+    """A picture in grey with the places that count in colour, from purple to yellow.
+
+    In grey, for on a picture in colour the colours of the map could be its own.
 
     Args:
         pixels: uint8 [size, size, 3].
@@ -24,12 +26,12 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, least: int = LEAST_PIXELS) -> 
     import matplotlib
 
     side = max(least, len(pixels))
-    picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+    picture = Image.fromarray(pixels).convert("L").resize((side, side), Image.Resampling.BICUBIC)
     share = heat / (heat.max() or 1.0)
     smooth = Image.fromarray(share.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     hot = np.clip(np.asarray(smooth), 0, 1)[..., None]
     color = 255 * matplotlib.colormaps["plasma"](hot[..., 0])[..., :3]
-    shown = np.asarray(picture) * (1 - OPAQUE * hot) + color * OPAQUE * hot
+    shown = np.asarray(picture)[..., None] * (1 - OPAQUE * hot) + color * OPAQUE * hot
     return Image.fromarray(shown.round().astype(np.uint8))
 
 

@@ -9,7 +9,6 @@ from advisor.advice.recommendation import Recommendation
 from advisor.advice.steps import step_of
 from advisor.report import words
 from advisor.results import Run
-from advisor.system import reproduction
 
 TO_MEND = 2  # sentences of what to mend first; all of them stand further down
 
@@ -47,9 +46,9 @@ def of_advice(advice: Recommendation) -> list[Card]:
 
 
 def _command(advice: Recommendation) -> str:
-    """What does what was asked for, or what is advised."""
-    asked = None if advice.settings.recipe == advice.recipe else advice.settings.recipe
-    return reproduction.command("run", advice.data.source, auto=not asked, recipe=asked)
+    """What does what was asked for, or what is advised, with the options that the advice was made with."""
+    how = "--auto" if advice.settings.recipe == advice.recipe else f"--recipe {advice.settings.recipe}"
+    return f"{advice.reproduction.command.replace('advisor recommend', 'advisor run', 1)} {how}"
 
 
 def of_run(run: Run, advice: Recommendation) -> list[Card]:
