@@ -14,6 +14,7 @@ from PIL import Image
 
 from advisor import api
 from advisor.cli import main
+from advisor.errors import InputError
 from advisor.report import overlay
 from benchmarks import heatmaps as pasted
 from recipes.runs import classifier, heatmaps, prediction
@@ -76,6 +77,18 @@ def check_parts(folder: Path, data: Path) -> None:
     assert maps.shape == (len(paths), len(explainer.depths), heatmaps.GRID, heatmaps.GRID)
     assert np.isfinite(maps).all()
     assert all(np.ptp(each) > 0 for each in maps.sum(axis=1))
+
+
+def test_a_model_of_other_parts_is_refused(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((32, 32, 3))
+    flat = keras.layers.Dense(2, "softmax")(keras.layers.Flatten()(image))
+    keras.Model(image, flat).save(tmp_path / "model.keras")
+    Image.new("RGB", (32, 32)).save(tmp_path / "one.png")
+    of = tmp_path, 32, "crop", [str(tmp_path / "one.png")], lambda position, reason: None
+    with pytest.raises(InputError, match="none of advisor run"):
+        list(heatmaps.look(*of))
 
 
 def test_predict_draws_a_picture_of_each_image(

@@ -15,6 +15,7 @@ nearly 0 takes over the map.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from advisor.data import images
-from advisor.errors import InputError
+from advisor.errors import InputError, one_line
 from recipes.runs import classifier
 
 if TYPE_CHECKING:
     import keras
 
-BATCH = 8  # images at once, whose maps at all depths are in memory with their gradients: 20 MB each at 224 px
+# Images at once at the usual size, fewer at larger ones: the maps of all depths are in memory.
+BATCH, USUAL_SIZE = 8, 224
 GRID = 14  # cells each way of what is shown: maps of shallow layers are edges, not places
 
 
@@ -138,12 +140,27 @@ def look(
     Raises:
         InputError: the model cannot be loaded, or its head sees no feature maps.
     """
-    explainer = take_apart(classifier.load_model(folder), folder)
-    for positions, pixels in images.stream(paths, image_size, BATCH, unreadable, fit):
-        told, maps = explainer.explain(pixels, None if labels is None else labels[positions])
+    model = classifier.load_model(folder)
+    with _as_input_error(folder):
+        explainer = take_apart(model, folder)
+    at_once = max(1, min(BATCH, BATCH * USUAL_SIZE**2 // image_size**2))
+    for positions, pixels in images.stream(paths, image_size, at_once, unreadable, fit):
+        with _as_input_error(folder):
+            told, maps = explainer.explain(pixels, None if labels is None else labels[positions])
         for row, position in enumerate(positions.tolist()):
             yield Heat(position, int(told[row]), pixels[row], maps[row])
         progress(int(positions[-1]) + 1, len(paths))
+
+
+@contextmanager
+def _as_input_error(folder: Path) -> Iterator[None]:
+    """One line for a model from elsewhere that has other parts than those of our runs."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of as many kinds as there are layers
+        raise InputError(f"the model in {folder} has no heat maps ({one_line(error)})") from error
 
 
 def take_apart(model: keras.Model, folder: Path) -> Explainer:
