@@ -27,13 +27,12 @@ from advisor.system.text import shortened
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
 GREY = "#8a8f98"
-# A path from the middle of a mark, and how it is drawn: strokes of no length have the shape of their ends.
+# Steps of a path from the middle of a mark, and how it is drawn: strokes of no length have their ends' shape.
 _FILLED = 'stroke="none" fill="{}"'
-_STROKED = 'fill="none" stroke="{}" stroke-width="7" stroke-linecap="{}"'
 SHAPES = (
-    ("h0", _STROKED.format("{}", "round")),
+    ("h0", 'fill="none" stroke="{}" stroke-width="7" stroke-linecap="round"'),
     ("m0-5l5 8.6h-10z", _FILLED),
-    ("h0", _STROKED.format("{}", "square").replace('"7"', '"6"')),
+    ("h0", 'fill="none" stroke="{}" stroke-width="6" stroke-linecap="square"'),
     ("m0-5.4l5.4 5.4-5.4 5.4-5.4-5.4z", _FILLED),
 )
 MOST_CLASSES = len(COLORS) * len(SHAPES)
