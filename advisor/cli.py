@@ -453,8 +453,8 @@ def predict(
         raise click.UsageError("name an image, a folder or - for standard input")
     if csv_file not in (None, "-"):
         _check_csv(Path(csv_file))
-    if heatmaps and Path(heatmaps).exists() and not Path(heatmaps).is_dir():
-        raise InputError(f"--heatmaps {heatmaps} is a file; give a folder")
+    if heatmaps:
+        _check_folder(Path(heatmaps))
     from advisor.report import prediction_tables
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
@@ -510,6 +510,12 @@ def _draw_heatmaps(run: str, paths: list[str], skipped: set[str], folder: str) -
     with Bars() as display:
         drawn = api.heatmaps(run, readable, output=folder, on_skipped=lambda *_: None, display=display)
     screen.tell(f"{len(drawn):,} heat maps are in {folder}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Answer at once where heat maps cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--heatmaps {folder} is a file; give a folder")
 
 
 def _check_csv(file: Path) -> None:

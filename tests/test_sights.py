@@ -171,7 +171,9 @@ def test_no_name_runs_as_a_script(tmp_path: Path) -> None:
         assert all(
             (attributes.get(name) or "data:image/").startswith("data:image/") for name in ("src", "href")
         )
-    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in whole  # else browsers might run it
+    assert (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in whole
+    )  # else browsers might run it
     styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
     assert "alert" not in styles
     shown = [attributes["data-name"] for tag, attributes in Tags(text).tags if tag == "i"]

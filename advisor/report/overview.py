@@ -85,7 +85,7 @@ def _what_there_is(advice: Recommendation) -> Card:
         "You have",
         f"{data.images:,} images in {len(data.class_names):,} classes",
         (
-            f"{each} images a class: {few} (many from {rule.LARGE_FROM_IMAGES:,} images on).",
+            f"{each} images a class; all together count as {few} (the border is {rule.LARGE_FROM_IMAGES:,}).",
             f"They are {alike} {source} that the network learned from: similarity {near.score:.2f} of 1 "
             f"(similar from {rule.SIMILAR_FROM_SCORE:.2f} on).",
         ),
@@ -125,7 +125,7 @@ def _will_cost(advice: Recommendation) -> Card:
     more.append(f"On {advice.device}.")
     return Card(
         "It will cost",
-        "not known here yet" if seconds is None else f"about {words.duration(seconds)}",
+        "not known here yet" if seconds is None else f"about {words.duration(seconds)} of computing",
         tuple(more),
     )
 
