@@ -79,6 +79,27 @@ def check_parts(folder: Path, data: Path) -> None:
     assert all(np.ptp(each) > 0 for each in maps.sum(axis=1))
 
 
+def test_the_page_of_a_run_shows_where_it_looked_when_it_was_wrong(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    """On test images that lie in the wrong folder."""
+    images = finished_run.parent / "images"
+    shutil.copytree(images, tmp_path / "data" / "train")
+    for wrong, name in (("red", "blue"), ("green", "red"), ("blue", "green")):
+        (tmp_path / "data" / "test" / wrong).mkdir(parents=True)
+        for number in range(4):
+            with Image.open(images / name / f"{number}.png") as image:
+                image.transpose(Image.Transpose.ROTATE_180).save(
+                    tmp_path / "data" / "test" / wrong / f"{number}.png"
+                )
+    run = api.run(str(tmp_path / "data"), recipe="feature_extraction", output=tmp_path / "run", image_size=32)
+    mistakes = len(run.test.worst_mistakes())
+    assert mistakes > 8
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count('alt="where the model looked"') == mistakes
+    assert f'mistaken by the finished model, on test images <span class="quiet">{mistakes}<' in page
+
+
 def test_a_model_of_other_parts_is_refused(tmp_path: Path) -> None:
     import keras
 
