@@ -113,7 +113,8 @@ class Explainer:
         for each, slope in zip(maps, gradients, strict=True):
             given = tf.reduce_sum(each * slope, axis=-1, keepdims=True)
             scale = float(given.shape[1] * given.shape[2])  # a share of the sum as one of the mean
-            grids.append(tf.image.resize(given * scale, (GRID, GRID), "area")[..., 0])
+            way = "area" if min(given.shape[1:3]) >= GRID else "bilinear"
+            grids.append(tf.image.resize(given * scale, (GRID, GRID), way)[..., 0])
         return np.asarray(told), np.stack([grid.numpy() for grid in grids], axis=1)
 
 
