@@ -20,7 +20,7 @@ from advisor.system.devices import quiet_tensorflow
 if TYPE_CHECKING:
     from advisor.advice.recommendation import Recommendation
     from advisor.advice.settings import Settings
-    from advisor.api import compare, evaluate, export, predict, recommend, run
+    from advisor.api import compare, evaluate, export, heatmaps, predict, recommend, run
     from advisor.data.reading import Reading
     from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 
@@ -28,7 +28,9 @@ __version__ = metadata.version("transfer-advisor")
 
 # Imported when they are asked for: the command line answers `--help` without them.
 _WHERE = {
-    **dict.fromkeys(("recommend", "run", "compare", "predict", "evaluate", "export"), "advisor.api"),
+    **dict.fromkeys(
+        ("recommend", "run", "compare", "predict", "heatmaps", "evaluate", "export"), "advisor.api"
+    ),
     **dict.fromkeys(("Comparison", "Evaluation", "Export", "Prediction", "Run"), "advisor.results"),
     "Reading": "advisor.data.reading",
     "Recommendation": "advisor.advice.recommendation",
@@ -48,6 +50,7 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "heatmaps",
     "predict",
     "recommend",
     "run",

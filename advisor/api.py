@@ -8,6 +8,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from advisor.advice import by_hand, recommendation, times
 from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
@@ -18,15 +20,15 @@ from advisor.data import corrections as corrected
 from advisor.data import sources
 from advisor.data.corrections import Corrections
 from advisor.data.costs import read as read_costs
-from advisor.data.dataset import Dataset
 from advisor.data.reading import AS_FOUND, Reading
 from advisor.errors import InputError
-from advisor.report import audit_page, model_card, page, plots
+from advisor.report import audit_page, model_card, overlay, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
 from recipes.runs import comparison, evaluation, prediction, preview, quantized, run_files, stages
 from recipes.runs import export as exports
+from recipes.runs import heatmaps as heat_of
 from recipes.runs import run as runs
 from recipes.runs.run_folder import RunFolder
 from recipes.runs.stages import Start
@@ -120,7 +122,7 @@ def recommend(
     with RunFolder(Path(output)).holding() as folder:
         folder.check_holds_no_run()
         advised = _advise(data, options, recipe, sample, source, reading, seed, display, listed)
-        page.write_recommendation(advised.advice, advised.data, folder.path)
+        page.write_recommendation(advised.advice, advised.data, advised.sights, folder.path)
     return advised.advice
 
 
@@ -230,7 +232,7 @@ def run(
         command = reproduction.command("run", advice.data.source, **values)
 
         def meanwhile(so_far: Run) -> None:
-            _document(so_far, advice, advised.data, command, listed)
+            _document(so_far, advice, advised, command, listed)
             if on_model:
                 on_model(so_far)
 
@@ -240,7 +242,7 @@ def run(
         of = advised.data, advice.settings, folder, seed, display, resume, seconds
         earlier = start.history if start else ()
         finished = runs.run(*of, meanwhile=meanwhile, steps=advice.steps, earlier=earlier)
-        _document(finished, advice, advised.data, command, listed)
+        _document(finished, advice, advised, command, listed)
         if finished.metrics.complete:
             folder.finish()  # else it keeps its checkpoints, to be gone on with
     return finished
@@ -325,13 +327,13 @@ def compare(
         command = reproduction.command("compare", advised.data.source, **values)
 
         def document(finished: Run, advice: Recommendation) -> None:
-            _document(finished, advice, advised.data, command, listed)
+            _document(finished, advice, advised, command, listed)
 
         compared = comparison.compare(
             advised, folder, minutes, baseline, seed, display, asked, resume, document
         )
         plots.write_leaderboard(compared, folder.path)
-        page.write_comparison(compared, advised.data, folder.path, command)
+        page.write_comparison(compared, advised.data, advised.sights, folder.path, command)
     return compared
 
 
@@ -367,6 +369,50 @@ def predict(
     paths = prediction.find_images([str(image) for image in images], ())
     bar = (display or Silent()).steps("Classifying")
     yield from prediction.predict(prediction.load(run), paths, on_skipped or refuse, bar, coverage)
+
+
+def heatmaps(
+    run: str | Path,
+    images: Iterable[str | Path],
+    *,
+    output: str | Path,
+    on_skipped: Callable[[str, str], None] | None = None,
+    display: Display | None = None,
+) -> list[Path]:
+    """Draw over each image what spoke for the class that a finished run finds in it.
+
+    Args:
+        run: a run folder.
+        images: files, and folders with all in them.
+        output: a folder for the PNG files, made if it does not exist; no file in it is overwritten.
+        on_skipped: called with path and reason for each file that cannot be read.
+        display: where progress is shown; nowhere if left out.
+
+    Returns:
+        The files, each named like its image.
+
+    Raises:
+        InputError: the run folder is damaged, its head sees no feature maps, `output` cannot be written to,
+            or, without `on_skipped`, a file cannot be read.
+    """
+    finished, folder = prediction.load(run), Path(output)
+    paths = prediction.find_images([str(image) for image in images], ())
+    bar = (display or Silent()).steps("Drawing heat maps")
+
+    def skip(position: int, reason: str) -> None:
+        if on_skipped is None:
+            raise InputError(f"{paths[position]}: {reason}; give image files or folders of them")
+        on_skipped(paths[position], reason)
+
+    of = finished.folder, finished.image_size, finished.fit, finished.grey, paths, skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [
+            overlay.save(overlay.overlay(heat.pixels, heat.together), folder, paths[heat.position])
+            for heat in heat_of.look(*of, progress=bar)
+        ]
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def evaluate(
@@ -553,15 +599,37 @@ def _seconds_for_steps(minutes: float, began: float, advice: Recommendation, fol
 
 
 def _document(
-    finished: Run, advice: Recommendation, data: Dataset, command: str, listed: Corrections | None
+    finished: Run, advice: Recommendation, advised: Advised, command: str, listed: Corrections | None
 ) -> None:
     """Write what people read into a run folder: plots, report.html, README.md and what was corrected."""
     if listed:
         listed.write(finished.folder)
     plots.write_run(finished)
     if advice.settings.augmentation:
-        pixels = preview.batches(data, advice.settings, finished.metrics.seed)
+        pixels = preview.batches(advised.data, advice.settings, finished.metrics.seed)
         if pixels:
             plots.write_augmentation(pixels, finished.folder / "augmentation.png")
-    page.write_run(finished, advice, data, command)
+    looked = _where_it_looked(finished) if finished.metrics.complete else {}
+    page.write_run(finished, advice, advised.data, advised.sights, looked, command)
     model_card.write(finished, advice, command)
+
+
+def _where_it_looked(finished: Run) -> dict[str, Image.Image]:
+    """The worst mistakes of a run by their files, with what spoke for the class that each was taken for.
+
+    Nothing where the head sees no feature maps.
+    """
+    test, settings = finished.test, finished.metrics.settings
+    worst = test.worst_mistakes()
+    paths = [test.paths[at] for at in worst]
+    squares = settings.image_size, settings.fit, settings.grey
+    of = finished.folder, *squares, paths, lambda position, reason: None
+    if not paths:
+        return {}
+    try:
+        return {
+            paths[heat.position]: overlay.overlay(heat.pixels, heat.together, 0)
+            for heat in heat_of.look(*of, labels=test.predicted[worst])
+        }
+    except InputError:
+        return {}

@@ -436,8 +436,14 @@ def audit(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     help="A table for programs; without FILE on standard output.",
 )
 @click.option("--coverage", type=float, metavar="SHARE", help="Of prediction sets, as 0.95; else no sets.")
+@click.option("--heatmaps", metavar="DIR", help="Also a PNG of each image that shows where the model looked.")
 def predict(
-    run: str, images: tuple[str, ...], as_json: bool, csv_file: str | None, coverage: float | None
+    run: str,
+    images: tuple[str, ...],
+    as_json: bool,
+    csv_file: str | None,
+    coverage: float | None,
+    heatmaps: str | None,
 ) -> None:
     """Classify images with the finished run in the folder RUN.
 
@@ -451,6 +457,7 @@ def predict(
     \b
     Example: advisor predict runs/flowers-auto tulip.jpg holiday/
     Example: advisor predict runs/flowers-auto holiday/ --coverage 0.95
+    Example: advisor predict runs/flowers-auto holiday/ --heatmaps holiday-seen
     Example: ls *.jpg | advisor predict runs/flowers-auto --csv out.csv
     """
     if as_json and csv_file:
@@ -459,6 +466,8 @@ def predict(
         raise click.UsageError("name an image, a folder or - for standard input")
     if csv_file not in (None, "-"):
         _check_csv(Path(csv_file))
+    if heatmaps:
+        _check_folder(Path(heatmaps))
     from advisor.report import prediction_tables, set_lines
     from advisor.system.progress import Bars, Silent
     from recipes.runs import prediction
@@ -500,9 +509,28 @@ def predict(
             for line in to_show if coverage is None else set_lines.lines(predictions, coverage, paths):
                 screen.say(line)
     _tell_skipped(skipped)
+    if heatmaps:
+        _draw_heatmaps(run, paths, {path for path, _ in skipped}, heatmaps)
     if unlike:
         seen = f"{unlike:,} of {len(paths) - len(skipped):,}"
         screen.tell(f"images unlike those that the run was trained on: {seen}; do not trust their classes")
+
+
+def _draw_heatmaps(run: str, paths: list[str], skipped: set[str], folder: str) -> None:
+    """Draw where the model looked in each image that could be read."""
+    from advisor import api
+    from advisor.system.progress import Bars
+
+    readable = [path for path in paths if path not in skipped]
+    with Bars() as display:
+        drawn = api.heatmaps(run, readable, output=folder, on_skipped=lambda *_: None, display=display)
+    screen.tell(f"{len(drawn):,} heat maps are in {folder}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Answer at once where heat maps cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--heatmaps {folder} is a file; give a folder")
 
 
 def _check_csv(file: Path) -> None:

@@ -13,9 +13,11 @@ from advisor.advice.recommendation import Recommendation, possible
 from advisor.advice.settings import Options, choose
 from advisor.data.dataset import Dataset, Summary
 from advisor.data.listing import Skipped
+from advisor.evidence import sights as looking
 from advisor.evidence import similarity
 from advisor.evidence.measure import Evidence, Network
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
+from advisor.evidence.sights import Sights
 from advisor.evidence.similarity import Similarity
 from advisor.results import (
     Comparison,
@@ -129,6 +131,19 @@ def recommendation(
         reproduction=record,
     )
     return replace(advice, **changes)
+
+
+def sights(data: Dataset) -> Sights:
+    """Features in which each class is a cloud, the first image of all far from it and taken for another."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(0, 3, (len(data.class_names), 16))
+    features = centres[data.labels] + generator.normal(0, 1, (len(data), 16))
+    features[0] = -features[0]
+    classifier = generator.normal(0, 1, (16, 1000)), np.zeros(1000)
+    taken_for = data.labels.copy()
+    taken_for[0] = (taken_for[0] + 1) % len(data.class_names)
+    features = np.maximum(features, 0).astype(np.float32)
+    return looking.look(features, np.arange(len(data)), data, classifier, taken_for)
 
 
 def predictions(paths: tuple[str, ...], class_names: tuple[str, ...], root: Path) -> Predictions:

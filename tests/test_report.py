@@ -296,22 +296,60 @@ class _Page(html.parser.HTMLParser):
 
 
 def test_the_page_of_an_advice(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
-    page.write_recommendation(advice, data, tmp_path)
+    page.write_recommendation(advice, data, made_up.sights(data), tmp_path)
     values = json.loads((tmp_path / "recommendation.json").read_text())
     assert values == json.loads(json.dumps(advice.to_json()))
     read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for row in values["rationale"]:
         assert set(row.values()) <= set(read.cells)
     assert all(source.startswith("data:image/") for source in read.sources)
-    assert len(read.sources) == 12  # six of each class
+    assert len(read.sources) == 16  # four typical and four strange ones of each class
     assert NAMES[0] in read.text  # as text: the parser would have met a tag
     assert "not an image" in read.text
     assert values["reproduction"]["command"] in read.text
     assert (tmp_path / "report.html").stat().st_size < 2_000_000
 
 
+def test_the_first_screen_of_an_advice_answers_what_people_ask(
+    advice: Recommendation, data: Dataset, tmp_path: Path
+) -> None:
+    page.write_recommendation(advice, data, made_up.sights(data), tmp_path)
+    text = _Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    first = " ".join(text[: text.index("Why")].split())
+    assert f"{advice.data.images:,} images in {len(advice.data.class_names)} classes" in first
+    assert words.what_it_does(advice.recipe).capitalize() in first
+    assert "of 100 new images right" in first
+    assert "It will cost" in first
+    assert "To mend first" in first
+    assert f"To do it: advisor run {advice.data.source}" in first
+
+
+def test_what_is_not_augmented_is_not_called_changed(
+    advice: Recommendation, data: Dataset, tmp_path: Path
+) -> None:
+    run = made_up.run(advice, data, tmp_path, epochs=4)
+    for augmentation in ((), ("flip",)):
+        settings = replace(
+            run.metrics.settings, recipe="fine_tuning", mode="everything", augmentation=augmentation
+        )
+        assert settings.trains_on_images
+        shown = page.notebook_run(replace(run, metrics=replace(run.metrics, settings=settings)))
+        assert ("changed at random" in shown) == bool(augmentation)
+
+
+def test_ticks_that_are_close_are_told_apart() -> None:
+    for values in ((1.6086, 1.6094), (0.2, 0.9), (0.99971, 0.99992)):
+        for in_percent in (False, *([True] if values[1] <= 1 else [])):
+            points = tuple((float(i), value) for i, value in enumerate(values))
+            series = charts.Series("one", points, "plain")
+            drawn = svg.line_chart(charts.LineChart("loss", ("epoch", "loss"), (series,), in_percent))
+            ticks = re.findall(r'text-anchor="end">([^<]+)</text>', drawn)
+            assert len(ticks) == len(set(ticks)) >= 3
+
+
 def test_surrogates_in_a_page(advice: Recommendation, data: Dataset, tmp_path: Path) -> None:
-    page.write_recommendation(replace(advice, warnings=("bad \udcff name",)), data, tmp_path)
+    warned = replace(advice, warnings=("bad \udcff name",))
+    page.write_recommendation(warned, data, made_up.sights(data), tmp_path)
     assert "bad \ufffd name" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -329,12 +367,17 @@ def test_the_page_of_a_run(
 ) -> None:
     run = made_up.run(advice, data, tmp_path, classes, epochs)
     plots.write_run(run)
-    page.write_run(run, advice, data, "advisor run data --auto")
+    looked = {run.test.paths[i]: Image.new("RGB", (64, 64)) for i in run.test.worst_mistakes(1)}
+    page.write_run(run, advice, data, made_up.sights(data), looked, "advisor run data --auto")
     read = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"{run.metrics.test.accuracy:.1%}" in read.text
     assert "advisor run data --auto" in read.text
     assert ("solved in one step" in read.text) == (epochs == 1)
     assert ("Most confused classes" in read.text) == (classes > 30)
+    first = read.text[: read.text.index("Result")]
+    assert f"{advice.data.images:,} images in {len(advice.data.class_names)} classes" in first
+    assert f"{100 * run.metrics.test.accuracy:.1f} of 100 test images right" in first
+    assert ("spoke for the class" in read.text) == bool(looked)
     for i in run.test.worst_mistakes(20):
         assert Path(run.test.paths[i]).name in read.text
     assert all(source.startswith("data:image/") for source in read.sources)
@@ -353,7 +396,7 @@ def test_the_page_of_a_comparison(
     (tmp_path / "fine_tuning").mkdir()
     (tmp_path / "fine_tuning" / "report.html").touch()
     plots.write_leaderboard(compared, tmp_path)
-    page.write_comparison(compared, data, tmp_path, "advisor compare data --seed 7")
+    page.write_comparison(compared, data, made_up.sights(data), tmp_path, "advisor compare data --seed 7")
     written = (tmp_path / "report.html").read_text(encoding="utf-8")
     read = _Page(written)
     for row in compared.rows:
@@ -367,7 +410,7 @@ def test_the_page_of_a_comparison(
     assert '<a href="fine_tuning/report.html">fine_tuning</a>' in written
     assert "shallow_features/report.html" not in written  # it has no page
     assert ("Taken for" in read.text) == (classes == 40)
-    assert sum(source.startswith("data:image/") for source in read.sources) == 12  # six of each class
+    assert sum(source.startswith("data:image/") for source in read.sources) == 16
     with Image.open(tmp_path / "leaderboard.png") as image:
         assert np.asarray(image.convert("L")).std() > 5
 
@@ -514,5 +557,5 @@ def test_samples_of_unreadable_files_are_left_out(advice: Recommendation, tmp_pa
     gone = sources.load(str(draw(tmp_path / "gone", 2, 4)))
     for path in gone.paths:
         Path(path).unlink()
-    page.write_recommendation(advice, gone, tmp_path)
-    assert "Sample images" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page.write_recommendation(advice, gone, made_up.sights(gone), tmp_path)
+    assert "data:image" not in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ from advisor.evidence.fitting import Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence, measure
 from advisor.evidence.probe import Probes
+from advisor.evidence.sights import SeenAs, Sights
 from advisor.evidence.similarity import Similarity
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display
@@ -59,6 +60,7 @@ class Recommendation:
         reproduction: how to get the same again.
         networks: that were compared, with `--backbone auto`.
         findings: what is probably wrong with the data; `advisor audit` looks for more.
+        seen_as: what each class looks like to the bundled network.
     """
 
     evidence: Evidence
@@ -76,6 +78,7 @@ class Recommendation:
     reproduction: reproduction.Record
     networks: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
+    seen_as: tuple[SeenAs, ...] = ()
 
     @property
     def data(self) -> Summary:
@@ -118,6 +121,7 @@ class Recommendation:
             "fit": self.evidence.fit.to_json(),
             **({"groups": self.evidence.grouping.to_json()} if self.evidence.grouping else {}),
             "alternatives": [vars(item) for item in self.alternatives],
+            "seen_as": [one.to_json() for one in self.seen_as],
             "findings": [{**vars(one), "paths": list(one.paths)} for one in self.findings],
             "warnings": list(self.warnings),
             "device": self.device,
@@ -164,6 +168,7 @@ class Recommendation:
             findings=tuple(
                 Finding(one["kind"], one["text"], tuple(one["paths"])) for one in values.get("findings", ())
             ),
+            seen_as=tuple(SeenAs.from_json(one) for one in values.get("seen_as", ())),
         )
 
 
@@ -175,11 +180,13 @@ class Advised:
         advice: the recommendation.
         data: the images, without those that could not be read.
         options: what the user asked for, as it applies to the network.
+        sights: what there is to see of the measured images.
     """
 
     advice: Recommendation
     data: Dataset
     options: Options
+    sights: Sights
 
     def with_recipe(self, recipe: str) -> Recommendation:
         """The same advice, with settings and plan of any of the recipes."""
@@ -271,8 +278,9 @@ def recommend(
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
         networks=chosen.networks,
         findings=faults.findings(measured, judged),
+        seen_as=measured.sights.classes,
     )
-    return Advised(advice, measured.data, options)
+    return Advised(advice, measured.data, options, measured.sights)
 
 
 def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:

@@ -139,6 +139,9 @@ class EfficientNetLite:
         def model() -> keras.Model:
             return self._with_weights(weights, random)
 
+        def of_the_model() -> tuple[np.ndarray, np.ndarray] | None:
+            return None if random else tuple(model().get_layer("predictions").get_weights())
+
         published = weights is None and not random
         if published:
             self.installed_file()
@@ -150,11 +153,17 @@ class EfficientNetLite:
             fixed_size=False,
             source=source_of_weights("ImageNet-1k", weights, random),
             fingerprint=self.sha256[:16] if published else fingerprint(model()),
-            build_classifier=lambda: (
-                None if random else tuple(model().get_layer("predictions").get_weights())
-            ),
+            build_classifier=self._published_classifier if published else of_the_model,
             write_features=self._write_features if published else None,
         )
+
+    def _published_classifier(self) -> tuple[np.ndarray, np.ndarray]:
+        """Read kernel and bias of the classifier from the published weights, without TensorFlow."""
+        from advisor.backbones.torch_weights import read_state_dict
+
+        tensors = read_state_dict(self.installed_file(), self.sha256)
+        kernel, bias = _layer_weights("predictions", tensors)
+        return kernel, bias
 
     def _with_weights(self, weights: Path | None, random: bool) -> keras.Model:
         """Build the network with random weights, those of a file, or else the published ones."""

@@ -17,11 +17,12 @@ from advisor.data.dataset import Dataset, Summary
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
-from advisor.evidence import fitting, grouping, pooling, probe, similarity
+from advisor.evidence import fitting, grouping, pooling, probe, sights, similarity
 from advisor.evidence.embedding import Embedded, embed
 from advisor.evidence.fitting import AS_USUAL, Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
+from advisor.evidence.sights import Sights
 from advisor.evidence.similarity import Similarity
 from advisor.system.progress import Display
 
@@ -137,6 +138,7 @@ class Measured:
         near_copies: pairs of paths among the measured images that show nearly the same.
         flat: paths of measured images on which there is next to nothing to see.
         probed: positions in `data` of the images that the probes tell apart, int64 [m].
+        sights: what the bundled network sees in the measured images.
     """
 
     evidence: Evidence
@@ -144,6 +146,7 @@ class Measured:
     near_copies: tuple[tuple[str, str], ...]
     flat: tuple[str, ...]
     probed: np.ndarray
+    sights: Sights
 
 
 def measure(
@@ -195,6 +198,7 @@ def measure(
     rest = leave_out(data, probed.unreadable)
     probed, grid = _ready_to_probe(probed, data, backbone, image_size, squares.chosen, display)
     probes = _probes(probed, grid, data, rest, seed, display)
+    probed_at = _positions(probed.positions[probes.rows], data, rest)
     return Measured(
         evidence=Evidence(
             data=rest.summary(),
@@ -209,7 +213,8 @@ def measure(
         data=rest,
         near_copies=_near_copies(looked_at, data),
         flat=tuple(data.paths[at] for at in looked_at.positions[near_copies.are_flat(looked_at.thumbnails)]),
-        probed=_positions(probed.positions[probes.rows], data, rest),
+        probed=probed_at,
+        sights=_sights(looked_at, yardstick, data, rest, probed_at, probes),
     )
 
 
@@ -280,6 +285,34 @@ def _probes(probed: Embedded, grid: str, data: Dataset, rest: Dataset, seed: int
         seed,
         data.groups_of(probed.positions),
     )
+
+
+def _sights(
+    looked_at: Embedded,
+    yardstick: Backbone,
+    data: Dataset,
+    rest: Dataset,
+    probed: np.ndarray,
+    probes: Probes,
+) -> Sights:
+    """What there is to see of a sample, and what the probes take its images for.
+
+    Args:
+        looked_at: the sample, by the yardstick.
+        yardstick: the bundled network.
+        data: all images.
+        rest: those of them that can be read.
+        probed: positions in `rest` of the images that the probes tell apart, int64 [m].
+        probes: what they found.
+    """
+    paths = set(rest.paths)
+    rows = [row for row, at in enumerate(looked_at.positions) if data.paths[at] in paths]
+    positions = _positions(looked_at.positions[rows], data, rest)
+    taken_for = np.full(len(rest), sights.NOT_ASKED)
+    if probes.held_out is not None:
+        taken_for[probed] = probes.held_out.argmax(axis=1)
+    features = looked_at.features.last()[rows]
+    return sights.look(features, positions, rest, yardstick.classifier, taken_for[positions])
 
 
 def _positions(positions: np.ndarray, data: Dataset, rest: Dataset) -> np.ndarray:

@@ -18,7 +18,7 @@ from advisor.data import images
 from advisor.data.corrections import COLUMNS
 from advisor.data.dataset import Dataset
 from advisor.report import audit_words, groups_table
-from advisor.report.page import jpeg, thumbnail
+from advisor.report.pictures import jpeg, thumbnail
 from advisor.report.rendering import html
 from advisor.system import reproduction
 from advisor.system.json_file import write_json, write_text

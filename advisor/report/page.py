@@ -2,90 +2,122 @@
 
 from __future__ import annotations
 
-import base64
-import io
+from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
 from advisor.advice.recommendation import Recommendation
-from advisor.data import images
 from advisor.data.dataset import Dataset
-from advisor.data.deep_grey import GreyRange
-from advisor.report import charts, svg, words
+from advisor.evidence.sights import Sights
+from advisor.report import charts, image_map, overview, svg, words
+from advisor.report.image_map import Marks, marks_of_probes, marks_of_tests
+from advisor.report.looks import looks
+from advisor.report.pictures import THUMBNAIL, jpeg, plot, thumbnail
 from advisor.report.rendering import html
 from advisor.results import Comparison, Predictions, Row, Run
 from advisor.system.json_file import write_json, write_text
 
-SAMPLED_CLASSES, SAMPLED_IMAGES = 6, 6
-THUMBNAIL = 128  # pixels; 36 samples and 20 mistakes take about 400 kB
 MOST_ROWS = 30  # of a table
 MOST_CONFUSED, FEW_CONFUSED = 20, 5  # pairs of classes, on the page of a run and of a comparison
 
 
-def write_recommendation(advice: Recommendation, data: Dataset, folder: Path) -> None:
+def write_recommendation(advice: Recommendation, data: Dataset, sights: Sights, folder: Path) -> None:
     """Write recommendation.json and report.html.
 
     Args:
         advice: what to show.
         data: the images that it is about.
+        sights: what there is to see of them.
         folder: exists.
     """
     write_json(folder / "recommendation.json", advice.to_json())
     record = advice.reproduction
+    marks = marks_of_probes(sights, data, _suspects(advice))
     write_text(
         folder / "report.html",
         html(
             "recommendation.html",
             title=f"Advice for {advice.data.source}",
+            overview=overview.of_advice(advice),
             **_of_advice(advice),
-            **_of_data(data, advice),
+            **_of_data(data, advice, sights, marks),
             command=record.command,
             record=_record(advice, record.seed, record.versions),
         ),
     )
 
 
-def write_run(run: Run, advice: Recommendation, data: Dataset, command: str) -> None:
+def write_run(
+    run: Run,
+    advice: Recommendation,
+    data: Dataset,
+    sights: Sights,
+    looked: Mapping[str, Image.Image],
+    command: str,
+) -> None:
     """Write report.html into a run folder, which has its plots.
 
     Args:
         run: finished.
         advice: why it was run.
         data: what was trained on.
+        sights: what there is to see of it.
+        looked: where the model looked, drawn over images, by their files.
         command: that does the same again.
     """
-    mistakes = [(mistake, thumbnail(mistake.path, data.grey)) for mistake in charts.mistakes(run.test)]
+    wrong = _wrong(run.test)
+    marks = marks_of_tests(sights, data, _suspects(advice), wrong)
+    mistakes = [
+        (mistake, thumbnail(mistake.path, data.grey), _small(looked.get(mistake.path)))
+        for mistake in charts.mistakes(run.test)
+    ]
     write_text(
         run.folder / "report.html",
         html(
             "run.html",
             title=f"{run.recipe} on {advice.data.source}",
+            overview=overview.of_run(run, advice),
             **_of_run(run),
-            mistakes=[(mistake, image) for mistake, image in mistakes if image],
-            augmentation=_picture(run.folder / "augmentation.png"),
+            mistakes=[shown for shown in mistakes if shown[1]],
+            looked=bool(looked),
+            augmentation=plot(run.folder / "augmentation.png"),
             **_of_advice(advice),
-            **_of_data(data, advice),
+            **_of_data(data, advice, sights, marks),
             command=command,
             record=_record(advice, run.metrics.seed, run.metrics.versions),
         ),
     )
 
 
-def write_comparison(compared: Comparison, data: Dataset, folder: Path, command: str) -> None:
+def _small(image: Image.Image | None) -> Markup | None:
+    return jpeg(image.resize((THUMBNAIL, THUMBNAIL))) if image else None
+
+
+def _wrong(tested: Predictions) -> dict[str, str]:
+    """The name of the class that a file was taken for, of those that were taken for a wrong one."""
+    return {
+        path: tested.class_names[told]
+        for path, told, right in zip(tested.paths, tested.predicted, tested.right, strict=True)
+        if not right
+    }
+
+
+def write_comparison(compared: Comparison, data: Dataset, sights: Sights, folder: Path, command: str) -> None:
     """Write report.html into the folder of a comparison, which has the folders of its runs.
 
     Args:
         compared: finished.
         data: what was trained on.
+        sights: what there is to see of it.
         folder: exists.
         command: that does the same again.
     """
     advice, record = compared.advice, compared.advice.reproduction
+    marks = marks_of_probes(sights, data, _suspects(advice))
     write_text(
         folder / "report.html",
         html(
@@ -103,7 +135,7 @@ def write_comparison(compared: Comparison, data: Dataset, folder: Path, command:
                 for name, tested in compared.tested.items()
             ],
             **_of_advice(advice),
-            **_of_data(data, advice),
+            **_of_data(data, advice, sights, marks),
             command=command,
             record=_record(advice, record.seed, record.versions),
         ),
@@ -167,27 +199,18 @@ def _of_advice(advice: Recommendation) -> dict[str, Any]:
     }
 
 
-def _of_data(data: Dataset, advice: Recommendation) -> dict[str, Any]:
-    """What the template of an advice needs beside it: sample images, and what was left out.
-
-    The samples are spaced evenly, so that the same data always show the same.
-    """
-    classes = _spaced(np.arange(len(data.class_names)), SAMPLED_CLASSES)
-    samples = []
-    for label in classes:
-        members = _spaced(np.flatnonzero(data.labels == label), SAMPLED_IMAGES)
-        shown = [image for i in members if (image := thumbnail(data.paths[i], data.grey))]
-        if shown:
-            samples.append((data.class_names[label], shown))
+def _of_data(data: Dataset, advice: Recommendation, sights: Sights, marks: Marks) -> dict[str, Any]:
+    """What the template of an advice needs beside it: what there is to see, and what was left out."""
     return {
-        "samples": samples,
-        "more_classes": len(data.class_names) - len(classes),
+        "looks": looks(sights, data),
+        "plane": image_map.image_map(sights, data, marks),
         "skipped": [astuple(item) for item in advice.data.skipped[:MOST_ROWS]],
     }
 
 
-def _spaced(items: np.ndarray, most: int) -> np.ndarray:
-    return items[np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]
+def _suspects(advice: Recommendation) -> list[str]:
+    """Images whose label may be wrong, as the user knows them."""
+    return [path for finding in advice.findings if finding.kind == "labels" for path in finding.paths]
 
 
 def _of_run(run: Run) -> dict[str, Any]:
@@ -217,7 +240,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         ),
         "confusion_matrix": svg.confusion(matrix) if is_drawn else None,
         "confused": [] if is_drawn else matrix.most_confused(MOST_CONFUSED),
-        "confusion_picture": None if is_drawn else _picture(run.folder / "confusion_matrix.png"),
+        "confusion_picture": None if is_drawn else plot(run.folder / "confusion_matrix.png"),
     }
 
 
@@ -229,26 +252,3 @@ def _record(advice: Recommendation, seed: int, versions: Any) -> list[tuple[str,
         ("data", f"{advice.data.source}, fingerprint {advice.reproduction.data}"),
         *versions.items(),
     ]
-
-
-def thumbnail(path: str, grey: GreyRange | None) -> Markup | None:
-    """A small image as an address that carries its pixels; None where the file cannot be read."""
-    try:
-        return jpeg(Image.fromarray(images.load_square(path, THUMBNAIL, grey=grey)))
-    except images.UnreadableImage:
-        return None
-
-
-def _picture(file: Path) -> Markup | None:
-    """A plot as an address that carries its pixels; None where there is no such file."""
-    if not file.exists():
-        return None
-    with Image.open(file) as drawn:
-        return jpeg(drawn.convert("RGB"))
-
-
-def jpeg(image: Image.Image) -> Markup:
-    """An image as an address that carries its pixels."""
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=75)
-    return Markup(f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -123,6 +124,23 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
+def _apart(ticks: list[float], in_percent: bool) -> Callable[[float], str]:
+    """Writes the values of ticks with as many decimals as it takes to tell each from the next.
+
+    >>> [_apart([1.6086, 1.6088, 1.609], False)(tick) for tick in (1.6086, 1.6088, 1.609)]
+    ['1.6086', '1.6088', '1.6090']
+    >>> _apart([0.25, 0.5, 0.75], True)(0.5)
+    '50%'
+    """
+    unit = 100 if in_percent else 1
+    step = unit * min((b - a for a, b in pairwise(ticks)), default=1.0)
+    # Steps are 1, 2, 2.5 or 5 times a power of ten.
+    decimals = next(
+        many for many in range(12) if abs(step * 10**many - round(step * 10**many)) < 1e-6 * 10**many * step
+    )
+    return lambda value: f"{unit * value:.{decimals}f}{'%' if in_percent else ''}"
+
+
 def line_chart(shown: LineChart) -> Markup:
     """Lines over a common axis."""
     xs = [x for one in shown.series for x, _ in one.points]
@@ -135,7 +153,7 @@ def line_chart(shown: LineChart) -> Markup:
     x = Scale(min(xs), most, LEFT + 8, WIDTH - RIGHT, shown.log_x, whole=True)
     y = Scale(low, min(1.0, high) if shown.in_percent else high, HEIGHT - BOTTOM, TOP + 22)
     drawing = _Drawing(WIDTH, HEIGHT, shown.title)
-    drawing.axes(x, y, shown.axes, (_number, percent if shown.in_percent else lambda v: f"{v:.3g}"))
+    drawing.axes(x, y, shown.axes, (_number, _apart(y.ticks(), shown.in_percent)))
     for number, (at, words) in enumerate(shown.borders):
         drawing.line(x(at), y.start, x(at), y.end, stroke_dasharray="4 4")
         drawing.text(x(at) + 4, y.start - 6 - 13 * number, words, "start", font_size=11)

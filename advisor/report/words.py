@@ -40,7 +40,7 @@ def step_cells(step: Step, frozen: str, accuracy: float) -> list[str]:
     gain = interval = "nobody knows"
     if step.gain is not None and step.interval is not None:
         low, high = step.interval
-        gain, interval = f"{100 * step.gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"
+        gain, interval = points(step.gain), f"{points(low)} to {points(high)}"
     worth = "try it" if step.worth is None else "yes" if step.worth else "no"
     return [step.action, gain, interval, time, "" if step.action in BY_HAND else worth]
 
@@ -262,6 +262,15 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(10, round(seconds / 10) * 10)} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def points(gain: float) -> str:
+    """A gain of accuracy, -1..1, as images of a hundred.
+
+    >>> points(0.0123), points(-0.0001)
+    ('+1.2', '+0.0')
+    """
+    return f"{round(100 * gain, 1) + 0.0:+.1f}"
 
 
 def percent(share: float) -> str:
