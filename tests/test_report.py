@@ -23,7 +23,7 @@ from advisor.advice.settings import Options
 from advisor.data import sources
 from advisor.data.dataset import Dataset
 from advisor.evidence.prediction_sets import Covered
-from advisor.report import charts, model_card, page, plots, svg, terminal, words
+from advisor.report import charts, model_card, overview, page, plots, svg, terminal, words
 from advisor.system import devices, reproduction
 from advisor.system.text import legible
 
@@ -322,6 +322,23 @@ def test_the_first_screen_of_an_advice_answers_what_people_ask(
     assert "It will cost" in first
     assert "To mend first" in first
     assert f"To do it: advisor run {advice.data.source}" in first
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "answer"),
+    [
+        ("feature_extraction", Options(), "about 90.0 of 100 new images right"),
+        ("shallow_features", Options(), "about 92.0 of 100 new images right"),
+        ("fine_tuning", Options(), "of 100 new images right"),
+        ("full_training", Options(init="random"), "nobody knows"),
+    ],
+)
+def test_what_is_foretold_is_of_the_recipe_that_will_run(recipe: str, options: Options, answer: str) -> None:
+    advice = made_up.recommendation(made_up.summary(1000), options, recipe)
+    (bring,) = [card for card in overview.of_advice(advice) if card.question == "It should bring"]
+    assert answer in bring.answer
+    foretold = "by training" in " ".join(bring.more)
+    assert foretold == (recipe == "fine_tuning")
 
 
 def test_what_is_not_augmented_is_not_called_changed(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from advisor.advice import rule
 from advisor.advice.recommendation import Recommendation
-from advisor.advice.steps import step_of
+from advisor.advice.steps import FROZEN, step_of
 from advisor.report import words
 from advisor.results import Run
 
@@ -93,25 +93,25 @@ def _what_there_is(advice: Recommendation) -> Card:
 
 
 def _will_bring(advice: Recommendation) -> Card:
-    frozen = advice.evidence.probes.expected[advice.frozen_recipe]
+    """Of the recipe that will run: a frozen one as it was probed, a training as it was foretold."""
+    question, asked = "It should bring", advice.settings.recipe
+    probed = advice.evidence.probes.expected
+    frozen = probed[asked if asked in FROZEN else advice.frozen_recipe]
+    low, high = (f"{100 * end:.0f}" for end in frozen.interval)
+    cases = f"{low} to {high} in 9 of 10 cases"
+    if asked in FROZEN:
+        how = "Measured on images that no head had seen, and reckoned to all that you have."
+        return Card(question, _right(frozen.accuracy), (f"{cases}.", how))
     step = step_of(advice.steps, advice.settings)
-    low, high = frozen.interval
-    of_frozen = (
-        f"{100 * low:.0f} to {100 * high:.0f} in 9 of 10 cases. Measured on images that no head had seen, "
-        "with the network frozen."
-    )
     if step is None or step.gain is None or step.interval is None:
-        return Card("It should bring", _right(frozen.accuracy), (of_frozen,))
-    least, most = step.interval
-    return Card(
-        "It should bring",
-        _right(min(1.0, frozen.accuracy + step.gain)),
-        (
-            f"{100 * frozen.accuracy:.1f} of 100 with the network frozen ({100 * low:.0f} to "
-            f"{100 * high:.0f} in 9 of 10 cases), "
-            f"{words.points(step.gain)} by training ({words.points(least)} to {words.points(most)}).",
-        ),
-    )
+        instead = (
+            f"A frozen pre-trained network should get {100 * frozen.accuracy:.1f} of 100 right ({cases})."
+        )
+        return Card(question, "nobody knows", ("What this training gains cannot be foretold.", instead))
+    least, most = map(words.points, step.interval)
+    start = f"{100 * frozen.accuracy:.1f} of 100 with the network frozen ({cases}), "
+    gain = f"{words.points(step.gain)} by training ({least} to {most})."
+    return Card(question, _right(min(1.0, frozen.accuracy + step.gain)), (start + gain,))
 
 
 def _right(accuracy: float) -> str:
