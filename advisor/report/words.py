@@ -14,6 +14,7 @@ from advisor.advice.steps import MORE_IMAGES, TRAINING, UNTIL_TARGET, Step, step
 from advisor.backbones import BUNDLED
 from advisor.choices import CROP, FITS, RECIPES, WATCHED
 from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
+from advisor.evidence.views import MIRROR, ONE, SIZES
 from advisor.results import Alone, Comparison, Corrected, Metrics, Row, Run, Scores, StepTaken
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
@@ -201,10 +202,18 @@ def _layers(settings: Settings) -> str:
     return layers + (f", cut above {settings.taps[-1]}" if settings.mode == "cut" else "")
 
 
+_VIEWS = {
+    ONE: "",
+    MIRROR: ", averaged over each image and its mirror image",
+    SIZES: ", of each image and of the same at half its size",
+}
+
+
 def _features(settings: Settings) -> str:
     taps = settings.taps
     features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
     features = f"square roots of {features}" if settings.roots else features
+    features += _VIEWS[settings.views]
     if settings.pooling in (MAXIMUM, FLATTEN):
         whole = {MAXIMUM: "highest values", FLATTEN: "whole maps, flattened,"}[settings.pooling]
         return f"{features} ({whole} in the place of averages)"
