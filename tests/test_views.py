@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import made_up
 import numpy as np
 import pytest
 from PIL import Image
 from test_position import spots
 
 from advisor import api, backbones
+from advisor.advice import looks, rule
+from advisor.advice.by_hand import choose
+from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Options
+from advisor.backbones.efficientnet_lite import LITE2
 from advisor.data import sources
+from advisor.errors import InputError
 from advisor.evidence import embedding
+from advisor.evidence.second_look import Look
 from advisor.evidence.views import HALVED, MIRRORED, PLAIN
 
 SIZE = 64
@@ -87,3 +97,88 @@ def test_a_model_with_views_is_plain_keras_predicts_and_exports(views, recipe, t
     np.testing.assert_allclose([one.probabilities for one in predicted], said, atol=1e-3)
     for format in ("tflite", "saved_model"):
         assert api.export(folder, format, output=tmp_path / format).difference < 1e-4
+
+
+def look(views: str = "mirror", network: str | None = None, taken: float = 0.1) -> Look:
+    recipe = "shallow_features"
+    return Look(views, network, recipe, images=300, gain=0.01, taken=taken, width=16)
+
+
+def advice_with(*found: Look, accuracy: float = 0.85, options: Options | None = None) -> Recommendation:
+    known = made_up.evidence(made_up.summary(400))
+    expected = {name: replace(one, accuracy=accuracy) for name, one in known.probes.expected.items()}
+    known = replace(known, looks=found, probes=replace(known.probes, expected=expected))
+    return made_up.recommendation(evidence=known, recipe="shallow_features", options=options)
+
+
+@pytest.mark.parametrize(
+    ("found", "accuracy", "views"),
+    [
+        ((look("mirror", taken=0.10), look("sizes", taken=0.05)), 0.85, "mirror"),
+        ((look("mirror", taken=0.03), look("sizes", taken=0.05)), 0.85, "sizes"),
+        ((look("mirror", taken=-0.05), look("sizes", taken=-0.01)), 0.85, "one"),
+        ((look("mirror", taken=0.05),), 0.95, "one"),  # a twentieth of 5 % errors is not worth it
+        (
+            (look("one", network=LITE2.name, taken=0.2),),
+            0.85,
+            "one",
+        ),  # another network is a step of the user's
+    ],
+)
+def test_views_are_taken_where_what_they_should_gain_is_worth_it(found, accuracy, views):
+    advice = advice_with(*found, accuracy=accuracy)
+    assert advice.settings.views == views
+    told = {step.action: step for step in advice.steps}
+    for one in found:
+        step = told[looks.action(one)]
+        assert step.gain == pytest.approx(rule.gain_of_look(1 - accuracy, one.taken))
+        assert step.interval[0] < step.gain < step.interval[1]
+        assert step.worth == (step.gain >= rule.least_gain(looks.seconds(one, advice.evidence, backbones.BUNDLED)))
+        assert step.seconds > advice.steps[0].seconds
+    assert Recommendation.from_json(json.loads(json.dumps(advice.to_json()))) == advice
+
+
+def test_training_sees_each_image_once():
+    known = advice_with(look("mirror", taken=0.2)).evidence
+    assert choose("fine_tuning", Options(), known).views == "one"
+    assert choose("shallow_features", Options(), known).views == "mirror"
+    assert choose("shallow_features", Options(settings={"views": "one"}), known).views == "one"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "fixed_size", "words"),
+    [
+        ("fine_tuning", Options(settings={"views": "mirror"}), False, "frozen network"),
+        ("shallow_features", Options(settings={"views": "sizes"}), True, "224 px only"),
+    ],
+)
+def test_views_that_cannot_be_had_are_refused(recipe, options, fixed_size, words):
+    known = made_up.evidence(made_up.summary(400))
+    known = replace(known, network=replace(known.network, fixed_size=fixed_size))
+    with pytest.raises(InputError, match=words):
+        choose(recipe, options, known)
+
+
+def test_only_looks_that_change_nothing_are_tried_and_told(thirds):
+    """Left is another class than right, so that no mirror image is looked at."""
+    advice = api.recommend(str(thirds), image_size=SIZE)
+    (found,) = advice.evidence.looks
+    assert (found.views, found.network, found.images) == ("sizes", None, 54)
+    assert -1 < found.taken < 1
+    assert [step.action for step in advice.steps[1:3]] == ["feature_extraction", "views=sizes"]
+    assert "Second look" in [row.factor for row in advice.rationale]
+
+
+def test_two_networks_are_told_as_a_step(thirds):
+    advice = api.recommend(str(thirds))
+    (step,) = [step for step in advice.steps if step.action == f"with {LITE2.name}"]
+    assert f"--backbone {backbones.BUNDLED}+{LITE2.name}" in step.what
+    assert step.gain is not None
+
+
+def test_nothing_is_looked_at_again_where_nearly_all_is_right(tmp_path):
+    from benchmarks import ci
+
+    advice = api.recommend(str(ci.textures(tmp_path / "textures")), image_size=SIZE)
+    assert advice.evidence.probes.expected[advice.frozen_recipe].accuracy > 0.95
+    assert advice.evidence.looks == ()

@@ -12,17 +12,19 @@ from advisor.evidence.second_look import Look
 from advisor.evidence.views import MIRROR, ONE, TIMES
 from advisor.system import speed
 
+WITH = "with "  # before the name of a second network
+
 
 def action(look: Look) -> str:
     """What the step is called."""
-    return f"with {look.network}" if look.network else f"views={look.views}"
+    return f"{WITH}{look.network}" if look.network else f"views={look.views}"
 
 
 def what(look: Look, backbone: str) -> str:
     """What it does, in half a sentence."""
     if look.network:
         both = f"{backbone}{JOINT}{look.network}"
-        return f"look with two networks, under one head on all depths: --backbone {both}"
+        return f"look with two networks, under one head: --recipe shallow_features --backbone {both}"
     if look.views == MIRROR:
         return f"look at each image and its mirror image, with {look.recipe}"
     return f"look at each image and at the same of half the size, with {look.recipe}"

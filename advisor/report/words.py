@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from advisor.advice.by_hand import assignment, without_effect
+from advisor.advice.looks import WITH
 from advisor.advice.networks import TAKEN, Candidate
 from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
@@ -59,6 +60,7 @@ def about_steps(advice: Recommendation) -> list[str]:
     """What the table of next steps has no columns for, as sentences."""
     said = [f"{step.what}." for step in advice.steps if step.action == UNTIL_TARGET]
     said += _in_balanced_accuracy(advice)
+    said += [f"{step.action}: {step.what}." for step in advice.steps if step.action.startswith(WITH)]
     trains = any(step.action in TRAINING for step in advice.steps)
     if trains and advice.settings.keep == "better":
         more = ""
