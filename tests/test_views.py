@@ -99,6 +99,15 @@ def test_a_model_with_views_is_plain_keras_predicts_and_exports(views, recipe, t
         assert api.export(folder, format, output=tmp_path / format).difference < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("views", ["mirror", "sizes"])
+def test_a_model_with_views_and_cells_is_the_same_in_onnx(views, thirds, tmp_path):
+    pytest.importorskip("tf2onnx")
+    folder, settings = tmp_path / "run", {"views": views, "pooling": "cells:4"}
+    api.run(str(thirds), recipe="shallow_features", image_size=SIZE, settings=settings, output=folder)
+    assert api.export(folder, "onnx").difference < 1e-4
+
+
 def look(views: str = "mirror", network: str | None = None, taken: float = 0.1) -> Look:
     recipe = "shallow_features"
     return Look(views, network, recipe, images=300, gain=0.01, taken=taken, width=16)
@@ -133,7 +142,9 @@ def test_views_are_taken_where_what_they_should_gain_is_worth_it(found, accuracy
         step = told[looks.action(one)]
         assert step.gain == pytest.approx(rule.gain_of_look(1 - accuracy, one.taken))
         assert step.interval[0] < step.gain < step.interval[1]
-        assert step.worth == (step.gain >= rule.least_gain(looks.seconds(one, advice.evidence, backbones.BUNDLED)))
+        assert step.worth == (
+            step.gain >= rule.least_gain(looks.seconds(one, advice.evidence, backbones.BUNDLED))
+        )
         assert step.seconds > advice.steps[0].seconds
     assert Recommendation.from_json(json.loads(json.dumps(advice.to_json()))) == advice
 
@@ -169,8 +180,21 @@ def test_only_looks_that_change_nothing_are_tried_and_told(thirds):
     assert "Second look" in [row.factor for row in advice.rationale]
 
 
-def test_two_networks_are_told_as_a_step(thirds):
-    advice = api.recommend(str(thirds))
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise of two mean shades, which vary so much that a third cannot be told."""
+    folder, draw = tmp_path_factory.mktemp("shades"), np.random.default_rng(0)
+    for name, shade in {"dark": 110, "light": 130}.items():
+        (folder / name).mkdir()
+        for number in range(30):
+            pixels = draw.normal(shade + draw.normal(0, 20), 40, (SIZE, SIZE, 3))
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_two_networks_are_told_as_a_step(shades):
+    advice = api.recommend(str(shades))
+    assert [step.action for step in advice.steps[2:4]] == ["views=mirror", "views=sizes"]
     (step,) = [step for step in advice.steps if step.action == f"with {LITE2.name}"]
     assert f"--backbone {backbones.BUNDLED}+{LITE2.name}" in step.what
     assert step.gain is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -87,13 +88,10 @@ def _fits(evidence: Evidence, options: Options, more: float, left: float | None)
 
 def _second(backbone: Backbone, options: Options) -> Backbone | None:
     """The best other network on ImageNet that is ready, may be taken with it, and needs no TensorFlow."""
-    rows = {row.name: row for row in catalogue() if row.is_pretrained}
+    rows = {row.name: row for row in catalogue() if row.weights in ("bundled", "installed")}
     own = rows.pop(backbone.name, None)
     if own is None or options.weights or options.start_from or options.image_size:
         return None
-    for row in sorted(rows.values(), key=lambda row: -(row.top1 or 0.0)):
-        second = backbones.load(row.name)
-        small = options.max_megabytes is None or own.megabytes + row.megabytes <= options.max_megabytes
-        if small and second.write_features is not None:
-            return second
-    return None
+    most = options.max_megabytes or math.inf
+    small = [row for row in rows.values() if own.megabytes + row.megabytes <= most]
+    return backbones.load(max(small, key=lambda row: row.top1 or 0.0).name) if small else None

@@ -223,8 +223,8 @@ def recommend(
         chosen = _named(data, options, recipe, sample, source, seed, display)
     measured, backbone, options = chosen.measured, chosen.backbone, chosen.options
     if recipe not in steps.TRAINING:
-        left = _left(options, began)
-        measured = looking.measure(measured, backbone, options, left, seed, display)
+        within = replace(options, max_megabytes=limits["max_megabytes"])
+        measured = looking.measure(measured, backbone, within, _left(options, began), seed, display)
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
     left = _left(options, began)
