@@ -9,8 +9,9 @@ others by layers that export: Keras' `Resizing` (bilinear), `AveragePooling2D` a
 operations of the network, as times those of one view of the bundled one. One JSON line is written as each
 task is done; ways that are in its line already are not tried again.
 
-The last row is what `advisor recommend` takes: of the ways that it tries the one that should gain most by
-`rule.gain_of_look`, where that is worth it. The second table has what such gains were, by the share of the
+The last rows are what `advisor recommend` takes, of the ways that it tries the one that should gain most by
+`rule.gain_of_look`, where that is worth it; the same with one network; and with what the gains on all other data sets
+say. The second table has what such gains were, by the share of the
 log-loss that was taken away.
 """
 
@@ -98,6 +99,7 @@ WAYS: dict[str, tuple[str, tuple[View, ...]]] = {  # name: how views are joined,
     "Lite0 and Lite2, two heads": ("heads", (View(BUNDLED, 224, 260), SECOND)),
 }
 PLAIN = "one view"
+SECOND_LOOKS = [name for name, (_, views) in WAYS.items() if len(views) > 1]
 # What `advisor recommend` looks at, beside one view.
 TRIED = ("with the mirror image", "224 and 112 px, side by side", "Lite0 and Lite2, side by side")
 
@@ -219,7 +221,13 @@ def table(lines: Sequence[Line]) -> str:
     """A row for each way: its time, its accuracy, and what it has over one view."""
     rows = []
     named: dict[str, list[str]] = {name: [name] * len(lines) for name in WAYS}
-    named["what is worth it, as told"] = [_advised(line) for line in lines]
+    known, one_network = (rule.LOOK_ANYWAY, rule.LOOK_TOO), TRIED[:-1]
+    named["what is worth it, as advised"] = [_worth(line, TRIED, known) for line in lines]
+    named["the same with one network"] = [_worth(line, one_network, known) for line in lines]
+    named["as advised, by the other sets"] = [
+        _worth(line, TRIED, _fitted([one for one in lines if one["data"] != line["data"]])[0])
+        for line in lines
+    ]
     for name, chosen in named.items():
         ways = [line["ways"][way] for line, way in zip(lines, chosen, strict=True)]
         tests = 100 * np.array([way["test"] for way in ways])
@@ -234,11 +242,16 @@ def table(lines: Sequence[Line]) -> str:
     return results.markdown(heads, rows)
 
 
-def _advised(line: Line) -> str:
-    """The way that should gain most, where that is worth it."""
-    told = {
-        name: rule.gain_of_look(1 - line["ways"][PLAIN]["left_out"], _taken(line, name)) for name in TRIED
-    }
+def _worth(line: Line, tried: Sequence[str], known: Sequence[float]) -> str:
+    """The way that should gain most, where that is worth it.
+
+    Args:
+        line: of a task.
+        tried: some of the ways.
+        known: what second looks take away of the errors anyway, and for the log-loss that they take away.
+    """
+    error = 1 - line["ways"][PLAIN]["left_out"]
+    told = {name: error * (known[0] + known[1] * _taken(line, name)) for name in tried}
     best = max(told, key=lambda name: told[name])
     return best if told[best] >= rule.WORTH_GAIN else PLAIN
 
@@ -248,22 +261,27 @@ def _taken(line: Line, way: str) -> float:
     return float(1 - line["ways"][way]["log_loss"] / line["ways"][PLAIN]["log_loss"])
 
 
-def told(lines: Sequence[Line]) -> str:
-    """What second looks took away of the errors, by least squares, and how far the gains were from that."""
-    ways = [name for name, (_, views) in WAYS.items() if len(views) > 1]
-    pairs = [(line, name) for line in lines for name in ways]
+def _fitted(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What second looks took away of the errors, by least squares; all gains, and what they should have been."""
+    pairs = [(line, name) for line in lines for name in SECOND_LOOKS]
     errors = np.array([1 - line["ways"][PLAIN]["left_out"] for line, _ in pairs])
     taken = np.array([_taken(line, name) for line, name in pairs])
     gains = np.array([line["ways"][name]["test"] - line["ways"][PLAIN]["test"] for line, name in pairs])
     asked = np.stack([errors, errors * taken], axis=1)
-    (anyway, too), *_ = np.linalg.lstsq(asked, gains, rcond=None)
-    accuracy = np.array([_more_left_out(line, name) for line, name in pairs])
+    known = np.linalg.lstsq(asked, gains, rcond=None)[0]
+    return known, gains, asked @ known
+
+
+def told(lines: Sequence[Line]) -> str:
+    """What second looks took away of the errors, and how far the gains were from that."""
+    (anyway, too), gains, expected = _fitted(lines)
+    accuracy = [_more_left_out(line, name) for line in lines for name in SECOND_LOOKS]
     rows = [
         ["gains", f"{len(gains)}"],
         ["share of the errors, anyway", f"{anyway:.3f}"],
         ["of the share of the log-loss that was taken away", f"{too:.2f}"],
-        ["standard deviation of what is left, points", f"{100 * (gains - asked @ [anyway, too]).std():.2f}"],
-        ["correlation of gains with that", f"{np.corrcoef(gains, asked @ [anyway, too])[0, 1]:.2f}"],
+        ["standard deviation of what is left, points", f"{100 * (gains - expected).std():.2f}"],
+        ["correlation of gains with that", f"{np.corrcoef(gains, expected)[0, 1]:.2f}"],
         ["correlation with the accuracy of leave-one-out", f"{np.corrcoef(gains, accuracy)[0, 1]:.2f}"],
     ]
     return results.markdown(["what second looks took away", ""], rows)

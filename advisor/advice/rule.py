@@ -33,7 +33,7 @@ PRICED_IMAGES, PRICED_PIXELS = (100, 6_000), (96, 256)
 # What a second look at each image, mirrored, at two sizes or by a second network, takes away of the errors of
 # the frozen model: this share anyway, and this much of the share that it takes away of the log-loss of
 # leave-one-out, which tells more than its errors; nine of ten gains were so near (benchmarks/views.py).
-LOOK_ANYWAY, LOOK_TOO, LOOK_INTERVAL = 0.024, 0.53, 0.013
+LOOK_ANYWAY, LOOK_TOO, LOOK_INTERVAL = 0.030, 0.51, 0.013
 # While a network is trained, what the pool takes away of the log-loss on the validation images tells what the
 # end will bring: after `TOLD_FROM` of the epochs the frozen network's errors will be fewer by the share
 # `TAKEN_ANYWAY`, and by `TAKEN_TOO` of that of the log-loss. 100 images tell; 20 told nothing
