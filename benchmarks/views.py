@@ -10,9 +10,8 @@ operations of the network, as times those of one view of the bundled one. One JS
 task is done; ways that are in its line already are not tried again.
 
 The last rows are what `advisor recommend` takes, of the ways that it tries the one that should gain most by
-`rule.gain_of_look`, where that is worth it; the same with one network; and with what the gains on all other data sets
-say. The second table has what such gains were, by the share of the
-log-loss that was taken away.
+`rule.gain_of_look`, where that is worth it; the same with one network; and with what the gains on all other
+data sets say. The second table has what such gains were, by the share of the log-loss that was taken away.
 """
 
 from __future__ import annotations
@@ -242,7 +241,7 @@ def table(lines: Sequence[Line]) -> str:
     return results.markdown(heads, rows)
 
 
-def _worth(line: Line, tried: Sequence[str], known: Sequence[float]) -> str:
+def _worth(line: Line, tried: Sequence[str], known: Sequence[float] | np.ndarray) -> str:
     """The way that should gain most, where that is worth it.
 
     Args:
@@ -262,7 +261,7 @@ def _taken(line: Line, way: str) -> float:
 
 
 def _fitted(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What second looks took away of the errors, by least squares; all gains, and what they should have been."""
+    """What second looks took away of the errors, by least squares; all gains, and what these say they are."""
     pairs = [(line, name) for line in lines for name in SECOND_LOOKS]
     errors = np.array([1 - line["ways"][PLAIN]["left_out"] for line, _ in pairs])
     taken = np.array([_taken(line, name) for line, name in pairs])

@@ -200,9 +200,7 @@ def test_two_networks_are_told_as_a_step(shades):
     assert step.gain is not None
 
 
-def test_nothing_is_looked_at_again_where_nearly_all_is_right(tmp_path):
-    from benchmarks import ci
-
-    advice = api.recommend(str(ci.textures(tmp_path / "textures")), image_size=SIZE)
+def test_nothing_is_looked_at_again_where_nearly_all_is_right(thirds):
+    advice = api.recommend(str(thirds))
     assert advice.evidence.probes.expected[advice.frozen_recipe].accuracy > 0.95
     assert advice.evidence.looks == ()
