@@ -14,7 +14,7 @@ from PIL import Image
 from test_position import spots
 
 from advisor import api, backbones
-from advisor.advice import looks, rule
+from advisor.advice import looks, rule, steps, times
 from advisor.advice.by_hand import choose
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options
@@ -155,6 +155,21 @@ def test_training_sees_each_image_once():
     assert choose("fine_tuning", Options(), known).views == "one"
     assert choose("shallow_features", Options(), known).views == "mirror"
     assert choose("shallow_features", Options(settings={"views": "one"}), known).views == "one"
+
+
+def test_one_view_is_taken_where_two_do_not_fit_into_the_minutes(monkeypatch):
+    seconds = {"one": 20.0, "mirror": 40.0}
+    monkeypatch.setattr(times, "run", lambda settings, images, known: seconds[settings.views])
+    known = advice_with(look("mirror", taken=0.2)).evidence
+    advised, by_hand = (
+        choose("shallow_features", Options(settings=values), known) for values in ({}, {"views": "mirror"})
+    )
+    assert steps.fitting(advised, known, 41.0).views == "mirror"
+    assert steps.fitting(advised, known, 30.0).views == "one"
+    assert steps.fitting(advised, known, 10.0) is None
+    assert by_hand.by_hand == ()  # what would have been chosen anyway
+    told = steps.steps(known, {"shallow_features": advised}, "fine_tuning", seconds=10.0)
+    assert [step.worth for step in told if step.action == "views=mirror"] == [False]
 
 
 @pytest.mark.parametrize(

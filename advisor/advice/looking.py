@@ -15,6 +15,7 @@ from advisor.evidence import pooling
 from advisor.evidence.measure import Evidence, Measured
 from advisor.evidence.second_look import MOST_IMAGES, First
 from advisor.evidence.views import LEAST_SIZE, MIRROR, SIZES, TIMES
+from advisor.system import speed
 from advisor.system.progress import Display
 
 # Settings that a user may have chosen otherwise, and then no look is offered: it was judged without them.
@@ -41,8 +42,15 @@ def measure(
     recipe = rule.better_frozen(evidence.probes)
     if not _may_look(backbone, options) or _is_saturated(evidence, recipe):
         return measured
-    tried, second = list(_views(evidence, backbone, recipe)), _second(backbone, options)
-    tried = [views for views in tried if _fits(evidence, options, TIMES[views] - 1, left)]
+    each = speed.seconds("embed", backbone.name, evidence.network.image_size)
+    tried = [
+        views
+        for views in _views(evidence, backbone, recipe)
+        if _is_in_time(evidence, (TIMES[views] - 1) * each, left)
+    ]
+    second = _second(backbone, options)
+    if second and not _is_in_time(evidence, looks.seconds_each(second.name), left):
+        second = None
     if not (tried or second):
         return measured
     probes, network = evidence.probes, evidence.network
@@ -77,13 +85,16 @@ def _views(evidence: Evidence, backbone: Backbone, recipe: str) -> Iterator[str]
         yield SIZES
 
 
-def _fits(evidence: Evidence, options: Options, more: float, left: float | None) -> bool:
-    """Whether looking at the sample, and then at all images, takes no more than the seconds that are left."""
-    if left is None:
-        return True
-    each = looks.seconds_each(backbones.BUNDLED, evidence.network.image_size)
+def _is_in_time(evidence: Evidence, each: float, left: float | None) -> bool:
+    """Whether a second look at the sample, and then at all images, takes no more than the time that is left.
+
+    Args:
+        evidence: of the data set.
+        each: seconds for an image.
+        left: seconds; None for no limit.
+    """
     images = sum(evidence.data.splits.values())
-    return (images * more + min(images, MOST_IMAGES)) * each < left
+    return left is None or (images + min(images, MOST_IMAGES)) * each < left
 
 
 def _second(backbone: Backbone, options: Options) -> Backbone | None:
