@@ -350,7 +350,8 @@ def compare(
     Each recipe may use an equal share of the minutes, which measuring DATA is not in.
     One that runs out of time is judged at its best epoch so far, and marked; one
     that could not finish an epoch is not begun. --resume goes on with those that are
-    not finished, with new minutes.
+    not finished, with new minutes. All train one network: name the one that
+    advisor recommend --backbone auto takes in the place of auto.
 
     \b
     Example: advisor compare ./flowers --minutes 30

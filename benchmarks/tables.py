@@ -281,6 +281,11 @@ def gain_of_views() -> str:
     return views.table(lines_of("views"))
 
 
+def told_of_views() -> str:
+    """What second looks take away of the errors, by what they take away of the log-loss."""
+    return views.told(lines_of("views"))
+
+
 def changed_labels() -> str:
     """What the audit finds of labels that were changed on purpose."""
     return label_noise.table(lines_of("label-noise"))
@@ -389,6 +394,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "each-network": each_network,
     "belief-in-imagenet": belief_in_imagenet,
     "gain-of-views": gain_of_views,
+    "told-of-views": told_of_views,
     "changed-labels": changed_labels,
     "covered-by-data": covered_by_data,
     "covered-by-score": covered_by_score,

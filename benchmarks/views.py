@@ -7,7 +7,11 @@ For each data set, size and seed: the test accuracy of a solved head on all dept
 leave-one-out says so, for one view of an image and for several. Each way takes one square image and makes the
 others by layers that export: Keras' `Resizing` (bilinear), `AveragePooling2D` and a flip. Time is counted in
 operations of the network, as times those of one view of the bundled one. One JSON line is written as each
-task is done; tasks whose line is there already are skipped.
+task is done; ways that are in its line already are not tried again.
+
+The last rows are what `advisor recommend` takes, of the ways that it tries the one that should gain most by
+`rule.gain_of_look`, where that is worth it; the same with one network; and with what the gains on all other
+data sets say. The second table has what such gains were, by the share of the log-loss that was taken away.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from advisor import backbones
+from advisor.advice import rule
 from advisor.backbones import BUNDLED
 from advisor.backbones.catalogue import catalogue
 from advisor.data import images
@@ -79,17 +84,24 @@ class Looked:
 ROWS = {row.name: row for row in catalogue()}
 ONE = View(BUNDLED, 224, 224)
 MIRROR = View(BUNDLED, 224, 224, mirrored=True)
+HALF = View(BUNDLED, 112, 224)
 LARGE, SMALL = View(BUNDLED, 320, 320), View(BUNDLED, 160, 320)
 SECOND = View(LITE2, 260, 260)
 WAYS: dict[str, tuple[str, tuple[View, ...]]] = {  # name: how views are joined, and which
     "one view": ("mean", (ONE,)),
     "with the mirror image": ("mean", (ONE, MIRROR)),
+    "224 and 112 px, side by side": ("beside", (ONE, HALF)),
+    "224 and 112 px, two heads": ("heads", (ONE, HALF)),
     "320 px": ("mean", (LARGE,)),
     "320 and 160 px, side by side": ("beside", (LARGE, SMALL)),
     "Lite2": ("mean", (SECOND,)),
     "Lite0 and Lite2, side by side": ("beside", (View(BUNDLED, 224, 260), SECOND)),
     "Lite0 and Lite2, two heads": ("heads", (View(BUNDLED, 224, 260), SECOND)),
 }
+PLAIN = "one view"
+SECOND_LOOKS = [name for name, (_, views) in WAYS.items() if len(views) > 1]
+# What `advisor recommend` looks at, beside one view.
+TRIED = ("with the mirror image", "224 and 112 px, side by side", "Lite0 and Lite2, side by side")
 
 
 def main() -> None:
@@ -100,35 +112,33 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("views.jsonl"))
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of these files")
     arguments = parser.parse_args()
-    print(table(results.measured(arguments, measure)))
+    lines = results.measured(arguments, measure)
+    print(table(lines), told(lines), sep="\n\n")
 
 
 def measure(arguments: argparse.Namespace) -> None:
     load_tensorflow()
     lines = results.read(arguments.output)
-    done = [(line["data"], line["size"], line["seed"]) for line in lines]
+    known = {(line["data"], line["size"], line["seed"]): line for line in lines}
+    done = [key for key, line in known.items() if set(WAYS) <= set(line["ways"])]
     for task in not_done(arguments.data, arguments.sizes, arguments.seeds, done):
-        looked = _looks(task)
-        ways = {
-            name: _judged(task, join, [looked[view] for view in views])
-            for name, (join, views) in WAYS.items()
-        }
-        line = {
-            "data": task.name,
-            "size": task.size,
-            "seed": task.seed,
-            "images": len(task.held),
-            "ways": ways,
-        }
-        lines.append(line)
+        line = known.get((task.name, task.size, task.seed))
+        if line is None:
+            of = {"data": task.name, "size": task.size, "seed": task.seed, "images": len(task.held)}
+            line = {**of, "ways": {}}
+            lines.append(line)
+        todo = {name: way for name, way in WAYS.items() if name not in line["ways"]}
+        looked = _looks(task, {view for _, views in todo.values() for view in views})
+        for name, (join, views) in todo.items():
+            line["ways"][name] = _judged(task, join, [looked[view] for view in views])
         results.write(arguments.output, lines)
-        print(task.name, task.size, task.seed, *(f"{way['test']:.3f}" for way in ways.values()), flush=True)
+        tests = (f"{line['ways'][name]['test']:.3f}" for name in WAYS)
+        print(task.name, task.size, task.seed, *tests, flush=True)
 
 
-def _looks(task: Task) -> dict[View, Looked]:
-    """Look at all images of a task in all ways; those of one size are decoded once."""
+def _looks(task: Task, views: set[View]) -> dict[View, Looked]:
+    """Look at all images of a task in some ways; those of one size are decoded once."""
     found: dict[View, Looked] = {}
-    views = {view for _, views in WAYS.values() for view in views}
     for taken in sorted({view.taken for view in views}):
         looks = {view: _look(view) for view in views if view.taken == taken}
         seen: dict[View, list[list[np.ndarray]]] = {view: [] for view in looks}
@@ -210,16 +220,75 @@ def _head(looked: Looked, labels: np.ndarray, fitted: np.ndarray, classes: int) 
 def table(lines: Sequence[Line]) -> str:
     """A row for each way: its time, its accuracy, and what it has over one view."""
     rows = []
-    for name, (_, views) in WAYS.items():
-        tests = 100 * np.array([line["ways"][name]["test"] for line in lines])
-        gains = tests - 100 * np.array([line["ways"]["one view"]["test"] for line in lines])
-        loss = np.mean([line["ways"][name]["log_loss"] for line in lines])
+    named: dict[str, list[str]] = {name: [name] * len(lines) for name in WAYS}
+    known, one_network = (rule.LOOK_ANYWAY, rule.LOOK_TOO), TRIED[:-1]
+    named["what is worth it, as advised"] = [_worth(line, TRIED, known) for line in lines]
+    named["the same with one network"] = [_worth(line, one_network, known) for line in lines]
+    named["as advised, by the other sets"] = [
+        _worth(line, TRIED, _fitted([one for one in lines if one["data"] != line["data"]])[0])
+        for line in lines
+    ]
+    for name, chosen in named.items():
+        ways = [line["ways"][way] for line, way in zip(lines, chosen, strict=True)]
+        tests = 100 * np.array([way["test"] for way in ways])
+        gains = tests - 100 * np.array([line["ways"][PLAIN]["test"] for line in lines])
+        loss = np.mean([way["log_loss"] for way in ways])
         error = gains.std() / np.sqrt(len(gains))
-        cells = [f"{sum(view.times for view in views):.1f}", f"{tests.mean():.1f}"]
+        times = np.mean([sum(view.times for view in WAYS[way][1]) for way in chosen])
+        cells = [f"{times:.1f}", f"{tests.mean():.1f}"]
         cells += [f"{gains.mean():+.2f} ± {error:.2f}", f"{gains.min():+.1f}", f"{loss:.3f}"]
         rows.append([name, *cells])
     heads = ["way", "times the operations", "test accuracy", "over one view", "worst", "log-loss, left out"]
     return results.markdown(heads, rows)
+
+
+def _worth(line: Line, tried: Sequence[str], known: Sequence[float] | np.ndarray) -> str:
+    """The way that should gain most, where that is worth it.
+
+    Args:
+        line: of a task.
+        tried: some of the ways.
+        known: what second looks take away of the errors anyway, and for the log-loss that they take away.
+    """
+    error = 1 - line["ways"][PLAIN]["left_out"]
+    told = {name: error * (known[0] + known[1] * _taken(line, name)) for name in tried}
+    best = max(told, key=lambda name: told[name])
+    return best if told[best] >= rule.WORTH_GAIN else PLAIN
+
+
+def _taken(line: Line, way: str) -> float:
+    """The share of the log-loss of one view that a way takes away."""
+    return float(1 - line["ways"][way]["log_loss"] / line["ways"][PLAIN]["log_loss"])
+
+
+def _fitted(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What second looks took away of the errors, by least squares; all gains, and what these say they are."""
+    pairs = [(line, name) for line in lines for name in SECOND_LOOKS]
+    errors = np.array([1 - line["ways"][PLAIN]["left_out"] for line, _ in pairs])
+    taken = np.array([_taken(line, name) for line, name in pairs])
+    gains = np.array([line["ways"][name]["test"] - line["ways"][PLAIN]["test"] for line, name in pairs])
+    asked = np.stack([errors, errors * taken], axis=1)
+    known = np.linalg.lstsq(asked, gains, rcond=None)[0]
+    return known, gains, asked @ known
+
+
+def told(lines: Sequence[Line]) -> str:
+    """What second looks took away of the errors, and how far the gains were from that."""
+    (anyway, too), gains, expected = _fitted(lines)
+    accuracy = [_more_left_out(line, name) for line in lines for name in SECOND_LOOKS]
+    rows = [
+        ["gains", f"{len(gains)}"],
+        ["share of the errors, anyway", f"{anyway:.3f}"],
+        ["of the share of the log-loss that was taken away", f"{too:.2f}"],
+        ["standard deviation of what is left, points", f"{100 * (gains - expected).std():.2f}"],
+        ["correlation of gains with that", f"{np.corrcoef(gains, expected)[0, 1]:.2f}"],
+        ["correlation with the accuracy of leave-one-out", f"{np.corrcoef(gains, accuracy)[0, 1]:.2f}"],
+    ]
+    return results.markdown(["what second looks took away", ""], rows)
+
+
+def _more_left_out(line: Line, way: str) -> float:
+    return float(line["ways"][way]["left_out"] - line["ways"][PLAIN]["left_out"])
 
 
 if __name__ == "__main__":

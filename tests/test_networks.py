@@ -160,11 +160,15 @@ def test_a_run_that_goes_on_keeps_its_network(tmp_path, finished_run, monkeypatc
     data, folder = str(finished_run.parent / "images"), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         api.run(data, output=folder, **options, display=Stopping())
-    first = json.loads((folder / "recommendation.json").read_text())["settings"]["backbone"]
+    told = json.loads((folder / "recommendation.json").read_text())
+    first = told["settings"]["backbone"]
     monkeypatch.setattr(networks, "measure", None)  # nothing is compared again
     finished = api.run(data, output=folder, **options, resume=True)
     assert first in FAMILY
     assert finished.metrics.settings.backbone == first
+    again = json.loads((folder / "recommendation.json").read_text())
+    assert [network["name"] for network in again["networks"] if network["ready"]] == FAMILY
+    assert again["networks"] == told["networks"]
 
 
 def test_the_more_images_there_are_the_less_imagenet_counts():

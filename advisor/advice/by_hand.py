@@ -16,6 +16,7 @@ from advisor.choices import AUGMENTATIONS
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import CELLS, FLATTEN, MAXIMUM
+from advisor.evidence.views import LEAST_SIZE, ONE, SIZES
 from advisor.system.json_file import read_json
 from advisor.system.json_shape import Maybe
 
@@ -186,7 +187,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     asked = [] if chosen.solves_head else asked
     other = [name for name in SHAPES if name in values and getattr(ours, name) != getattr(chosen, name)]
     chosen = replace(chosen, by_hand=(*asked, *other))
-    _check_together(chosen)
+    _check_together(chosen, evidence.network.fixed_size)
     return chosen
 
 
@@ -220,6 +221,7 @@ def _check_pairs(options: Options) -> None:
     values = options.settings
     optimizer, pooling = values.get("optimizer", "adamw"), values.get("pooling", "average")
     momentum, alone = values.get("momentum", 0), values.get("head_epochs", 0)
+    views = values.get("views", ONE)
     for is_wrong, message in (
         (
             momentum and optimizer not in ("sgd", "rmsprop"),
@@ -232,6 +234,14 @@ def _check_pairs(options: Options) -> None:
         (
             pooling in (MAXIMUM, FLATTEN) and options.base_labels,
             f"--base-labels needs averages, not pooling={pooling}; leave out one of both",
+        ),
+        (
+            views != ONE and options.base_labels,
+            f"--base-labels needs one view, not views={views}; leave out one of both",
+        ),
+        (
+            views != ONE and pooling in (MAXIMUM, FLATTEN),
+            f"views={views} needs averages, not pooling={pooling}; leave out one of both",
         ),
         (
             pooling in CELLS and not values.get("roots", True),
@@ -250,8 +260,12 @@ def _check_pairs(options: Options) -> None:
             raise InputError(message)
 
 
-def _check_together(settings: Settings) -> None:
+def _check_together(settings: Settings, fixed_size: bool) -> None:
     """Refuse settings that do not go with those of the recipe for the data.
+
+    Args:
+        settings: all of them.
+        fixed_size: whether the network takes images of one size only.
 
     Raises:
         InputError: says which, and what to give.
@@ -261,6 +275,14 @@ def _check_together(settings: Settings) -> None:
         raise InputError(f"training_size is more than the image size; give {size} or less")
     if settings.pooling == FLATTEN and settings.training_size != size:
         raise InputError(f"pooling=flatten needs images of one size; give training_size={size}")
+    if settings.views != ONE and settings.trains_on_images:
+        raise InputError(
+            f"views={settings.views} is for a frozen network, whose features are computed once; leave it out "
+            f"with {settings.recipe}, mode {settings.mode}"
+        )
+    if settings.views == SIZES and (fixed_size or size < LEAST_SIZE):
+        takes = f"this network takes {size} px only" if fixed_size else f"half of {size} px is too small"
+        raise InputError(f"views=sizes shows each image at half its size, too, and {takes}; leave it out")
     if alone and not settings.trains_on_images:
         raise InputError(f"head_epochs is for training on images; leave it out with {settings.recipe}")
     if alone and alone >= epochs:

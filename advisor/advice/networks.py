@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advisor import backbones
-from advisor.advice import plan, rule, times
+from advisor.advice import looks, plan, rule, times
 from advisor.advice.settings import Options, Settings, choose
 from advisor.backbones import Backbone
 from advisor.backbones.catalogue import catalogue
@@ -24,7 +24,6 @@ from advisor.errors import InputError
 from advisor.evidence.measure import Evidence, Measured, Network, probe_network
 from advisor.evidence.measure import measure as measure_data
 from advisor.evidence.probe import NINETY, Expected
-from advisor.system import speed
 from advisor.system.progress import Display
 
 FEW_IMAGES = 200  # that are looked at first, where the sample has twice as many
@@ -237,7 +236,7 @@ class _Race:
         splits = evidence.data.splits
         images = sum(splits.values())
         rest = times.run(self._frozen(evidence, backbones.BUNDLED), splits, images)
-        return rest + max(0, images - known) * self._seconds_each(name)
+        return rest + max(0, images - known) * looks.seconds_each(name, self.size)
 
     def megabytes(self, name: str) -> float:
         """Of the frozen model with a network; without its head where it was not probed."""
@@ -254,20 +253,11 @@ class _Race:
         usual = replace(named, mode=None, augment=False, settings={})
         return choose(rule.better_frozen(evidence.probes), usual, evidence)
 
-    def _seconds_each(self, name: str) -> float:
-        """That an image takes: as it did here, else by its operations beside those of the bundled network."""
-        size = self.size or self.rows[name].image_size
-        if speed.is_known("embed", name, is_reference=name == backbones.BUNDLED):
-            return speed.seconds("embed", name, size)
-        bundled, row = self.rows[backbones.BUNDLED], self.rows[name]
-        each = speed.seconds("embed", bundled.name, bundled.image_size)
-        return each * row.gflop / bundled.gflop * (size / row.image_size) ** 2
-
     def _may_be_probed(self, name: str, images: int) -> bool:
         """Whether a network is small and fast enough, and time is left to look at so many images with it."""
         if self._is_large(self.megabytes(name)):
             self.dropped[name] = LARGE
-        looking = min(images, self.bundled.sampled) * self._seconds_each(name)
+        looking = min(images, self.bundled.sampled) * looks.seconds_each(name, self.size)
         fastest = min(self.seconds(known) for known in self.probed)
         if not self._is_in_time(max(self.seconds(name), looking + fastest)):
             self.dropped.setdefault(name, SLOW)

@@ -11,6 +11,7 @@ from advisor.backbones import BUNDLED
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import FLATTEN
 from advisor.evidence.probe import Probes
+from advisor.evidence.views import SIZES
 
 # Weights of EfficientNet-Lite0 below its classifier that a gradient may change, by what batch norm does;
 # its statistics are none. A test counts them.
@@ -53,6 +54,8 @@ def _parameters(settings: Settings, probes: Probes, classes: int) -> int | None:
     if settings.sees_cells and not settings.trains_on_images:
         recipe = "feature_extraction" if len(settings.taps) == 1 else "shallow_features"
         features = probes.position[recipe].width
+    if settings.views == SIZES:
+        features *= 2
     if settings.base_labels:
         *_, last = probes.widths
         features += probes.widths[last]

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.advice import rule
+from advisor.advice import looks, rule
 from advisor.advice.rule import RECIPE, Decision, Quadrant
 from advisor.advice.steps import TRAINING, Step
 from advisor.choices import FITS, RECIPES
@@ -59,6 +59,7 @@ def rows(
         _frozen_accuracy(evidence.probes, decision),
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
+        *_looks(evidence, steps),
         *_shape(evidence.fit),
         *_groups(evidence.grouping),
         *_validation(evidence.data.splits["validation"], decision),
@@ -165,6 +166,25 @@ def _position(position: Position) -> list[Factor]:
             "cells" if kept else "whole picture",
             f"what stands where {'matters' if kept else 'says too little'} to a solved head: log-loss "
             f"{position.loss:+.1f}, summed over the images",
+        )
+    ]
+
+
+def _looks(evidence: Evidence, steps: Sequence[Step]) -> list[Factor]:
+    """Whether a second look at each image is worth its time; no row where none was tried."""
+    told = {look: step for look in evidence.looks for step in steps if step.action == looks.action(look)}
+    if not told:
+        return []
+    best = max(told, key=lambda look: look.taken)
+    step = told[best]
+    tried = ", ".join(f"{looks.action(look)} {-look.taken:+.1%}" for look in told)
+    return [
+        Factor(
+            "Second look",
+            f"{step.gain:+.2%} expected",
+            f"{rule.WORTH_GAIN:+.2%}",
+            "worth its time" if step.worth else "not worth it",
+            f"{step.action}; what became of the log-loss of {best.images:,} images left out: {tried}",
         )
     ]
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advisor import backbones
-from advisor.advice import networks, plan, rationale, rule, steps
+from advisor.advice import looking, networks, plan, rationale, rule, steps
 from advisor.advice.by_hand import choose
 from advisor.advice.networks import Candidate, Chosen
 from advisor.advice.plan import Plan
@@ -230,9 +230,12 @@ def recommend(
     else:
         chosen = _named(data, options, recipe, sample, source, seed, display)
     measured, backbone, options = chosen.measured, chosen.backbone, chosen.options
+    if recipe not in steps.TRAINING:
+        within = replace(options, max_megabytes=limits["max_megabytes"])
+        measured = looking.measure(measured, backbone, within, _left(options, began), seed, display)
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
-    left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
+    left = _left(options, began)
     training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, evidence.probes)
     judged = faults.judge(measured, seed)
     next_steps = steps.steps(
@@ -281,6 +284,11 @@ def recommend(
         seen_as=measured.sights.classes,
     )
     return Advised(advice, measured.data, options, measured.sights)
+
+
+def _left(options: Options, began: float) -> float | None:
+    """Seconds that are left of the user's minutes; None where there is no limit."""
+    return None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
 
 
 def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:

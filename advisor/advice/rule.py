@@ -35,6 +35,10 @@ PRICED_IMAGES, PRICED_PIXELS = (100, 6_000), (96, 256)
 # head is taken for wrong, too, so that correcting may add nothing; below this accuracy of the frozen model
 # nothing tells one from the other (benchmarks/correcting.py).
 GAIN_OF_CORRECTING, CORRECTING_INTERVAL, FORETOLD_FROM = 0.12, (0.0, 0.2), 0.8
+# What a second look at each image, mirrored, at two sizes or by a second network, takes away of the errors of
+# the frozen model: this share anyway, and this much of the share that it takes away of the log-loss of
+# leave-one-out, which tells more than its errors; nine of ten gains were so near (benchmarks/views.py).
+LOOK_ANYWAY, LOOK_TOO, LOOK_INTERVAL = 0.030, 0.51, 0.013
 # While a network is trained, what the pool takes away of the log-loss on the validation images tells what the
 # end will bring: after `TOLD_FROM` of the epochs the frozen network's errors will be fewer by the share
 # `TAKEN_ANYWAY`, and by `TAKEN_TOO` of that of the log-loss. 100 images tell; 20 told nothing
@@ -181,6 +185,16 @@ def interval_of_correcting(wrong: float) -> tuple[float, float]:
     """The 90 % interval of `gain_of_correcting`, -1..1."""
     low, high = CORRECTING_INTERVAL
     return low * wrong, high * wrong
+
+
+def gain_of_look(expected_error: float, taken: float) -> float:
+    """What a second look at each image adds to the accuracy of the frozen model, -1..1.
+
+    Args:
+        expected_error: of the frozen model with one look, 0..1.
+        taken: see `advisor.evidence.second_look.Look`.
+    """
+    return expected_error * (LOOK_ANYWAY + LOOK_TOO * max(-1.0, taken))
 
 
 def gain_at_end(expected_error: float, taken_away: float) -> float:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from advisor.advice import rule
+from advisor.advice import looks, rule
 from advisor.choices import AUTO, CROP, FIT_OPTIONS, FITS, KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.data.deep_grey import GreyRange
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import AVERAGE, CELLS
+from advisor.evidence.views import ONE
 from advisor.system.devices import free_memory
 
 LISTS = ("taps", "augmentation", "by_hand", "grey")  # fields of settings
@@ -56,6 +57,8 @@ class Settings:
         keep: what is kept after training, one of `KEEP`.
         pooling: what becomes of feature maps under the head, one of `advisor.evidence.pooling.POOLINGS`. With
             cells the frozen network's head sees these, too; gradient steps always see the whole picture.
+        views: how the frozen network looks at each image, one of `advisor.evidence.views.VIEWS`; where
+            gradient steps see images always "one".
         optimizer: one of `advisor.choices.OPTIMIZERS`. Gradients are clipped to a norm of 1 with "adamw", our
             own recipe, and left as they are with the others, as Keras does.
         momentum: 0..1, of "sgd" and "rmsprop".
@@ -112,6 +115,7 @@ class Settings:
     roots: bool
     keep: str
     pooling: str
+    views: str = ONE
     optimizer: str = "adamw"
     momentum: float = 0.0
     nesterov: bool = False
@@ -358,6 +362,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         keep=options.keep,
         start_from=options.start_from,
         pooling=_pooling(mode, options, evidence),
+        views=_views(mode, options, evidence),
         dropout=0.0 if options.head == "linear" else DROPOUT,
         epoch_kept="best" if random and options.keep != "trained" else "last",
         fit=evidence.fit.chosen,
@@ -418,6 +423,16 @@ def _pooling(mode: Mode, options: Options, evidence: Evidence) -> str:
     if taps == evidence.network.taps[-1:]:
         return position["feature_extraction"].pooling
     return position["shallow_features"].pooling if taps == evidence.network.taps else AVERAGE
+
+
+def _views(mode: Mode, options: Options, evidence: Evidence) -> str:
+    """The views that are worth their time to a head that is solved on what they were judged by."""
+    taps, whole = _taps(mode, options, evidence), evidence.network.taps
+    is_frozen = mode.trains == "head" and not mode.on_images
+    if not is_frozen or options.head != "linear" or taps not in (whole, whole[-1:]):
+        return ONE
+    recipe = "shallow_features" if taps == whole and len(whole) > 1 else "feature_extraction"
+    return looks.best_views(evidence, recipe, options.backbone)
 
 
 def _learning_rate(mode: Mode, random: bool) -> float:

@@ -18,6 +18,7 @@ from advisor.choices import (
 )
 from advisor.errors import InputError
 from advisor.evidence.pooling import POOLINGS
+from advisor.evidence.views import VIEWS
 from advisor.system.json_shape import Maybe, conform, short
 
 SHARE = (float, 0, 1)
@@ -49,6 +50,7 @@ SHAPES: dict[str, Any] = {
     "roots": bool,
     "keep": str,
     "pooling": str,
+    "views": str,
     "optimizer": str,
     "momentum": SHARE,
     "nesterov": bool,
@@ -80,6 +82,7 @@ CHOICES: dict[str, Collection[str]] = {
     "keep": tuple(KEEP),
     "fit": tuple(FITS),
     "pooling": POOLINGS,
+    "views": tuple(VIEWS),
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "head_start": ("fitted", "random", "run"),

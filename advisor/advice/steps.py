@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from advisor.advice import rule, times
+from advisor.advice import looks, rule, times
 from advisor.advice.settings import Settings, epochs_for
 from advisor.backbones import BUNDLED
 from advisor.choices import RECIPES
@@ -14,6 +14,7 @@ from advisor.data.dataset import Summary
 from advisor.evidence import probe
 from advisor.evidence.measure import Evidence
 from advisor.evidence.probe import NINETY, Expected, Probes
+from advisor.evidence.views import ONE
 
 CORRECTING, MORE_IMAGES, UNTIL_TARGET = "correct labels", "more images", "images until the target"
 BY_HAND = (CORRECTING, MORE_IMAGES)  # steps that are a person's work
@@ -25,7 +26,8 @@ class Step:
     """Something that can be done next.
 
     Attributes:
-        action: a recipe, `CORRECTING`, `MORE_IMAGES` or `UNTIL_TARGET`.
+        action: a recipe, a second look as "views=mirror" or "with efficientnet_lite2", `CORRECTING`,
+            `MORE_IMAGES` or `UNTIL_TARGET`.
         what: it is, for people.
         gain: accuracy over the better frozen model, -1..1; None where nobody knows.
         interval: 90 % interval of the gain; None where nobody knows.
@@ -68,6 +70,8 @@ def fitting(settings: Settings, evidence: Evidence, seconds: float) -> Settings 
         return settings  # it is stopped when time is over
     rest = times.run(replace(settings, epochs=0), splits, evidence.sampled)
     if not settings.trains_on_images:
+        if rest > seconds and settings.views != ONE and "views" not in settings.by_hand:
+            return fitting(replace(settings, views=ONE), evidence, seconds)
         return settings if rest <= seconds else None
     epochs = min(settings.epochs, int(rule.PLANNED * (seconds - rest) / times.epoch(settings, splits)))
     return replace(settings, epochs=epochs) if epochs >= rule.LEAST_EPOCHS * settings.epochs else None
@@ -81,7 +85,8 @@ def steps(
     target: float | None = None,
     wrong_labels: float = 0.0,
 ) -> tuple[Step, ...]:
-    """The better frozen recipe, the other one, training, correcting labels, and more images, in this order.
+    """The better frozen recipe, the other one, second looks, training, correcting labels, and more images, in
+    this order.
 
     Two recipes that are the same training are one step. Nothing with random weights, of which no frozen
     model can be made.
@@ -104,10 +109,28 @@ def steps(
         same = any(settings[step.action].trains_as(settings[name]) for step in found if name in settings)
         if name in settings and not same:
             found.append(_step(name, evidence, settings[name], frozen, seconds))
+    at = sum(step.action in FROZEN for step in found)
+    found[at:at] = _looks(evidence, settings, seconds)
     expected = evidence.probes.expected[frozen]
     more = [] if target is None else [_until(target, expected, evidence.data)]
     correcting = [_correcting(wrong_labels, expected.accuracy, evidence.data)] if wrong_labels else []
     return (*found, *correcting, _more_images(expected), *more)
+
+
+def _looks(evidence: Evidence, settings: Mapping[str, Settings], limit: float | None) -> list[Step]:
+    """What second looks gain over the better frozen recipe; arguments as for `steps`."""
+    found = []
+    for look in evidence.looks:
+        if look.recipe not in settings:
+            continue
+        of = replace(settings[look.recipe], views=ONE)
+        gain, interval = looks.gain(look, evidence)
+        seconds = times.run(of, evidence.data.splits, evidence.sampled)
+        seconds += looks.seconds(look, evidence, of.backbone)
+        worth = looks.is_worth(look, evidence, of.backbone) and (limit is None or seconds <= limit)
+        what = looks.what(look, of.backbone)
+        found.append(Step(looks.action(look), what, gain, interval, seconds, worth))
+    return found
 
 
 def step_of(found: Sequence[Step], settings: Settings) -> Step | None:
@@ -119,7 +142,7 @@ def step_of(found: Sequence[Step], settings: Settings) -> Step | None:
 
 def _step(recipe: str, evidence: Evidence, settings: Settings, frozen: str, limit: float | None) -> Step:
     fits = settings if limit is None else fitting(settings, evidence, limit)
-    done, what = fits or settings, RECIPES[recipe].what
+    done, what = replace(fits or settings, views=ONE), RECIPES[recipe].what
     seconds = times.run(done, evidence.data.splits, evidence.sampled) if times.is_known(done) else None
     if not settings.trains_on_images:
         gain, interval = _of_depths(evidence.probes, recipe, frozen)

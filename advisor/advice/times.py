@@ -8,6 +8,7 @@ from pathlib import Path
 from advisor.advice.settings import Settings
 from advisor.backbones import BUNDLED
 from advisor.evidence.outliers import MOST
+from advisor.evidence.views import TIMES
 from advisor.system import speed
 
 # Seconds of a run beside those that its images take, as `advisor run` on 398 images of 128 pixels spends them
@@ -40,7 +41,7 @@ def run(settings: Settings, images: Mapping[str, int], known: int) -> float:
         images: of each split.
         known: images whose features are there already.
     """
-    embedded = max(0, sum(images.values()) - known)
+    embedded = max(0.0, TIMES[settings.views] * sum(images.values()) - known)
     looking = embedded * speed.seconds("embed", _network(settings), settings.image_size)
     if not settings.trains_on_images:
         solving = HEADS * _solving(settings, images)

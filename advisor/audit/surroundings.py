@@ -18,6 +18,7 @@ from advisor.evidence import linear_head
 from advisor.evidence.embedding import Embedded, embed
 from advisor.evidence.linear_head import Products
 from advisor.evidence.signed_root import signed_root
+from advisor.evidence.views import SURROUNDINGS
 from advisor.system.progress import Display
 from advisor.system.solvers import solvers
 
@@ -60,7 +61,7 @@ def measure(
     """
     rows = sample(data.labels, MOST, seed)
     bar = display.steps("Looking at surroundings")
-    masked = embed(network, data, rows, size, bar, masked=True)
+    masked = embed(network, data, rows, size, bar, (SURROUNDINGS,))
     rows = masked.positions  # an image may vanish meanwhile
     labels = data.labels[rows]
     if len(rows) < FEWEST or len(np.unique(labels)) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,16 +152,49 @@ class Backbone:
             taken.add(free)
             return free
 
-        maps = [(self.model.get_layer(tap).output, named(f"{tap}_pooled")) for tap in taps]
-        outputs = [_pooled(output, name, self.pooling) for output, name in maps]
+        outputs = self.pooled(self._maps((*taps, *cells_of)), taps, cells, cells_of, size, named)
+        return keras.Model(self.model.inputs[0], outputs, name=graph_name(self.name))
+
+    def trunk(self, taps: tuple[str, ...]) -> keras.Model:
+        """Build the model from images, of any size that the network takes, to a list of feature maps."""
+        import keras
+
+        maps = list(self._maps(taps).values())
+        return keras.Model(self.model.inputs[0], maps, name=graph_name(self.name))
+
+    def pooled(
+        self,
+        maps: Mapping[str, keras.KerasTensor],
+        taps: tuple[str, ...],
+        cells: int,
+        cells_of: tuple[str, ...],
+        size: int,
+        named: Callable[[str], str],
+    ) -> list[keras.KerasTensor]:
+        """What `features` gives, from feature maps.
+
+        Args:
+            maps: by layer.
+            taps: see `features`.
+            cells: see `features`.
+            cells_of: see `features`.
+            size: pixels of the square input that the maps were made of.
+            named: makes the name of a layer one that is free.
+        """
+        from keras import layers
+
+        outputs = [_pooled(maps[tap], named(f"{tap}_pooled"), self.pooling) for tap in taps]
         for tap, shape in zip(cells_of, self._shapes(cells_of, size), strict=True):
             if len(shape) != 4 or shape[1] * shape[2] == 1:
                 break
             window = tuple(-(-pixels // cells) for pixels in shape[1:3])
-            grid = keras.layers.AveragePooling2D(window, window, "same", name=named(f"{tap}_cells"))
-            row = keras.layers.Flatten(name=named(f"{tap}_cells_flat"))
-            outputs.append(row(grid(self.model.get_layer(tap).output)))
-        return keras.Model(self.model.inputs[0], outputs, name=graph_name(self.name))
+            grid = layers.AveragePooling2D(window, window, "same", name=named(f"{tap}_cells"))
+            outputs.append(layers.Flatten(name=named(f"{tap}_cells_flat"))(grid(maps[tap])))
+        return outputs
+
+    def _maps(self, taps: tuple[str, ...]) -> dict[str, keras.KerasTensor]:
+        """The outputs of layers, each once."""
+        return {tap: self.model.get_layer(tap).output for tap in taps}
 
     def _shapes(self, taps: tuple[str, ...], size: int) -> list[tuple[int, ...]]:
         """Of the outputs of layers, for one square image of `size` pixels."""

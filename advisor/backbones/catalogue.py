@@ -70,7 +70,7 @@ def load(
 
     Args:
         name: one of `advisor backbones`, or the user's own model file (.keras, .h5, .hdf5), or two of these
-            with a plus sign between them.
+            with a plus sign between them; or "hub:" and a preset of KerasHub, see `hub`.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input, where it is to differ from the network's own.
         random: draw fresh random weights for the same architecture; nothing is downloaded. Call
@@ -92,12 +92,18 @@ def load(
 
 
 def _load_whole(name: str, weights: str | None, image_size: int | None, random: bool) -> Backbone:
-    from advisor.backbones import applications, model_file
+    from advisor.backbones import applications, hub, model_file
 
     if random and weights is not None:
         raise InputError("random weights and --weights FILE exclude each other; leave out one of them")
     path = None if weights is None else Path(weights)
+    if name.startswith(hub.PREFIX):
+        if path is not None:
+            raise InputError(f"{name} brings its own weights; leave out --weights {weights}")
+        return hub.load(name, image_size, random)
     if name.count(JOINT) == 1 and not Path(name).exists():
+        if hub.PREFIX in name:
+            raise InputError(f"{name}: a network of KerasHub stands alone; name one")
         if path is not None:
             raise InputError(f"{name} are two networks with their own weights; leave out --weights {weights}")
         both = [_load_whole(each, None, None, random) for each in name.split(JOINT)]

@@ -5,7 +5,7 @@ Three things can be wrong with such a file, and each is looked at before Keras s
 - Its description can name functions and carry bytecode. Keras refuses much of that (`safe_mode`), but has had
   gaps (CVE-2025-1550, CVE-2025-8747, CVE-2025-9906, CVE-2025-12058, CVE-2026-1462, CVE-2026-12481). So the
   description may name Keras' own layers, operations, initialisers, regularisers, constraints and number
-  formats, of these none that runs code or reads other files, and nothing else.
+  formats, of these none that runs code or reads other files, three networks of KerasHub, and nothing else.
 - Its weights can point into other files, or grow without end: see `weights_file`.
 - It can be small and describe something huge (CVE-2026-0897). The network may not be larger than the weights
   that are stored for it: it is put together without memory for weights, and gets them once every one of them
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.backbones import hub
 from advisor.backbones.weights_file import (
     MOST_DESCRIPTION,
     check_archive,
@@ -264,6 +265,8 @@ def _reason_to_refuse(part: dict[str, Any]) -> str | None:
     if name == "function" and module == "builtins":
         known = isinstance(part.get("config"), str) and hasattr(keras.activations, part["config"])
         return None if known else "it is a function of its author's"
+    if isinstance(module, str) and module.startswith("keras_hub."):
+        return hub.reason_to_refuse(part)
     # Keras looks a registered name up first; its own classes have none, or their own.
     found = _class_of_keras(name, module) if part.get("registered_name") in (None, name) else None
     if not isinstance(found, type):

@@ -1,4 +1,4 @@
-"""A frozen backbone over images, once: pooled features at every tap, of the whole picture and of its cells.
+"""A frozen backbone over images: pooled features at every tap, of the whole picture and of its cells.
 
 What was computed is kept on disk by `advisor.evidence.feature_cache`, so that a larger sample, a second
 command or another recipe computes only what is missing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,11 +25,11 @@ from advisor.evidence.forward import BATCH
 from advisor.evidence.head_input import HeadInput, Roots
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
+from advisor.evidence.views import PLAIN, View, mean_of, turned_back
 from advisor.system import large_array, speed
 from advisor.system.stopwatch import Stopwatch
 
 SAVE_EVERY_SECONDS = 60.0
-MASKED, GREY = 0.75, 127  # of the side of the square, where its middle is masked; and with what
 
 Progress = Callable[[int, int], None]
 
@@ -102,6 +102,45 @@ class Features:
         values = large_array.take(self.values, rows)
         return Features(self.taps, self.widths, values, self.cell_widths, self.cells[rows])
 
+    def beside(self, other: Features) -> Features:
+        """What was seen of the same images by the same taps in another view, right of each tap's own."""
+        widths, values = _tap_by_tap(self.widths, self.values, other.widths, other.values)
+        cell_widths, cells = _tap_by_tap(self.cell_widths, self.cells, other.cell_widths, other.cells)
+        return Features(self.taps, widths, values, cell_widths, cells)
+
+    def and_of(self, other: Features) -> Features:
+        """What was seen of the same images by another network, whose taps come after these."""
+        return Features(
+            (*self.taps, *(f"{tap} of the other network" for tap in other.taps)),
+            (*self.widths, *other.widths),
+            np.concatenate([self.values, other.values], axis=1),
+            (*self.cell_widths, *other.cell_widths),
+            np.concatenate([self.cells, other.cells], axis=1),
+        )
+
+    def averaged_with_mirrored(self, mirrored: Features) -> Features:
+        """The mean of what was seen of the same images and of their mirror images."""
+        numbers = range(len(self.taps))
+        back = [
+            turned_back(mirrored.cells[:, _columns(self.cell_widths, number)], self.widths[number])
+            for number in numbers
+            if self.cell_widths[number]
+        ]
+        cells = mean_of(self.cells, np.concatenate(back, axis=1)) if back else self.cells
+        return replace(self, values=mean_of(self.values, mirrored.values), cells=cells)
+
+
+def _tap_by_tap(
+    widths: tuple[int, ...], values: np.ndarray, others: tuple[int, ...], other_values: np.ndarray
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """Two tables side by side, tap by tap: how many columns each tap has in both, and these."""
+    both = [
+        part
+        for number in range(len(widths))
+        for part in (values[:, _columns(widths, number)], other_values[:, _columns(others, number)])
+    ]
+    return tuple(map(sum, zip(widths, others, strict=True))), np.concatenate(both, axis=1)
+
 
 def _columns(widths: tuple[int, ...], number: int) -> slice:
     """Where the features of one tap stand."""
@@ -148,10 +187,9 @@ def embed(
     positions: np.ndarray,
     image_size: int,
     progress: Progress | None = None,
-    mirrored: bool = False,
+    views: Sequence[View] = (PLAIN,),
     pooling: str = AVERAGE,
     fit: str = CROP,
-    masked: bool = False,
 ) -> Embedded:
     """Features of some images of a data set, from the cache where it has them.
 
@@ -161,10 +199,10 @@ def embed(
         positions: int64 [n], which of them.
         image_size: pixels of the square input.
         progress: called with images done and images to do.
-        mirrored: turn left and right around first.
+        views: of each image. What mirror images show is averaged with what is there; what halved ones show
+            stands beside it, tap by tap.
         pooling: one of `advisor.evidence.pooling.POOLINGS`; the averages over the whole picture come always.
         fit: one of `advisor.choices.FITS`.
-        masked: make the middle of the square grey first, so that its surroundings alone are seen.
 
     Returns:
         Features at all taps, in the order of `positions` without the unreadable ones.
@@ -172,32 +210,42 @@ def embed(
     Raises:
         OSError: the cache can be neither read nor written.
     """
-    grey = [f"grey {data.grey[0]!r} {data.grey[1]!r}"] if data.grey else []
-    view = " ".join(
-        [str(image_size), *["mirrored"] * mirrored, *[fit] * (fit != CROP), *["masked"] * masked, *grey]
-    )
-    key = "\0".join((backbone.fingerprint, *backbone.taps, view, str(data.root)))
-    tables = [_Table(FeatureCache(key, data.paths, data.identities), positions)]
-    if pooling != AVERAGE:
-        key, half = f"{key}\0{pooling}", np.float16
-        tables.append(_Table(FeatureCache(key, data.paths, data.identities, half), positions))
+
+    def opened(view: View) -> list[_Table]:
+        grey = f"grey {data.grey[0]!r} {data.grey[1]!r}" if data.grey else ""
+        parts = str(image_size), view.name, fit if fit != CROP else "", grey
+        key = "\0".join((backbone.fingerprint, *backbone.taps, " ".join(filter(None, parts)), str(data.root)))
+        caches = [FeatureCache(key, data.paths, data.identities)]
+        if pooling != AVERAGE:
+            caches.append(FeatureCache(f"{key}\0{pooling}", data.paths, data.identities, np.float16))
+        return [_Table(cache, positions) for cache in caches]
+
+    tables = {view: opened(view) for view in views}
     unreadable: tuple[Skipped, ...] = ()
-    known = np.logical_and.reduce([table.rows.known for table in tables])
+    known = np.logical_and.reduce([table.rows.known for own in tables.values() for table in own])
     if not known.all():
-        unreadable = _fill(
-            tables, known, backbone, data, image_size, mirrored, pooling, fit, masked, progress
-        )
-    rows, taps = tables[0].rows, len(backbone.taps)
-    features = Features(
-        backbone.taps, rows.widths or (0,) * taps, rows.values, (), np.empty((len(positions), 0), np.float16)
-    ).without_cells()
-    if pooling != AVERAGE:
-        cells = tables[1].rows
-        of_taps = (*cells.widths, *(0,) * (taps - len(cells.widths)))
-        features = replace(features, cell_widths=of_taps, cells=cells.values)
+        unreadable = _fill(tables, known, backbone, data, image_size, pooling, fit, progress)
+    known = np.logical_and.reduce([table.rows.known for own in tables.values() for table in own])
+    features = _features(backbone.taps, tables[views[0]])
+    for view in views[1:] if known.any() else ():
+        seen = _features(backbone.taps, tables[view])
+        features = features.averaged_with_mirrored(seen) if view.mirrored else features.beside(seen)
+    rows = tables[views[0]][0].rows
     embedded = Embedded(positions, features, rows.thumbnails, rows.contents, unreadable)
-    known = np.logical_and.reduce([table.rows.known for table in tables])
     return embedded if known.all() else embedded.take(np.flatnonzero(known))
+
+
+def _features(taps: tuple[str, ...], tables: Sequence[_Table]) -> Features:
+    """What was seen in one view; arbitrary where a row is not known."""
+    rows = tables[0].rows
+    none = np.empty((len(rows.positions), 0), np.float16)
+    nothing = (0,) * len(taps)
+    features = Features(taps, rows.widths or nothing, rows.values, nothing, none)
+    if len(tables) == 1:
+        return features
+    cells = tables[1].rows
+    of_taps = (*cells.widths, *nothing[len(cells.widths) :])
+    return replace(features, cell_widths=of_taps, cells=cells.values)
 
 
 class _Table:
@@ -230,25 +278,27 @@ class _Table:
 
 
 def _fill(
-    tables: list[_Table],
+    tables: Mapping[View, Sequence[_Table]],
     known: np.ndarray,
     backbone: Backbone,
     data: Dataset,
     image_size: int,
-    mirrored: bool,
     pooling: str,
     fit: str,
-    masked: bool,
     progress: Progress | None,
 ) -> tuple[Skipped, ...]:
     """Compute the rows that are missing and add them to the cache; what was computed is kept on Ctrl-C, too.
+
+    Each image is decoded once, for all views of which anything is missing.
 
     Returns:
         The images that cannot be read.
     """
     missing = np.flatnonzero(~known)
-    paths = [data.paths[i] for i in tables[0].rows.positions[missing]]
-    run = runner(backbone, image_size, pooling)
+    lacking = {view: own for view, own in tables.items() if not all(table.rows.known.all() for table in own)}
+    rows = next(iter(tables.values()))[0].rows
+    paths = [data.paths[i] for i in rows.positions[missing]]
+    runs = {view: runner(backbone, view.size(image_size), pooling) for view in lacking}
     contents: dict[str, bytes] = {}
     reasons: dict[int, str] = {}
     watch, saved = Stopwatch(), time.monotonic()
@@ -256,35 +306,32 @@ def _fill(
     try:
         how = fit, data.grey, _hashing(contents)
         for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, *how):
-            shown = _without_middle(pixels) if masked else pixels
-            features = run(shown[:, :, ::-1] if mirrored else shown)
             thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
             digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
-            tables[0].put(missing[batch], features[: len(backbone.taps)], thumbnails, digests)
-            for table in tables[1:]:
-                cells = [_half(part) for part in features[len(backbone.taps) :]]
-                table.put(missing[batch], cells, thumbnails, digests)
+            for view, own in lacking.items():
+                features = runs[view](view.of(pixels))
+                own[0].put(missing[batch], features[: len(backbone.taps)], thumbnails, digests)
+                for table in own[1:]:
+                    cells = [_half(part) for part in features[len(backbone.taps) :]]
+                    table.put(missing[batch], cells, thumbnails, digests)
             done = int(batch[-1]) + 1
             if progress:
                 progress(done, len(paths))
             if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                for table in tables:
-                    table.save()
+                _save(lacking)
                 saved = time.monotonic()
     finally:
-        speed.learn("embed", backbone.name, image_size, done, watch.seconds())
-        for table in tables:
-            table.save()
+        if [view.halved for view in lacking] == [False]:  # one look at whole images
+            speed.learn("embed", backbone.name, image_size, done, watch.seconds())
+        _save(lacking)
     return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())
 
 
-def _without_middle(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [b, size, size, 3] with a grey square in the middle."""
-    size = pixels.shape[1]
-    border = round((1 - MASKED) / 2 * size)
-    masked = pixels.copy()
-    masked[:, border : size - border, border : size - border] = GREY
-    return masked
+def _save(tables: Mapping[View, Sequence[_Table]]) -> None:
+    """Keep what is new of all views on disk."""
+    for own in tables.values():
+        for table in own:
+            table.save()
 
 
 def _half(cells: np.ndarray) -> np.ndarray:

@@ -22,8 +22,10 @@ from advisor.evidence.embedding import Embedded, embed
 from advisor.evidence.fitting import AS_USUAL, Fit
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
+from advisor.evidence.second_look import Look
 from advisor.evidence.sights import Sights
 from advisor.evidence.similarity import Similarity
+from advisor.evidence.views import MIRRORED
 from advisor.system.progress import Display
 
 MIRRORED_IMAGES = 150
@@ -57,6 +59,7 @@ class Evidence:
         mirror_loss: accuracy that is lost on mirror images by who has seen none, see `probe.mirror_loss`.
         grouping: of images that belong together, where the user or their names say so.
         fit: how images become squares.
+        looks: what second looks at each image bring, those that were tried.
     """
 
     data: Summary
@@ -67,6 +70,7 @@ class Evidence:
     mirror_loss: float
     grouping: Grouping | None = None
     fit: Fit = AS_USUAL
+    looks: tuple[Look, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object "evidence" of `advisor recommend --json`; data and similarity stand beside it there."""
@@ -88,6 +92,7 @@ class Evidence:
             "position": {recipe: vars(position) for recipe, position in probes.position.items()},
             "widths": dict(probes.widths),
             "mirror_loss": self.mirror_loss,
+            "looks": [vars(look) for look in self.looks],
             "network": {**vars(self.network), "taps": list(self.network.taps)},
         }
 
@@ -125,6 +130,7 @@ class Evidence:
             mirror_loss=values["mirror_loss"],
             grouping=grouping,
             fit=fit,
+            looks=tuple(Look(**look) for look in values.get("looks", ())),
         )
 
 
@@ -379,7 +385,7 @@ def _mirror_loss(judging: Embedded, data: Dataset, yardstick: Backbone, seed: in
     labels = data.labels[judging.positions]
     rows = sample(labels, min(MIRRORED_IMAGES, len(labels) // 3), seed)
     bar = display.steps("Looking at mirror images")
-    turned = embed(yardstick, data, judging.positions[rows], yardstick.image_size, bar, mirrored=True)
+    turned = embed(yardstick, data, judging.positions[rows], yardstick.image_size, bar, (MIRRORED,))
     rows = rows[np.isin(judging.positions[rows], turned.positions)]  # an image may vanish meanwhile
     return probe.mirror_loss(
         judging.features.last(), labels, turned.features.last(), rows, len(data.class_names)

@@ -7,6 +7,7 @@ those of https://huggingface.co/docs/hub/model-cards.
 from __future__ import annotations
 
 from advisor.advice.recommendation import Recommendation
+from advisor.backbones.hub import PREFIX
 from advisor.choices import FITS
 from advisor.evidence.prediction_sets import Covered
 from advisor.report import words
@@ -38,6 +39,7 @@ def text(run: Run, advice: Recommendation, command: str) -> str:
         name=source.rstrip("/").rpartition("/")[2] or source,
         what=words.what_it_does(run.recipe),
         metrics=metrics,
+        needs_hub=metrics.settings.backbone.startswith(PREFIX),
         test=metrics.test,
         size=metrics.settings.image_size,
         fit=FITS[metrics.settings.fit],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from advisor.advice.by_hand import assignment, without_effect
+from advisor.advice.looks import WITH
 from advisor.advice.networks import TAKEN, Candidate
 from advisor.advice.plan import BUNDLED_PARAMETERS
 from advisor.advice.recommendation import Recommendation
@@ -15,6 +16,7 @@ from advisor.backbones import BUNDLED
 from advisor.choices import CROP, FITS, RECIPES, WATCHED
 from advisor.data.deep_grey import GreyRange
 from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
+from advisor.evidence.views import MIRROR, ONE, SIZES
 from advisor.results import Alone, Comparison, Corrected, Metrics, Row, Run, Scores, StepTaken
 
 FACTOR_HEADS = ("Factor", "Measured", "Threshold", "Verdict", "Because")
@@ -59,6 +61,7 @@ def about_steps(advice: Recommendation) -> list[str]:
     """What the table of next steps has no columns for, as sentences."""
     said = [f"{step.what}." for step in advice.steps if step.action == UNTIL_TARGET]
     said += _in_balanced_accuracy(advice)
+    said += [f"{step.action}: {step.what}." for step in advice.steps if step.action.startswith(WITH)]
     trains = any(step.action in TRAINING for step in advice.steps)
     if trains and advice.settings.keep == "better":
         more = ""
@@ -208,10 +211,18 @@ def _layers(settings: Settings) -> str:
     return layers + (f", cut above {settings.taps[-1]}" if settings.mode == "cut" else "")
 
 
+_VIEWS = {
+    ONE: "",
+    MIRROR: ", averaged over each image and its mirror image",
+    SIZES: ", of each image and of the same at half its size",
+}
+
+
 def _features(settings: Settings) -> str:
     taps = settings.taps
     features = taps[0] if len(taps) == 1 else f"{len(taps)} depths together, {taps[0]} to {taps[-1]}"
     features = f"square roots of {features}" if settings.roots else features
+    features += _VIEWS[settings.views]
     if settings.pooling in (MAXIMUM, FLATTEN):
         whole = {MAXIMUM: "highest values", FLATTEN: "whole maps, flattened,"}[settings.pooling]
         return f"{features} ({whole} in the place of averages)"

@@ -29,6 +29,7 @@ from advisor.evidence.embedding import Features
 from advisor.evidence.forward import BATCH
 from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.evidence.prediction_sets import usually_covered
+from advisor.evidence.views import VIEWS
 from advisor.results import (
     BeforeTraining,
     Corrected,
@@ -291,7 +292,8 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
     bar = display.steps("Embedding images")
     positions, size = np.arange(len(data)), settings.image_size
     grid = settings.pooling if settings.sees_cells else AVERAGE
-    embedded = embedding.embed(backbone, data, positions, size, bar, pooling=grid, fit=settings.fit)
+    views, fit = VIEWS[settings.views], settings.fit
+    embedded = embedding.embed(backbone, data, positions, size, bar, views, grid, fit)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")

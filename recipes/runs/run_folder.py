@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from advisor.advice.networks import TAKEN, Candidate
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Settings
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 from advisor.system.folder_lock import LOCK, locked
 from advisor.system.json_file import read_json, write_json
-from advisor.system.json_shape import conform
+from advisor.system.json_shape import Maybe, conform
 from advisor.system.storage import is_unfinished as is_unfinished_file
 from advisor.system.storage import remove
 from recipes.runs import run_files
@@ -49,6 +50,17 @@ FINISHED = ("metrics.json", "compare.json")  # the last that a run or a comparis
 STARTED = "checkpoints/started.json"
 # Which network is loaded is never taken from a file.
 NETWORK = ("backbone", "weights", "init", "cut_layer", "base_labels", "image_size", "start_from", "fit")
+
+CANDIDATE = {  # a network in recommendation.json
+    "name": str,
+    "ready": bool,
+    "expected_accuracy": Maybe((float, 0, 1)),
+    "interval": Maybe([(float, 0, 1)]),
+    "seconds": Maybe((float, 0, 1e9)),
+    "megabytes": (float, 0, 1e9),
+    "top1": Maybe((float, 0, 100)),
+    "verdict": str,
+}
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -154,6 +166,7 @@ class RunFolder:
         started = self._started() if resume else None
         if started is not None:
             advice = self._resumed(started, (data.fingerprint(), seed), asked, advice)
+            advice = replace(advice, networks=advice.networks or self._compared())
         (self.path / STARTED).parent.mkdir(exist_ok=True)
         write_json(self.path / "recommendation.json", advice.to_json())
         if started is None:
@@ -173,6 +186,16 @@ class RunFolder:
             return None
         with run_files.reading(self.path, STARTED):
             return run_files.settings_from(started["settings"]).backbone
+
+    def _compared(self) -> tuple[Candidate, ...]:
+        """The networks that were compared when the run was started; none where that cannot be read."""
+        try:
+            told = read_json(self.path / "recommendation.json")["networks"]
+            conform(told, [CANDIDATE])
+            found = tuple(map(Candidate.from_json, told))
+        except (OSError, ValueError, TypeError, LookupError):
+            return ()
+        return found if any(network.verdict == TAKEN for network in found) else ()
 
     def finish(self) -> None:
         """Remove what `resume` would need, at once; the last thing that a run does."""

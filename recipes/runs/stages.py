@@ -17,6 +17,7 @@ from advisor.data.dataset import Dataset
 from advisor.data.names import SPLITS
 from advisor.errors import InputError
 from advisor.evidence.pooling import FLATTEN, MAXIMUM
+from advisor.evidence.views import ONE
 from advisor.results import Epoch, Metrics
 from advisor.system.storage import open_plain
 from recipes.runs import prediction, run_files, splits_file
@@ -157,6 +158,7 @@ def joined(earlier: Sequence[Epoch], own: Sequence[Epoch]) -> tuple[Epoch, ...]:
 def _shape_of_head(settings: Settings) -> dict[str, Any]:
     """What the settings say of what a trained head sees, as they stand in JSON."""
     told = {"taps": list(settings.taps), "roots": settings.roots}
+    told |= {"views": settings.views} if settings.views != ONE else {}
     return {**told, "pooling": settings.pooling} if settings.pooling in (MAXIMUM, FLATTEN) else told
 
 

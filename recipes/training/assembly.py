@@ -13,7 +13,9 @@ from advisor.backbones import Backbone
 from advisor.evidence.linear_head import LinearHead
 from advisor.evidence.pooling import CELLS
 from advisor.evidence.signed_root import signed_root
+from advisor.evidence.views import ONE
 from recipes.job import Job
+from recipes.training.looks import beside, in_views
 
 if TYPE_CHECKING:
     import keras
@@ -47,7 +49,7 @@ class Seen:
 
     Attributes:
         averages: by tap, over the whole picture.
-        cells: of the frozen network, side by side over its taps; none where no head sees them.
+        cells: of the frozen network, over its taps, as the head sees them; none where no head does.
         settings: whether roots are taken, and whether the backbone's own classifier is part of the head.
     """
 
@@ -75,10 +77,12 @@ class Seen:
         import keras
 
         cells = CELLS.get(settings.pooling, 0)
+        if settings.views != ONE:
+            return Seen(*in_views(backbone, settings, image, taps, cells, cells_of), settings)
         features = backbone.features(taps, cells, cells_of, image.shape[1] or 0)
         outputs = keras.tree.flatten(features(image))
         averages = dict(zip(taps, outputs, strict=False))
-        return Seen(averages, tuple(outputs[len(taps) :]), settings)
+        return Seen(averages, _rooted(settings, outputs[len(taps) :]), settings)
 
     def by(self, taps: tuple[str, ...], last: str, cells: bool, name: str) -> keras.KerasTensor:
         """What one head sees, in the order of `Job.head_features`, [n, d].
@@ -91,22 +95,19 @@ class Seen:
         """
         from keras import layers
 
-        parts = [layers.Identity(name=name)(self._roots([self.averages[tap] for tap in taps]))]
-        if cells and self.cells:
-            parts.append(self._roots(list(self.cells)))
+        (whole,) = _rooted(self.settings, [self.averages[tap] for tap in taps])
+        parts = [layers.Identity(name=name)(whole)]
+        parts += self.cells if cells else ()
         if self.settings.base_labels:
             parts.append(self.averages[last])
-        return _beside(parts)
-
-    def _roots(self, parts: list[keras.KerasTensor]) -> keras.KerasTensor:
-        return signed_root(_beside(parts)) if self.settings.roots else _beside(parts)
+        return beside(parts)
 
 
-def _beside(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
-    """Features side by side."""
-    from keras import layers
-
-    return layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+def _rooted(settings: Settings, parts: list[keras.KerasTensor]) -> tuple[keras.KerasTensor, ...]:
+    """Features side by side, or their roots, as one part; none where there are none."""
+    if not parts:
+        return ()
+    return (signed_root(beside(parts)) if settings.roots else beside(parts),)
 
 
 def assemble(

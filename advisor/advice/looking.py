@@ -1,0 +1,108 @@
+"""Second looks at a sample of a data set, those that may be worth their time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from advisor import backbones
+from advisor.advice import looks, rule
+from advisor.advice.settings import Options
+from advisor.backbones import Backbone
+from advisor.backbones.catalogue import catalogue
+from advisor.evidence import pooling
+from advisor.evidence.measure import Evidence, Measured
+from advisor.evidence.second_look import MOST_IMAGES, First
+from advisor.evidence.views import LEAST_SIZE, MIRROR, SIZES, TIMES
+from advisor.system import speed
+from advisor.system.progress import Display
+
+# Settings that a user may have chosen otherwise, and then no look is offered: it was judged without them.
+_OTHERWISE = ("views", "pooling", "taps", "roots", "head_start")
+
+
+def measure(
+    measured: Measured, backbone: Backbone, options: Options, left: float | None, seed: int, display: Display
+) -> Measured:
+    """Look again at some of the images that were probed.
+
+    Nothing is tried where so few errors are expected that no look is worth its time, or where the user's
+    options say how a frozen network is to look.
+
+    Args:
+        measured: the data set.
+        backbone: that was probed.
+        options: what the user asked for.
+        left: seconds from now to the finished folder; None for no limit.
+        seed: of the sample.
+        display: where progress is shown.
+    """
+    evidence = measured.evidence
+    recipe = rule.better_frozen(evidence.probes)
+    if not _may_look(backbone, options) or _is_saturated(evidence, recipe):
+        return measured
+    each = speed.seconds("embed", backbone.name, evidence.network.image_size)
+    tried = [
+        views
+        for views in _views(evidence, backbone, recipe)
+        if _is_in_time(evidence, (TIMES[views] - 1) * each, left)
+    ]
+    second = _second(backbone, options)
+    if second and not _is_in_time(evidence, looks.seconds_each(second.name), left):
+        second = None
+    if not (tried or second):
+        return measured
+    probes, network = evidence.probes, evidence.network
+    of = recipe, probes.position[recipe].pooling, seed, display
+    first = First.of(measured.data, measured.probed, backbone, network.image_size, evidence.fit.chosen, *of)
+    found = [first.in_views(views, display) for views in tried]
+    if second:
+        found.append(first.with_network(second, display))
+    return replace(measured, evidence=replace(evidence, looks=tuple(filter(None, found))))
+
+
+def _may_look(backbone: Backbone, options: Options) -> bool:
+    """Whether a frozen recipe would be built as it is judged."""
+    by_hand = any(name in options.settings for name in _OTHERWISE)
+    changed = options.base_labels or options.cut_layer or options.mode or options.augment or by_hand
+    return options.init == "pretrained" and options.head == "linear" and not changed
+
+
+def _is_saturated(evidence: Evidence, recipe: str) -> bool:
+    return 1 - evidence.probes.expected[recipe].accuracy < rule.SATURATED_ERROR
+
+
+def _views(evidence: Evidence, backbone: Backbone, recipe: str) -> Iterator[str]:
+    """The views that may be tried: another size only where that needs no TensorFlow to get ready."""
+    if rule.mirrors_are_harmless(evidence.mirror_loss):
+        yield MIRROR
+    if backbone.fixed_size or backbone.write_features is None or evidence.network.image_size < LEAST_SIZE:
+        return
+    data, position = evidence.data, evidence.probes.position[recipe]
+    of = data.images - data.splits["test"], data.images, [2 * position.width], len(data.class_names)
+    if position.pooling == pooling.AVERAGE or pooling.fits(*of):
+        yield SIZES
+
+
+def _is_in_time(evidence: Evidence, each: float, left: float | None) -> bool:
+    """Whether a second look at the sample, and then at all images, takes no more than the time that is left.
+
+    Args:
+        evidence: of the data set.
+        each: seconds for an image.
+        left: seconds; None for no limit.
+    """
+    images = sum(evidence.data.splits.values())
+    return left is None or (images + min(images, MOST_IMAGES)) * each < left
+
+
+def _second(backbone: Backbone, options: Options) -> Backbone | None:
+    """The best other network on ImageNet that is ready, may be taken with it, and needs no TensorFlow."""
+    rows = {row.name: row for row in catalogue() if row.weights in ("bundled", "installed")}
+    own = rows.pop(backbone.name, None)
+    if own is None or options.weights or options.start_from or options.image_size:
+        return None
+    most = options.max_megabytes or math.inf
+    small = [row for row in rows.values() if own.megabytes + row.megabytes <= most]
+    return backbones.load(max(small, key=lambda row: row.top1 or 0.0).name) if small else None

@@ -1,0 +1,148 @@
+"""What a second look at each image brings to a frozen recipe: mirrored, at two sizes, or by a second network.
+
+Judged by leave-one-out on some of the images that were probed, beside the one look on the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from advisor.backbones import Backbone
+from advisor.data.dataset import Dataset
+from advisor.data.sampling import sample
+from advisor.evidence import linear_head
+from advisor.evidence.embedding import Features, embed
+from advisor.evidence.head_input import HeadInput
+from advisor.evidence.linear_head import Products
+from advisor.evidence.pooling import AVERAGE, CELLS
+from advisor.evidence.views import ONE, VIEWS
+from advisor.system.progress import Display
+from advisor.system.solvers import solvers
+
+MOST_IMAGES = 300  # that are looked at again, so that it takes seconds
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a second look brings.
+
+    Attributes:
+        views: one of `advisor.evidence.views.VIEWS`.
+        network: that looks, too, each at its own size; None for the same network.
+        recipe: the frozen recipe that looks so.
+        images: that were looked at.
+        gain: accuracy over the better frozen recipe with one look, -1..1, of the same images.
+        taken: the share of the log-loss of that which is gone, at most 1.
+        width: features that the head sees.
+    """
+
+    views: str
+    network: str | None
+    recipe: str
+    images: int
+    gain: float
+    taken: float
+    width: int
+
+
+@dataclass(frozen=True)
+class First:
+    """The first look at some images: what second ones are compared with.
+
+    Attributes:
+        data: all images.
+        rows: those that are looked at, int64 [n].
+        backbone: that looks.
+        image_size: pixels that it sees.
+        fit: how images become squares.
+        pooling: what its head takes of the picture.
+        recipe: the better frozen recipe.
+        taps: under its head.
+        features: at all taps, of the images.
+        loss: log-loss of leave-one-out in nats, the mean over the images.
+        right: which of them leave-one-out gets right, bool [n].
+    """
+
+    data: Dataset
+    rows: np.ndarray
+    backbone: Backbone
+    image_size: int
+    fit: str
+    pooling: str
+    recipe: str
+    taps: tuple[str, ...]
+    features: Features
+    loss: float
+    right: np.ndarray
+
+    @staticmethod
+    def of(
+        data: Dataset,
+        probed: np.ndarray,
+        backbone: Backbone,
+        image_size: int,
+        fit: str,
+        recipe: str,
+        pooling: str,
+        seed: int,
+        display: Display,
+    ) -> First:
+        """Look at some of the images that were probed, int64 [m]: they are in the cache."""
+        rows = probed[sample(data.labels[probed], min(MOST_IMAGES, len(probed)), seed)]
+        bar = display.steps("Looking again")
+        grid = pooling if pooling in CELLS else AVERAGE
+        seen = embed(backbone, data, rows, image_size, bar, VIEWS[ONE], grid, fit)
+        taps = backbone.taps if recipe == "shallow_features" else backbone.taps[-1:]
+        loss, right = _judged(data, seen.positions, _input(seen.features, taps))
+        return First(
+            data, seen.positions, backbone, image_size, fit, grid, recipe, taps, seen.features, loss, right
+        )
+
+    def in_views(self, views: str, display: Display) -> Look | None:
+        """The same network in several views; None where an image has vanished meanwhile."""
+        bar = display.steps("Looking again")
+        of = self.backbone, self.data, self.rows, self.image_size, bar, VIEWS[views], self.pooling, self.fit
+        return self._compared(embed(*of).features, self.taps, self.recipe, views=views)
+
+    def with_network(self, second: Backbone, display: Display) -> Look | None:
+        """Both networks side by side, at all depths, as `advisor.backbones.pair` has them."""
+        bar = display.steps(f"Looking again with {second.name}")
+        of = second, self.data, self.rows, second.image_size, bar, VIEWS[ONE], self.pooling, self.fit
+        seen = embed(*of).features
+        if len(seen) < len(self.rows):
+            return None
+        both = self.features.and_of(seen)
+        return self._compared(both, both.taps, "shallow_features", network=second.name)
+
+    def _compared(
+        self,
+        features: Features,
+        taps: tuple[str, ...],
+        recipe: str,
+        views: str = ONE,
+        network: str | None = None,
+    ) -> Look | None:
+        if len(features) < len(self.rows):
+            return None
+        seen = _input(features, taps)
+        loss, right = _judged(self.data, self.rows, seen)
+        gain = float(right.mean() - self.right.mean())
+        taken = 1 - loss / self.loss if self.loss > 0 else 0.0
+        return Look(views, network, recipe, len(self.rows), gain, taken, seen.width)
+
+
+def _input(features: Features, taps: Sequence[str]) -> HeadInput:
+    """What a head sees, with cells where there are some."""
+    seen = tuple(taps)
+    return features.with_cells(seen) if features.has_cells(seen) else features.whole_picture(seen)
+
+
+def _judged(data: Dataset, rows: np.ndarray, seen: HeadInput) -> tuple[float, np.ndarray]:
+    """Log-loss of leave-one-out, and which images it gets right."""
+    labels = data.labels[rows]
+    with solvers(len(rows)):
+        held_out = Products.of(seen).held_out(labels, len(data.class_names), data.groups_of(rows))
+    return linear_head.judge(held_out, labels).loss, held_out.argmax(axis=1) == labels
