@@ -16,7 +16,7 @@ import pytest
 from advisor.advice import settings
 from advisor.cli import main
 from advisor.errors import InputError
-from advisor.evidence import linear_head
+from advisor.evidence.head_input import HeadInput
 from benchmarks import ci
 from recipes.runs import run_files
 from recipes.training import base_head
@@ -399,7 +399,7 @@ def test_rows_of_the_backbone_weigh_what_they_are_worth(known, weighs, tmp_path)
         data=SimpleNamespace(class_names=("a", "b", "c")),
         classes=3,
     )
-    seen = linear_head.HeadInput((own, last), (1.0, 0.0))
+    seen = HeadInput((own, last), (1.0, 0.0))
     head = with_base_labels(job, seen, labels, np.ones(60)).head
     below, above = np.split(head.kernel, [3])
     assert bool(np.any(above)) == weighs
