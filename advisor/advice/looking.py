@@ -74,7 +74,9 @@ def _is_saturated(evidence: Evidence, recipe: str) -> bool:
 
 
 def _views(evidence: Evidence, backbone: Backbone, recipe: str) -> Iterator[str]:
-    """The views that may be tried: another size only where that needs no TensorFlow to get ready."""
+    """The views that may be worth it: another size only where that needs no TensorFlow to get ready."""
+    if 1 - evidence.probes.expected[recipe].accuracy < rule.VIEWS_FROM_ERROR:
+        return
     if rule.mirrors_are_harmless(evidence.mirror_loss):
         yield MIRROR
     if backbone.fixed_size or backbone.write_features is None or evidence.network.image_size < LEAST_SIZE:

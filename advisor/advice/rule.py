@@ -39,8 +39,8 @@ GAIN_OF_CORRECTING, CORRECTING_INTERVAL, FORETOLD_FROM = 0.12, (0.0, 0.2), 0.8
 # the frozen model: this share anyway, and this much of the share that it takes away of the log-loss of
 # leave-one-out, which tells more than its errors; nine of ten gains were so near (benchmarks/views.py).
 LOOK_ANYWAY, LOOK_TOO, LOOK_INTERVAL = 0.030, 0.51, 0.013
-# Expected error from which on views of one network are tried: on eleven sets they took away 3 % of the log-loss
-# at most, but where next to nothing was wrong, which by that law gains half a point from here on.
+# Expected error from which on views of one network are tried: on eleven sets they took away 3 % of the
+# log-loss at most, but where next to nothing was wrong, which by that law gains half a point from here on.
 VIEWS_FROM_ERROR = 0.10
 # While a network is trained, what the pool takes away of the log-loss on the validation images tells what the
 # end will bring: after `TOLD_FROM` of the epochs the frozen network's errors will be fewer by the share
