@@ -57,8 +57,8 @@ class Heat(NamedTuple):
         an average place of the picture did.
 
         Without that comparison a class that many places speak for weakly would hide the place that decides:
-        of objects that were pasted into photographs, 54 to 58 % of the map lie on the object with it, and 43
-        to 49 % without (benchmarks/heatmaps.py).
+        of objects that were pasted into photographs, 56 to 60 % of the map lie on the object with it, and 44
+        to 50 % without (benchmarks/heatmaps.py).
         """
         whole = self.by_depth.sum(axis=0)
         return np.maximum(whole - whole.mean(), 0)
