@@ -122,7 +122,7 @@ def _converted(model: keras.Model, pixels: np.ndarray) -> bytes:
         for image in pixels:
             yield [image[None].astype(np.float32)]
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = tf.lite.TFLiteConverter.from_keras_model(_without_divisions(model))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = examples
     # What there is no int8 kernel for stays in floating point.
@@ -130,6 +130,43 @@ def _converted(model: keras.Model, pixels: np.ndarray) -> bytes:
     converter.target_spec.supported_ops = [kernels.TFLITE_BUILTINS_INT8, kernels.TFLITE_BUILTINS]
     converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.float32
     return converter.convert()
+
+
+def _without_divisions(model: keras.Model) -> keras.Model:
+    """The model with other signed roots of features, sharing its layers.
+
+    x / sqrt(|x| + 0.01) divides by nearly nothing, which is nothing in int8, and LiteRT refuses that.
+    sqrt(max(x, 0)) - sqrt(max(-x, 0)) differs from it by less than a step of int8 makes.
+    """
+    import keras
+    from keras import ops
+
+    roots = {operation.name for operation in model.operations if _is_signed_root(operation)}
+    if not roots:
+        return model
+
+    def root(features: Any, _: Any) -> Any:
+        return ops.sqrt(ops.relu(features)) - ops.sqrt(ops.relu(-features))
+
+    image = keras.Input(model.inputs[0].shape[1:], name="image")
+    said = model._run_through_graph(image, operation_fn=lambda one: root if one.name in roots else one)
+    return keras.Model(image, said)
+
+
+def _is_signed_root(operation: Any) -> bool:
+    """Whether an operation is the last one of `advisor.evidence.signed_root.signed_root`."""
+    if type(operation).__name__ not in ("Divide", "TrueDivide"):
+        return False
+    inputs = operation.input
+    if not isinstance(inputs, list) or len(inputs) != 2:
+        return False
+    features, below = inputs
+    for kind in ("Power", "Add", "Absolute"):
+        made_by = below._keras_history.operation
+        if type(made_by).__name__ != kind or isinstance(made_by.input, list):
+            return False
+        below = made_by.input
+    return below is features
 
 
 @dataclass(frozen=True)
