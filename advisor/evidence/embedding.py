@@ -6,28 +6,37 @@ command or another recipe computes only what is missing.
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from advisor.backbones import Backbone
 from advisor.choices import CROP
-from advisor.data import copies, images, near_copies
 from advisor.data.dataset import Dataset
 from advisor.data.listing import Skipped
+from advisor.errors import InputError
 from advisor.evidence import forward
+from advisor.evidence.embedder import Embedder
 from advisor.evidence.feature_cache import FeatureCache
 from advisor.evidence.forward import BATCH
 from advisor.evidence.linear_head import HeadInput
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
-from advisor.system import speed
+from advisor.system import cluster, speed
 from advisor.system.stopwatch import Stopwatch
 
-SAVE_EVERY_SECONDS = 60.0
+if TYPE_CHECKING:
+    import keras
+
+SAVE_EVERY_SECONDS = 60.0  # of what this process computes; what a cluster does is saved as it comes
+SAVING_SHARE = 0.05  # of the time, at most
+BLOCK = 128  # images that a worker of a cluster gets at once
 
 Progress = Callable[[int, int], None]
 
@@ -230,57 +239,73 @@ def _fill(
     """
     missing = np.flatnonzero(~known)
     paths = [data.paths[i] for i in tables[0].rows.positions[missing]]
-    run = runner(backbone, image_size, pooling)
-    contents: dict[str, bytes] = {}
+    where, with_cells = cluster.current(), pooling != AVERAGE
+    if where.is_here:
+        run = runner(backbone, image_size, pooling)
+        network: Callable[[], forward.Forward] = lambda: run  # noqa: E731
+    else:
+        network = forward.packed(*_network(backbone, image_size, pooling), on_gpus=where.has_gpus())
+    work = Embedder(network, len(backbone.taps), image_size, fit, mirrored, with_cells)
     reasons: dict[int, str] = {}
-    watch, saved = Stopwatch(), time.monotonic()
-    done = 0
+    watch, saving, done = Stopwatch(), _Saving(tables, SAVE_EVERY_SECONDS if where.is_here else 0.0), 0
     try:
-        load = _hashing(contents)
-        for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, fit, load):
-            features = run(pixels[:, :, ::-1] if mirrored else pixels)
-            thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
-            digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
-            tables[0].put(missing[batch], features[: len(backbone.taps)], thumbnails, digests)
-            for table in tables[1:]:
-                cells = [_half(part) for part in features[len(backbone.taps) :]]
-                table.put(missing[batch], cells, thumbnails, digests)
-            done = int(batch[-1]) + 1
+        for start, batches in where.blocks(work, paths, BLOCK):
+            for batch in batches:
+                for table, parts in zip(tables, (batch.averages, batch.cells), strict=False):
+                    if len(batch.at):
+                        table.put(missing[start + batch.at], parts, batch.thumbnails, batch.contents)
+                for at, reason in batch.unreadable.items():
+                    _check_that_all_see_it(paths[start + at], reason)
+                    reasons[start + at] = reason
+                done += len(batch.at) + len(batch.unreadable)
             if progress:
                 progress(done, len(paths))
-            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                for table in tables:
-                    table.save()
-                saved = time.monotonic()
+            saving.now_and_then()
     finally:
-        speed.learn("embed", backbone.name, image_size, done, watch.seconds())
-        for table in tables:
+        if where.is_here:
+            speed.learn("embed", backbone.name, image_size, done, watch.seconds())
+        saving.now()
+    return tuple(Skipped(paths[m], reasons[m]) for m in sorted(reasons))
+
+
+class _Saving:
+    """Keeps new rows on disk, at most for a part of the time."""
+
+    def __init__(self, tables: list[_Table], every: float) -> None:
+        """Save nothing yet.
+
+        Args:
+            tables: with the rows.
+            every: seconds from one time to the next, at least.
+        """
+        self._tables, self._every = tables, every
+        self._due = time.monotonic() + every
+
+    def now_and_then(self) -> None:
+        """Save if it is time to."""
+        if time.monotonic() >= self._due:
+            self.now()
+
+    def now(self) -> None:
+        """Save."""
+        began = time.monotonic()
+        for table in self._tables:
             table.save()
-    return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())
+        ended = time.monotonic()
+        self._due = ended + max(self._every, (ended - began) / SAVING_SHARE)
 
 
-def _half(cells: np.ndarray) -> np.ndarray:
-    """Roots in half precision, which averages of up to four thousand millions have."""
-    most = np.finfo(np.float16).max
-    return np.clip(signed_root(cells), -most, most).astype(np.float16)
+def _check_that_all_see_it(path: str, reason: str) -> None:
+    """Tell a file that a worker of a cluster does not find from one that is gone.
 
-
-def _hashing(contents: dict[str, bytes]) -> Callable[[str, int, str], np.ndarray]:
-    """`images.load_square` that also writes down each file's SHA-256 by its path.
-
-    A file is hashed right after it was decoded, in the same thread, while the operating system still has it
-    in memory, so that its bytes come from the disk once.
+    Raises:
+        InputError: this machine finds it.
     """
-
-    def load(path: str, size: int, fit: str) -> np.ndarray:
-        pixels = images.load_square(path, size, fit)
-        try:
-            contents[path] = bytes.fromhex(copies.content(path))
-        except OSError as error:
-            raise images.UnreadableImage(error.strerror or str(error)) from None
-        return pixels
-
-    return load
+    if reason == os.strerror(errno.ENOENT) and os.path.exists(path):
+        raise InputError(
+            f"a worker of the cluster does not find {path}: "
+            "put the images where all of its machines see them under this name"
+        )
 
 
 def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forward.Forward:
@@ -294,9 +319,16 @@ def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forwa
         image_size: pixels of the square input.
         pooling: one of `advisor.evidence.pooling.POOLINGS`.
     """
+    return forward.runner(*_network(backbone, image_size, pooling))
+
+
+def _network(
+    backbone: Backbone, image_size: int, pooling: str
+) -> tuple[Callable[[], keras.Model], str, int, Callable[[], bytes] | None]:
+    """What `forward.runner` takes; arguments as for `runner`."""
     taps, grid = backbone.taps, FINEST if pooling == AVERAGE else pooling
     key = "\0".join((backbone.fingerprint, *taps, grid))
     cells, write = CELLS[grid], None
     if backbone.write_features:
         write = functools.partial(backbone.write_features, taps, cells, image_size, BATCH)
-    return forward.runner(lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write)
+    return lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write
