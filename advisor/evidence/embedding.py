@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import keras
 
 SAVE_EVERY_SECONDS = 60.0  # of what this process computes; what a cluster does is saved as it comes
-SAVING_SHARE = 0.05  # of the time, at most
 BLOCK = 128  # images that a worker of a cluster gets at once
 
 Progress = Callable[[int, int], None]
@@ -247,52 +246,29 @@ def _fill(
         network = forward.packed(*_network(backbone, image_size, pooling), on_gpus=where.has_gpus())
     work = Embedder(network, len(backbone.taps), image_size, fit, mirrored, with_cells)
     reasons: dict[int, str] = {}
-    watch, saving, done = Stopwatch(), _Saving(tables, SAVE_EVERY_SECONDS if where.is_here else 0.0), 0
+    watch, saved, done = Stopwatch(), time.monotonic(), 0
     try:
-        for start, batches in where.blocks(work, paths, BLOCK):
-            for batch in batches:
-                for table, parts in zip(tables, (batch.averages, batch.cells), strict=False):
-                    if len(batch.at):
+        for results in where.blocks(work, paths, BLOCK):
+            for start, batch in results:
+                if len(batch.at):
+                    for table, parts in zip(tables, (batch.averages, batch.cells), strict=False):
                         table.put(missing[start + batch.at], parts, batch.thumbnails, batch.contents)
                 for at, reason in batch.unreadable.items():
                     _check_that_all_see_it(paths[start + at], reason)
                     reasons[start + at] = reason
                 done += len(batch.at) + len(batch.unreadable)
+            if not where.is_here or time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                for table in tables:
+                    table.save()
+                saved = time.monotonic()
             if progress:
                 progress(done, len(paths))
-            saving.now_and_then()
     finally:
         if where.is_here:
             speed.learn("embed", backbone.name, image_size, done, watch.seconds())
-        saving.now()
-    return tuple(Skipped(paths[m], reasons[m]) for m in sorted(reasons))
-
-
-class _Saving:
-    """Keeps new rows on disk, at most for a part of the time."""
-
-    def __init__(self, tables: list[_Table], every: float) -> None:
-        """Save nothing yet.
-
-        Args:
-            tables: with the rows.
-            every: seconds from one time to the next, at least.
-        """
-        self._tables, self._every = tables, every
-        self._due = time.monotonic() + every
-
-    def now_and_then(self) -> None:
-        """Save if it is time to."""
-        if time.monotonic() >= self._due:
-            self.now()
-
-    def now(self) -> None:
-        """Save."""
-        began = time.monotonic()
-        for table in self._tables:
+        for table in tables:
             table.save()
-        ended = time.monotonic()
-        self._due = ended + max(self._every, (ended - began) / SAVING_SHARE)
+    return tuple(Skipped(paths[m], reasons[m]) for m in sorted(reasons))
 
 
 def _check_that_all_see_it(path: str, reason: str) -> None:

@@ -30,7 +30,7 @@ class Cluster(Protocol):
     def has_gpus(self) -> bool:
         """Whether its workers compute on GPUs."""
 
-    def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[tuple[int, list[Any]]]:
+    def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[list[tuple[int, Any]]]:
         """Go through items; a block may be gone through twice, where a worker died, but is given once.
 
         Args:
@@ -40,8 +40,9 @@ class Cluster(Protocol):
             size: how many a worker gets at once.
 
         Yields:
-            The position of the first item of a block, and what the function gave of it. This process, which
-            has nobody to wait for, takes all items as one block and yields each result as it comes.
+            What there is by now: results of the function, each behind the position of its block's first item.
+            This process, which has nobody to wait for, takes all items as one block, and yields each result
+            by itself.
 
         Raises:
             InputError: no worker is left, or none can do the work.
@@ -78,9 +79,9 @@ class Here:
 
         return bool(devices.gpus())
 
-    def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[tuple[int, list[Any]]]:
+    def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[list[tuple[int, Any]]]:
         for result in make()(items):
-            yield 0, [result]
+            yield [(0, result)]
 
     def slots(self) -> int:
         return 1

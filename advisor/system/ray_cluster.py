@@ -108,52 +108,62 @@ class RayCluster:
     def has_gpus(self) -> bool:
         return self._resources().get("GPU", 0) >= 1
 
-    def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[tuple[int, list[Any]]]:
+    def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[list[tuple[int, Any]]]:
         ray = self._connected()
         starts = deque(range(0, len(items), size))
-        sent, dead = [ray.put(make)], Counter[int]()  # in a list, so that a worker unpacks it once
+        sent = [ray.put(make)]  # in a list, so that a worker unpacks it once
         wanted = min(self._places(), len(starts))
         coming = {worker.ready.remote(): worker for worker in self._workers[:wanted]}
         coming |= self._new_workers(wanted - len(coming))
         busy: dict[Any, tuple[Any, int]] = {}
-        heard = time.monotonic()
+        deaths = Counter[int | None]()
         try:
             while starts or busy:
-                done, _ = ray.wait([*coming, *busy], num_returns=1, timeout=1.0)
-                if done:
-                    heard = time.monotonic()
-                elif not busy and time.monotonic() - heard > WAIT_SECONDS:
-                    raise self._nobody()
-                for reference in done:
+                found: list[tuple[int, Any]] = []
+                for reference in self._ended([*coming, *busy], bool(busy)):
                     worker, start = (
-                        (coming.pop(reference), None) if reference in coming else busy.pop(reference)
+                        busy.pop(reference) if reference in busy else (coming.pop(reference), None)
                     )
-                    gone, result = self._result(reference)
+                    gone, results = self._result(reference)
                     if gone:
+                        deaths[start] += 1
+                        self._check_deaths(deaths[start], gone)
                         if start is not None:
                             starts.appendleft(start)
-                            dead[start] += 1
-                            self._check_deaths(dead[start], gone)
-                        if worker in self._workers:
+                        if worker in self._workers:  # else its other block has told of it
                             self._workers.remove(worker)
                             coming |= self._new_workers(1)
                         continue
                     if start is not None:
-                        yield start, result
-                    mine = sum(other is worker for other, _ in busy.values())
-                    while starts and mine < AHEAD:
-                        start, mine = starts.popleft(), mine + 1
+                        found += [(start, result) for result in results]
+                    given = sum(other is worker for other, _ in busy.values())
+                    for _ in range(min(AHEAD - given, len(starts))):
+                        start = starts.popleft()
                         busy[worker.work.remote(sent, items[start : start + size])] = worker, start
+                if found:
+                    yield found
         finally:
-            if busy:  # who asked has left: these workers are at what nobody wants
-                self._release()
+            # If who asked has left, workers are at what nobody wants.
+            self._release(self._workers if busy else list(coming.values()))
+
+    def _ended(self, references: list[Any], some_work: bool) -> list[Any]:
+        """Those of some calls that have ended, one at least.
+
+        Raises:
+            InputError: nobody works, and no worker comes.
+        """
+        began = time.monotonic()
+        while not self._ray.wait(references, num_returns=1, timeout=1.0)[0]:
+            if not some_work and time.monotonic() - began > WAIT_SECONDS:
+                raise self._nobody()
+        return self._ray.wait(references, num_returns=len(references), timeout=0)[0]
 
     def slots(self) -> int:
         return self._machines()[0]
 
     def tasks(self, tasks: Iterable[Task], count: int, display: Display) -> Iterator[Any]:
         ray, queue = self._connected(), iter(tasks)
-        self._release()
+        self._release(self._workers)
         slots, needs = self._machines()
         board = ray.remote(_Board).options(num_cpus=0).remote()
         how = {**needs, "max_calls": 1, "max_retries": MOST_DEATHS, "scheduling_strategy": "SPREAD"}
@@ -204,6 +214,8 @@ class RayCluster:
                 "object_store_memory": OBJECT_BYTES,
                 "include_dashboard": False,
             }
+        # Whatever `log_to_driver` says, it tells of dead workers on standard output, which is ours.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         ends = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(logging_level=logging.ERROR, **how)
@@ -253,11 +265,11 @@ class RayCluster:
         self._workers += made
         return {one.ready.remote(): one for one in made}
 
-    def _release(self) -> None:
-        """End the workers, so that others can have their places."""
-        for worker in self._workers:
+    def _release(self, workers: list[Any]) -> None:
+        """End some of the workers, so that others can have their places."""
+        for worker in workers:
             self._ray.kill(worker)
-        self._workers = []
+        self._workers = [worker for worker in self._workers if worker not in workers]
 
     def _result(self, reference: Any) -> tuple[Exception | None, Any]:
         """What a worker gave; or why it is gone.
