@@ -166,11 +166,11 @@ class RayCluster:
         self._release(self._workers)
         slots, needs = self._machines()
         board = ray.remote(_Board).options(num_cpus=0).remote()
-        how = {**needs, "max_calls": 1, "max_retries": MOST_DEATHS, "scheduling_strategy": "SPREAD"}
-        run = ray.remote(_run_task).options(**how)
+        how = {**needs, "max_calls": 1, "max_retries": MOST_DEATHS - 1, "scheduling_strategy": "SPREAD"}
+        run = ray.remote(**how)(_run_task)
         shared = {name: os.environ[name] for name in SHARED if name in os.environ}
         busy: list[Any] = []
-        bar, ended = display.steps("Training on the cluster"), 0
+        bar, ended = display.steps("Training"), 0
         try:
             while True:
                 while len(busy) < slots and (task := next(queue, None)) is not None:
