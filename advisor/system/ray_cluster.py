@@ -34,6 +34,7 @@ WAIT_SECONDS = 120.0  # for a worker, where there is none
 STOP_SECONDS = 30.0  # that tasks have to write down where they are after Ctrl-C
 MOST_DEATHS = 3  # workers that one block, or task, may take with it
 SHARED = ("ADVISOR_CACHE",)  # variables of this process that tasks get, too
+_HOST_PORT = re.compile(r"(\[[^\]]+\]|[^:/\s]+):(\d{1,5})")
 
 
 @contextmanager
@@ -67,21 +68,32 @@ def check(address: str | None) -> None:
     """
     if address is None:
         return
-    named = re.fullmatch(r"ray://(\[[^\]]+\]|[^:/\s]+):(\d{1,5})", address)
-    if not named and address not in (LOCAL, AUTO):
+    if address not in (LOCAL, AUTO) and not re.fullmatch(rf"ray://{_HOST_PORT.pattern}", address):
         raise InputError(f"--cluster {address}: give {LOCAL}, {AUTO} or ray://HOST:PORT")
     if importlib.util.find_spec("ray") is None:
         raise InputError(f"--cluster needs Ray; run: {EXTRA}")
-    if named:
-        host, port = named[1].strip("[]"), int(named[2])
+    if address not in (LOCAL, AUTO):
         try:
-            socket.create_connection((host, port), ANSWER_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            _dial(address.removeprefix("ray://"))
+        except OSError as error:
             raise InputError(
-                f"{address} does not answer ({reason}); start its head with ray start --head and its "
-                "Ray Client port, 10001 unless it says otherwise"
+                f"{address} does not answer ({error.strerror or error}); start its head with "
+                "ray start --head and its Ray Client port, 10001 unless it says otherwise"
             ) from None
+
+
+def _dial(address: str) -> None:
+    """See whether anybody answers at HOST:PORT: Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    named = _HOST_PORT.fullmatch(address)
+    if named:
+        try:
+            socket.create_connection((named[1].strip("[]"), int(named[2])), ANSWER_SECONDS).close()
+        except OverflowError as error:
+            raise OSError(str(error)) from None
 
 
 class RayCluster:
@@ -218,6 +230,8 @@ class RayCluster:
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
         ends = signal.getsignal(signal.SIGTERM)
         try:
+            if self.address == AUTO:
+                _dial(ray._private.services.canonicalize_bootstrap_address(AUTO) or "")
             ray.init(logging_level=logging.ERROR, **how)
         except Exception as error:  # of many kinds
             ray.shutdown()
@@ -231,8 +245,8 @@ class RayCluster:
     def _unreachable(self, error: Exception) -> InputError:
         if self.address == AUTO:
             return InputError(
-                "--cluster auto finds no Ray cluster that this process runs on; give local, or run it with "
-                f"ray job submit ({one_line(error)})"
+                f"--cluster auto finds no Ray cluster that this process runs on ({one_line(error)}); "
+                "give local, or run it with ray job submit"
             )
         return InputError(
             f"--cluster {self.address}: Ray cannot be used ({one_line(error)}); see docs/scale.md"
