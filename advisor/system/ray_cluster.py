@@ -121,9 +121,9 @@ class RayCluster:
         return self._resources().get("GPU", 0) >= 1
 
     def blocks(self, make: Callable[[], Work], items: Items, size: int) -> Iterator[list[tuple[int, Any]]]:
-        ray = self._connected()
+        self._connected()
         starts = deque(range(0, len(items), size))
-        sent = [ray.put(make)]  # in a list, so that a worker unpacks it once
+        sent = self._sent(make)
         wanted = min(self._places(), len(starts))
         coming = {worker.ready.remote(): worker for worker in self._workers[:wanted]}
         coming |= self._new_workers(wanted - len(coming))
@@ -186,7 +186,7 @@ class RayCluster:
         try:
             while True:
                 while len(busy) < slots and (task := next(queue, None)) is not None:
-                    busy.append(run.remote([ray.put(task)], board, os.getcwd(), shared))
+                    busy.append(run.remote(self._sent(task), board, os.getcwd(), shared))
                 if not busy:
                     return
                 bar(ended, count)
@@ -266,6 +266,18 @@ class RayCluster:
         cores = [int(node["Resources"].get("CPU", 0)) for node in self._connected().nodes() if node["Alive"]]
         machines = [number for number in cores if number]
         return len(machines) or 1, {"num_cpus": min(machines, default=1)}
+
+    def _sent(self, what: Any) -> list[Any]:
+        """A reference to something, in a list, so that not every call of a worker unpacks it.
+
+        Raises:
+            InputError: the cluster has not the package that it is of.
+        """
+        try:
+            return [self._ray.put(what)]
+        except ModuleNotFoundError as error:  # of Ray Client, whose server unpacks it
+            self._check_package(error)
+            raise
 
     def _new_workers(self, count: int) -> dict[Any, Any]:
         """Workers by what tells that they are ready."""
