@@ -155,7 +155,7 @@ class RayCluster:
                 if found:
                     yield found
         finally:
-            # If who asked has left, workers are at what nobody wants.
+            # If who asked has left, all are at what nobody wants; else only those that came too late are.
             self._release(self._workers if busy else list(coming.values()))
 
     def _ended(self, references: list[Any], some_work: bool) -> list[Any]:
@@ -177,7 +177,7 @@ class RayCluster:
         ray, queue = self._connected(), iter(tasks)
         self._release(self._workers)
         slots, needs = self._machines()
-        board = ray.remote(_Board).options(num_cpus=0).remote()
+        board = ray.remote(_Board).options(num_cpus=0, max_restarts=-1).remote()
         how = {**needs, "max_calls": 1, "max_retries": MOST_DEATHS - 1, "scheduling_strategy": "SPREAD"}
         run = ray.remote(**how)(_run_task)
         shared = {name: os.environ[name] for name in SHARED if name in os.environ}
@@ -191,7 +191,8 @@ class RayCluster:
                     return
                 bar(ended, count)
                 done, busy = ray.wait(busy, num_returns=1, timeout=1.0)
-                display.note(ray.get(board.said.remote()))
+                with suppress(ray.exceptions.RayError):  # its machine may have died
+                    display.note(ray.get(board.said.remote(), timeout=1.0))
                 for reference in done:
                     gone, result = self._result(reference)
                     if gone:
@@ -214,9 +215,8 @@ class RayCluster:
         if self._ray is not None:
             return self._ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else one that is started here calls home
-        os.environ.setdefault(
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1"
-        )  # as it is; else it warns of a change
+        # What is the default today, said aloud: else Ray warns that it will change.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
         import ray
 
         how: dict[str, Any] = {"address": self.address, "log_to_driver": False}
