@@ -26,6 +26,7 @@ from advisor.report import audit_page, model_card, overlay, page, plots
 from advisor.results import Comparison, Evaluation, Export, Prediction, Run
 from advisor.system import devices, reproduction
 from advisor.system.progress import Display, Silent
+from advisor.system.ray_cluster import connected
 from recipes.runs import comparison, evaluation, prediction, preview, quantized, run_files, stages
 from recipes.runs import export as exports
 from recipes.runs import heatmaps as heat_of
@@ -69,6 +70,7 @@ def recommend(
     reading: Reading = AS_FOUND,
     seed: int = 0,
     output: str | Path | None = None,
+    cluster: str | None = None,
     display: Display | None = None,
 ) -> Recommendation:
     """Measure a data set and decide; train nothing.
@@ -107,6 +109,8 @@ def recommend(
             `advisor.Reading(label_column="kind")`; what is left out is found out.
         seed: of everything random.
         output: a folder for recommendation.json and report.html; nothing is written if left out.
+        cluster: where images are embedded: "local" for a Ray on this machine, "auto" for the cluster that
+            this is run on, "ray://HOST:PORT" for another one; this process if left out. See docs/scale.md.
         display: where progress is shown; nowhere if left out.
 
     Returns:
@@ -118,8 +122,9 @@ def recommend(
     (options, recipe), display = _options(locals()), display or Silent()
     listed = _corrections(corrections)
     if output is None:
-        return _advise(data, options, recipe, sample, source, reading, seed, display, listed).advice
-    with RunFolder(Path(output)).holding() as folder:
+        with connected(cluster):
+            return _advise(data, options, recipe, sample, source, reading, seed, display, listed).advice
+    with RunFolder(Path(output)).holding() as folder, connected(cluster):
         folder.check_holds_no_run()
         advised = _advise(data, options, recipe, sample, source, reading, seed, display, listed)
         page.write_recommendation(advised.advice, advised.data, advised.sights, folder.path)
@@ -157,6 +162,7 @@ def run(
     source: str | None = None,
     reading: Reading = AS_FOUND,
     seed: int = 0,
+    cluster: str | None = None,
     display: Display | None = None,
     on_advice: OnAdvice | None = None,
     on_model: OnModel | None = None,
@@ -194,6 +200,7 @@ def run(
         source: see `recommend`.
         reading: see `recommend`.
         seed: see `recommend`.
+        cluster: see `recommend`; gradient steps are taken here.
         display: see `recommend`.
         on_advice: called with the recommendation before training starts.
         on_model: called with the frozen model before gradient steps begin, and with what there is after
@@ -213,7 +220,7 @@ def run(
     start = _start(options, recipe, output)
     options = stages.with_network(start, options) if start else options
     listed = _corrections(corrections)
-    with RunFolder(Path(output)).writing(resume, overwrite) as folder:
+    with RunFolder(Path(output)).writing(resume, overwrite) as folder, connected(cluster):
         network = folder.network() if resume and options.backbone == AUTO else None
         named = replace(options, backbone=network, max_megabytes=None) if network else options
         advised = _advise(data, named, recipe, sample, source, reading, seed, display, listed, start)
@@ -268,6 +275,7 @@ def compare(
     source: str | None = None,
     reading: Reading = AS_FOUND,
     seed: int = 0,
+    cluster: str | None = None,
     display: Display | None = None,
     on_advice: OnAdvice | None = None,
 ) -> Comparison:
@@ -293,6 +301,8 @@ def compare(
         source: see `recommend`.
         reading: see `recommend`.
         seed: see `recommend`.
+        cluster: see `recommend`; each training is a task of its own there, and `output` has to be a folder
+            that all of its machines see.
         display: see `recommend`.
         on_advice: called with the recommendation before training starts.
 
@@ -309,7 +319,7 @@ def compare(
     listed = _corrections(corrections)
     options, display = Options(**network, **training), display or Silent()  # type: ignore[arg-type]
     comparison.check(minutes, backbone)
-    with RunFolder(Path(output)).writing(resume, overwrite) as folder:
+    with RunFolder(Path(output)).writing(resume, overwrite) as folder, connected(cluster):
         advised = _advise(data, options, None, sample, source, reading, seed, display, listed)
         if on_advice:
             on_advice(advised.advice)

@@ -79,6 +79,7 @@ _OF_TRAINING = (
     "sample",
     "source",
     "seed",
+    "cluster",
     "json",
     "output",
     "overwrite",
@@ -151,6 +152,11 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
         "target": click.option(
             "--target", type=float, metavar="ACCURACY", help="Say how many images would reach it, as 0.95."
         ),
+        "cluster": click.option(
+            "--cluster",
+            metavar="local|auto|ray://HOST:PORT",
+            help="Embed, and train what is compared, on Ray; see docs/scale.md.",
+        ),
         "output": click.option("--output", metavar="DIR", help="Folder to write to."),
         "resume": click.option("--resume", is_flag=True, help="Go on with what is unfinished in --output."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an older run in --output."),
@@ -200,7 +206,7 @@ def command_line() -> None:
 @_options(
     *_OF_READING,
     *("backbone", "weights", "image_size", "fit", "minutes", "max_megabytes", "target"),
-    *("corrections", "sample", "source", "seed", "json", "output"),
+    *("corrections", "sample", "source", "seed", "cluster", "json", "output"),
 )
 def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure DATA, decide, print the rationale. Trains nothing.
@@ -214,6 +220,7 @@ def recommend(data: str, as_json: bool, output: str | None, **options: Any) -> N
     from advisor.system.progress import Bars
 
     reading = _reading(options)
+    _check_cluster(options)
     with Bars() as display:
         advice = api.recommend(data, output=output, reading=reading, display=display, **options)
     if as_json:
@@ -810,9 +817,18 @@ def _check_options(recipe: str | None, options: dict[str, Any]) -> None:
     from advisor.advice import by_hand
     from advisor.advice.settings import Options
 
-    asked = Options(**{k: v for k, v in options.items() if k not in ("corrections", "sample", "source")})
+    apart = ("corrections", "sample", "source", "cluster")
+    asked = Options(**{k: v for k, v in options.items() if k not in apart})
     filled, recipe = by_hand.with_options(asked, recipe)
     filled.check(recipe)
+    _check_cluster(options)
+
+
+def _check_cluster(options: dict[str, Any]) -> None:
+    """The same of the cluster."""
+    from advisor.system import ray_cluster
+
+    ray_cluster.check(options["cluster"])
 
 
 def _check_data(data: str) -> None:

@@ -30,6 +30,7 @@ from advisor.data.codestreams import Codestream
 from advisor.data.deep_grey import Grey, GreyRange
 from advisor.data.image_costs import LARGEST_SQUARE
 from advisor.errors import InputError
+from advisor.system import devices
 from advisor.system.storage import replacing
 
 # What cameras, scanners and browsers write. Not Pillow's whole list: it hands EPS files to Ghostscript,
@@ -485,7 +486,7 @@ def stream(
     Yields:
         Positions in `paths` [b] and pixels uint8 [b, size, size, 3].
     """
-    threads = os.cpu_count() or 1
+    threads = devices.cpus()
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[np.ndarray]] = deque()
         positions: list[int] = []

@@ -6,30 +6,37 @@ command or another recipe computes only what is missing.
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from advisor.backbones import Backbone
 from advisor.choices import CROP
-from advisor.data import copies, images, near_copies
 from advisor.data.dataset import Dataset
-from advisor.data.deep_grey import GreyRange
 from advisor.data.listing import Skipped
+from advisor.errors import InputError
 from advisor.evidence import forward
+from advisor.evidence.embedder import Embedder
 from advisor.evidence.feature_cache import FeatureCache
 from advisor.evidence.forward import BATCH
 from advisor.evidence.head_input import HeadInput, Roots
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
 from advisor.evidence.views import PLAIN, View, mean_of, turned_back
-from advisor.system import large_array, speed
+from advisor.system import cluster, large_array, speed
 from advisor.system.stopwatch import Stopwatch
 
-SAVE_EVERY_SECONDS = 60.0
+if TYPE_CHECKING:
+    import keras
+
+SAVE_EVERY_SECONDS = 60.0  # of what this process computes; what a cluster does is saved as it comes
+BLOCK = 128  # images that a worker of a cluster gets at once
 
 Progress = Callable[[int, int], None]
 
@@ -298,33 +305,39 @@ def _fill(
     lacking = {view: own for view, own in tables.items() if not all(table.rows.known.all() for table in own)}
     rows = next(iter(tables.values()))[0].rows
     paths = [data.paths[i] for i in rows.positions[missing]]
-    runs = {view: runner(backbone, view.size(image_size), pooling) for view in lacking}
-    contents: dict[str, bytes] = {}
+    where, with_cells = cluster.current(), pooling != AVERAGE
+
+    def network(view: View) -> Callable[[], forward.Forward]:
+        of = _network(backbone, view.size(image_size), pooling)
+        if not where.is_here:
+            return forward.packed(*of, on_gpus=where.has_gpus())
+        run = forward.runner(*of)
+        return lambda: run
+
+    networks = tuple((view, network(view)) for view in lacking)
+    work = Embedder(networks, len(backbone.taps), image_size, fit, data.grey, with_cells)
     reasons: dict[int, str] = {}
-    watch, saved = Stopwatch(), time.monotonic()
-    done = 0
+    watch, saved, done = Stopwatch(), time.monotonic(), 0
     try:
-        how = fit, data.grey, _hashing(contents)
-        for batch, pixels in images.stream(paths, image_size, BATCH, reasons.__setitem__, *how):
-            thumbnails = np.stack([near_copies.thumbnail(image) for image in pixels])
-            digests = np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in batch])
-            for view, own in lacking.items():
-                features = runs[view](view.of(pixels))
-                own[0].put(missing[batch], features[: len(backbone.taps)], thumbnails, digests)
-                for table in own[1:]:
-                    cells = [_half(part) for part in features[len(backbone.taps) :]]
-                    table.put(missing[batch], cells, thumbnails, digests)
-            done = int(batch[-1]) + 1
-            if progress:
-                progress(done, len(paths))
-            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+        for results in where.blocks(work, paths, BLOCK):
+            for start, batch in results:
+                for own, seen in zip(lacking.values(), batch.seen, strict=False):
+                    for table, parts in zip(own, (seen.averages, seen.cells), strict=False):
+                        table.put(missing[start + batch.at], parts, batch.thumbnails, batch.contents)
+                for at, reason in batch.unreadable.items():
+                    _check_that_all_see_it(paths[start + at], reason)
+                    reasons[start + at] = reason
+                done += len(batch.at) + len(batch.unreadable)
+            if not where.is_here or time.monotonic() - saved > SAVE_EVERY_SECONDS:
                 _save(lacking)
                 saved = time.monotonic()
+            if progress:
+                progress(done, len(paths))
     finally:
-        if [view.halved for view in lacking] == [False]:  # one look at whole images
+        if where.is_here and [view.halved for view in lacking] == [False]:  # one look at whole images
             speed.learn("embed", backbone.name, image_size, done, watch.seconds())
         _save(lacking)
-    return tuple(Skipped(paths[m], reason) for m, reason in reasons.items())
+    return tuple(Skipped(paths[m], reasons[m]) for m in sorted(reasons))
 
 
 def _save(tables: Mapping[View, Sequence[_Table]]) -> None:
@@ -334,28 +347,17 @@ def _save(tables: Mapping[View, Sequence[_Table]]) -> None:
             table.save()
 
 
-def _half(cells: np.ndarray) -> np.ndarray:
-    """Roots in half precision, which averages of up to four thousand millions have."""
-    most = np.finfo(np.float16).max
-    return np.clip(signed_root(cells), -most, most).astype(np.float16)
+def _check_that_all_see_it(path: str, reason: str) -> None:
+    """Tell a file that a worker of a cluster does not find from one that is gone.
 
-
-def _hashing(contents: dict[str, bytes]) -> Callable[[str, int, str, GreyRange | None], np.ndarray]:
-    """`images.load_square` that also writes down each file's SHA-256 by its path.
-
-    A file is hashed right after it was decoded, in the same thread, while the operating system still has it
-    in memory, so that its bytes come from the disk once.
+    Raises:
+        InputError: this machine finds it.
     """
-
-    def load(path: str, size: int, fit: str, grey: GreyRange | None) -> np.ndarray:
-        pixels = images.load_square(path, size, fit, grey)
-        try:
-            contents[path] = bytes.fromhex(copies.content(path))
-        except OSError as error:
-            raise images.UnreadableImage(error.strerror or str(error)) from None
-        return pixels
-
-    return load
+    if reason == os.strerror(errno.ENOENT) and os.path.exists(path):
+        raise InputError(
+            f"a worker of the cluster does not find {path}: "
+            "put the images where all of its machines see them under this name"
+        )
 
 
 def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forward.Forward:
@@ -369,9 +371,16 @@ def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forwa
         image_size: pixels of the square input.
         pooling: one of `advisor.evidence.pooling.POOLINGS`.
     """
+    return forward.runner(*_network(backbone, image_size, pooling))
+
+
+def _network(
+    backbone: Backbone, image_size: int, pooling: str
+) -> tuple[Callable[[], keras.Model], str, int, Callable[[], bytes] | None]:
+    """What `forward.runner` takes; arguments as for `runner`."""
     taps, grid = backbone.taps, FINEST if pooling == AVERAGE else pooling
     key = "\0".join((backbone.fingerprint, *taps, grid))
     cells, write = CELLS[grid], None
     if backbone.write_features:
         write = functools.partial(backbone.write_features, taps, cells, image_size, BATCH)
-    return forward.runner(lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write)
+    return lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write

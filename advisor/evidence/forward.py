@@ -7,7 +7,7 @@ is a GPU, where LiteRT is not installed, and where a network cannot be converted
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,32 @@ def runner(
     return _tensorflow_runner(build())
 
 
+def packed(
+    build: Callable[[], keras.Model],
+    key: str,
+    image_size: int,
+    write: Callable[[], bytes] | None = None,
+    on_gpus: bool = False,
+) -> Callable[[], Forward]:
+    """What gives `runner`'s function in another process, to which it can be pickled, network and all.
+
+    That process needs no file of weights, and TensorFlow only where this is no flat buffer for LiteRT.
+
+    Args:
+        build: see `runner`, as `key`, `image_size` and `write`.
+        on_gpus: whether that process computes on a GPU.
+    """
+    if not on_gpus and _litert() is not None:
+        content = flat_buffer.of(build, key, image_size, BATCH, write)
+        if content is not None:
+            return functools.partial(_unpacked, content)
+    return functools.partial(_tensorflow_runner, build())
+
+
+def _unpacked(content: bytes) -> Forward:
+    return _litert_runner(_litert(), content)
+
+
 def _litert() -> Any:
     """LiteRT's class of interpreters; None where the package is not installed or does not run."""
     try:
@@ -61,7 +87,7 @@ def _litert() -> Any:
 
 def _litert_runner(interpreter_of: Any, content: bytes) -> Forward:
     with devices.muted():
-        interpreter = interpreter_of(model_content=content, num_threads=os.cpu_count())
+        interpreter = interpreter_of(model_content=content, num_threads=devices.cpus())
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     # Outputs are called Identity, Identity_1, Identity_2 ... and listed in any order.

@@ -97,6 +97,20 @@ def may_have_gpus() -> bool:
     return sys.platform != "win32" and any(Path(driver).exists() for driver in _GPU_DRIVERS)
 
 
+_cpus = os.cpu_count() or 1
+
+
+def cpus() -> int:
+    """How many processor cores this process may use: those of the machine, unless `use_cpus` said fewer."""
+    return _cpus
+
+
+def use_cpus(count: int) -> None:
+    """Leave the other cores to other processes, as a worker of a cluster does."""
+    global _cpus
+    _cpus = count
+
+
 def cpu() -> str:
     """The processor for people, as in "AMD EPYC, 2 cores"."""
     name = platform.processor()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,13 +19,13 @@ from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 from advisor.evidence.pooling import AVERAGE
 from advisor.results import Comparison, Row, Run, pair
-from advisor.system import devices
+from advisor.system import cluster, devices
 from advisor.system.json_file import read_json, write_json
 from advisor.system.json_shape import conform
 from advisor.system.progress import Display, Headed
 from recipes.runs import run_files, test_file
 from recipes.runs.budget import Budget
-from recipes.runs.run import run
+from recipes.runs.run import embed_ahead, run
 from recipes.runs.run_folder import RunFolder
 
 BASELINE = "simple_cnn"
@@ -87,26 +88,77 @@ def _train(
     resume: bool,
     document: Document | None,
 ) -> None:
-    """Train what is not finished yet, one after the other, as far as the budget goes; see `compare`."""
+    """Train what is not finished yet, as many at once as the cluster has places for, as far as the budget
+    goes; see `compare`."""
+    where = cluster.current()
     unfinished = [name for name in jobs if not _is_finished(folder.path / name)]
-    for number, name in enumerate(unfinished):
-        settings, splits = jobs[name].settings, jobs[name].data.splits
-        share = budget.share(times.needed(settings, splits), len(unfinished) - number - 1)
-        if share is None:
-            continue
-        ends = budget.spent() + share
-        inner = RunFolder(folder.path / name)
-        inner.path.mkdir(exist_ok=True)
-        job = inner.start(data, seed, jobs[name], {}, resume)
-        devices.load_tensorflow()  # which takes seconds, too
-        steps = ends - budget.spent() - times.after_steps(settings, splits) - budget.late
-        finished = _run(data, job.settings, inner, seed, Headed(name, display), resume, steps)
+    started: dict[str, Recommendation] = {}
+    ends: dict[str, float] = {}
+
+    def trainings() -> Iterator[_Training]:
+        for number, name in enumerate(unfinished):
+            settings, splits = jobs[name].settings, jobs[name].data.splits
+            behind = math.ceil((len(unfinished) - number - 1) / where.slots())  # in the same place
+            share = budget.share(times.needed(settings, splits), behind)
+            if share is None:
+                continue
+            ends[name] = budget.spent() + share
+            inner = RunFolder(folder.path / name)
+            inner.path.mkdir(exist_ok=True)
+            job = started[name] = inner.start(data, seed, jobs[name], {}, resume)
+            seconds = share - times.after_steps(settings, splits) - budget.late
+            # A task that is begun anew where another machine died goes on from its checkpoints.
+            yield _Training(data, job.settings, inner, seed, resume or not where.is_here, seconds)
+
+    if not where.is_here:
+        for name in unfinished:
+            embed_ahead(data, jobs[name].settings, folder, display)
+    for finished in where.tasks(trainings(), len(unfinished), display):
+        name = finished.folder.name
         if document:
-            document(finished, job)
+            document(finished, started[name])
         if finished.metrics.complete:
-            inner.finish()  # else it keeps its checkpoints, to be gone on with
+            RunFolder(folder.path / name).finish()  # else it keeps its checkpoints, to be gone on with
         else:
-            budget.late += budget.spent() - ends
+            budget.late += budget.spent() - ends[name]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One of the trainings, as a task for `advisor.system.cluster`.
+
+    Attributes:
+        data: the images.
+        settings: what to build.
+        folder: the run folder, which bears the recipe's name.
+        seed: of everything random.
+        resume: go on from its checkpoints, if there are any.
+        seconds: from now, after which no gradient step begins.
+    """
+
+    data: Dataset
+    settings: Settings
+    folder: RunFolder
+    seed: int
+    resume: bool
+    seconds: float
+
+    def __call__(self, display: Display) -> Run:
+        """Train; progress stands behind the recipe's name.
+
+        Raises:
+            InputError: this machine of the cluster does not see the folder or the images.
+        """
+        began = time.monotonic()
+        for path in (self.folder.path, Path(self.data.paths[0])):
+            if not path.exists():
+                raise InputError(
+                    f"a machine of the cluster does not see {path.absolute()}: "
+                    "put it where all of them see it under this name"
+                )
+        devices.load_tensorflow()  # which takes seconds, too
+        left, shown = self.seconds - (time.monotonic() - began), Headed(self.folder.path.name, display)
+        return _run(self.data, self.settings, self.folder, self.seed, shown, self.resume, left)
 
 
 def clear(folder: RunFolder) -> None:

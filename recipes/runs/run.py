@@ -25,7 +25,7 @@ from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
-from advisor.evidence.embedding import Features
+from advisor.evidence.embedding import Embedded, Features
 from advisor.evidence.forward import BATCH
 from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.evidence.prediction_sets import usually_covered
@@ -289,11 +289,7 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
         data = leave_out(data, [Skipped(data.paths[i], reason) for i, reason in reasons.items()])
         contents = tuple(bytes.fromhex(copies.content(path)) for path in data.paths)
         return _Known(data, contents, None, np.empty(0, np.int64), 0.0)
-    bar = display.steps("Embedding images")
-    positions, size = np.arange(len(data)), settings.image_size
-    grid = settings.pooling if settings.sees_cells else AVERAGE
-    views, fit = VIEWS[settings.views], settings.fit
-    embedded = embedding.embed(backbone, data, positions, size, bar, views, grid, fit)
+    embedded = _embedded(backbone, data, settings, display)
     data = leave_out(data, embedded.unreadable)
     pairs = near_copies.find(embedded.thumbnails)
     is_test = data.splits == SPLITS.index("test")
@@ -301,6 +297,20 @@ def _look(backbone: Backbone, data: Dataset, settings: Settings, display: Displa
     copied = np.unique(across[is_test[across]])
     contents = tuple(content.tobytes() for content in embedded.contents)
     return _Known(data, contents, embedded.features, copied, time.monotonic() - began)
+
+
+def _embedded(backbone: Backbone, data: Dataset, settings: Settings, display: Display) -> Embedded:
+    """All images as the backbone sees them."""
+    positions, bar = np.arange(len(data)), display.steps("Embedding images")
+    grid = settings.pooling if settings.sees_cells else AVERAGE
+    views, size, fit = VIEWS[settings.views], settings.image_size, settings.fit
+    return embedding.embed(backbone, data, positions, size, bar, views, grid, fit)
+
+
+def embed_ahead(data: Dataset, settings: Settings, folder: RunFolder, display: Display) -> None:
+    """Embed the images as `run` will, which then finds them in the cache."""
+    if settings.init != "random":
+        _embedded(_load_backbone(settings, folder), data, settings, display)
 
 
 def _before_training(job: Job, split: str) -> Scores:
