@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from advisor.evidence import prediction_sets
 from advisor.evidence.prediction_sets import VALIDATION, Calibration
 from advisor.report import prediction_tables, set_lines
 from advisor.results import Prediction
+from recipes.job import Trained
 from recipes.runs import calibration_file, prediction
 
 
@@ -90,6 +93,17 @@ def test_a_run_of_a_solved_head_is_calibrated_on_all_images_but_the_test_images(
     card = (finished_run / "README.md").read_text()
     assert "| Asked | Measured | Classes in a set |" in card
     assert "\n| 95% | " in card
+
+
+def test_a_trained_network_is_calibrated_on_the_validation_images():
+    said = np.float32([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    data = SimpleNamespace(labels=np.array([0, 1, 1, 0, 1]), indices=lambda split: np.array([1, 3, 4]))
+    job, trained = SimpleNamespace(data=data), Trained(None, (), said)
+    found = calibration_file.calibration(job, trained)
+    assert found.source == VALIDATION
+    assert found.truth == pytest.approx([0.1, 0.3, 0.4])
+    left_out = calibration_file.calibration(job, replace(trained, truth=np.float32([0.9, 0.2])))
+    assert (left_out.source, left_out.truth.tolist()) == ("leave-one-out", pytest.approx([0.2, 0.9]))
 
 
 def test_predict_gives_the_sets_as_lines_json_and_csv(finished_run, two_images, capsys):
