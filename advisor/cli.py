@@ -629,8 +629,6 @@ def serve(run: str, host: str, port: int, coverage: float | None) -> None:
 
     \b
     Example: advisor serve runs/flowers-auto
-    Example: curl -H 'Content-Type: image/jpeg' --data-binary @tulip.jpg \\
-      http://127.0.0.1:8000/api/predict
     """
     try:
         from advisor.serving import serve as server
@@ -669,7 +667,7 @@ def export(
 
     \b
     Example: advisor export runs/flowers-auto --format tflite
-    Example: advisor export runs/flowers-auto --format tflite-int8 --data ./flowers
+    Example: advisor export runs/flowers --format tflite-int8 --data ./flowers
     """
     if data:
         _check_data(data)
