@@ -81,7 +81,7 @@ def test_images_that_only_this_machine_sees_are_refused(noise):
     class OtherDisk(cluster.Here):
         def blocks(self, make, items, size) -> Iterator[list[tuple[int, Batch]]]:
             none = np.empty(0, np.int64)
-            yield [(size, Batch(none, [], [], none, none, {3: os.strerror(2)}))]
+            yield [(size, Batch(none, [], none, none, {3: os.strerror(2)}))]
 
     data = sources.load(str(noise))
     with cluster.used(OtherDisk()), pytest.raises(InputError) as refusal:

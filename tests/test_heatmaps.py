@@ -40,6 +40,10 @@ def test_it_looks_at_what_was_pasted(real_data: Path, tmp_path: Path) -> None:
         ("feature_extraction", {"head": "mlp:8", "epochs": 2}),
         ("feature_extraction", {"settings": {"pooling": "maximum"}}),
         ("feature_extraction", {"settings": {"pooling": "flatten"}}),
+        ("feature_extraction", {"settings": {"views": "mirror"}}),
+        pytest.param(
+            "shallow_features", {"settings": {"views": "sizes"}, "image_size": 64}, marks=pytest.mark.slow
+        ),
         ("fine_tuning", {"epochs": 1, "keep": "better"}),
         pytest.param("fine_tuning", {"epochs": 1, "keep": "trained"}, marks=pytest.mark.slow),
         pytest.param("full_training", {"epochs": 1, "init": "random"}, marks=pytest.mark.slow),
@@ -50,7 +54,7 @@ def test_every_kind_of_model_is_taken_apart(
 ) -> None:
     """The parts give the same classes as the model, and a map at each depth."""
     data = finished_run.parent / "images"
-    api.run(str(data), recipe=recipe, output=tmp_path / "run", image_size=48, **options)
+    api.run(str(data), recipe=recipe, output=tmp_path / "run", **{"image_size": 48, **options})
     check_parts(tmp_path / "run", data)
 
 
@@ -107,7 +111,7 @@ def test_a_model_of_other_parts_is_refused(tmp_path: Path) -> None:
     flat = keras.layers.Dense(2, "softmax")(keras.layers.Flatten()(image))
     keras.Model(image, flat).save(tmp_path / "model.keras")
     Image.new("RGB", (32, 32)).save(tmp_path / "one.png")
-    of = tmp_path, 32, "crop", [str(tmp_path / "one.png")], lambda position, reason: None
+    of = tmp_path, 32, "crop", None, [str(tmp_path / "one.png")], lambda position, reason: None
     with pytest.raises(InputError, match="none of advisor run"):
         list(heatmaps.look(*of))
 

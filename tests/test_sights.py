@@ -89,8 +89,9 @@ def test_typical_and_strange_images(tmp_path: Path) -> None:
         assert len(one.typical) == len(one.strange) == sights.SHOWN
         assert not set(one.typical) & set(one.strange)
         assert one.looks_like == ()
-    assert seen.map.shape == (40, 2)
-    assert 0 < seen.spread[1] <= seen.spread[0] <= 1
+    places, spread = seen.plane
+    assert places.shape == (40, 2)
+    assert 0 < spread[1] <= spread[0] <= 1
 
 
 @pytest.mark.parametrize("each", [1, 2])
@@ -100,7 +101,7 @@ def test_few_images_are_looked_at(tmp_path: Path, each: int) -> None:
     features = np.random.default_rng(0).random((len(rows), 8)).astype(np.float32)
     seen = sights.look(features, rows, data, None, data.labels[rows])
     assert [len(one.typical) + len(one.strange) for one in seen.classes] == [each, each]
-    assert np.isfinite(seen.map).all()
+    assert np.isfinite(seen.plane[0]).all()
 
 
 def test_the_map_marks_mistakes_and_suspects(tmp_path: Path) -> None:

@@ -308,10 +308,10 @@ def _fill(
     where, with_cells = cluster.current(), pooling != AVERAGE
 
     def network(view: View) -> Callable[[], forward.Forward]:
-        of = _network(backbone, view.size(image_size), pooling)
+        of = backbone, view.size(image_size), pooling
         if not where.is_here:
-            return forward.packed(*of, on_gpus=where.has_gpus())
-        run = forward.runner(*of)
+            return forward.packed(*_network(*of), on_gpus=where.has_gpus())
+        run = runner(*of)
         return lambda: run
 
     networks = tuple((view, network(view)) for view in lacking)

@@ -11,6 +11,7 @@ benchmarks/maps.py compares tell more of the classes; a neighbour embedding does
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,18 +82,22 @@ class Sights:
 
     Attributes:
         positions: of them in the data set, int64 [n].
-        map: where each lies on the map, float32 [n, 2].
-        spread: which share of all differences between the images each axis of the map shows, 0..1.
+        features: of them, float32 [n, d], averages over the whole picture.
         taken_for: the class that a head which has not seen the image takes it for, int64 [n]; `NOT_ASKED` of
             test images.
         classes: in the order of the data set's names, without those of which no image was measured.
     """
 
     positions: np.ndarray
-    map: np.ndarray
-    spread: tuple[float, float]
+    features: np.ndarray
     taken_for: np.ndarray
     classes: tuple[SeenAs, ...]
+
+    @functools.cached_property
+    def plane(self) -> tuple[np.ndarray, tuple[float, float]]:
+        """Where each image lies on the map, float32 [n, 2], and which share of all differences between the
+        images each axis of the map shows, 0..1; made when a page is."""
+        return principal_components(self.features)
 
 
 def look(
@@ -123,8 +128,7 @@ def look(
             for rows in (typical, strange)
         ]
         seen.append(SeenAs(data.class_names[label], found[label] if found else (), shown[0], shown[1]))
-    at, spread = principal_components(features)
-    return Sights(positions, at, spread, taken_for, tuple(seen))
+    return Sights(positions, features, taken_for, tuple(seen))
 
 
 def principal_components(features: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:

@@ -100,7 +100,8 @@ def image_map(sights: Sights, data: Dataset, marks: Marks) -> dict[str, Any]:
         data: the images.
         marks: which of them are marked.
     """
-    x, y = _pixels(sights.map)
+    places, spread = sights.plane
+    x, y = _pixels(places)
     styles = _styles(data.labels[sights.positions], len(data.class_names))
     sprite, tiles = _sprite(sights, data, marks)
     return {
@@ -115,7 +116,7 @@ def image_map(sights: Sights, data: Dataset, marks: Marks) -> dict[str, Any]:
         "legend": _legend(sights, data, styles),
         "others": int((~np.isin(data.labels[sights.positions], list(styles))).sum()),
         "images": len(sights.positions),
-        "spread": sights.spread,
+        "spread": spread,
         "mistakes": len(marks.mistakes),
         "by": marks.about,
         "suspects": len(marks.suspects),

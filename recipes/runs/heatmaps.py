@@ -74,6 +74,7 @@ class Explainer:
         pools: for each output of the network under the head the number of its map and the layers between;
             none where it is no map.
         head: from these outputs to what the last layer sees.
+        mirrored: of each map, whether it is one of the mirror image.
         kernel: of the last layer, [d, classes].
         bias: [classes].
     """
@@ -82,6 +83,7 @@ class Explainer:
     maps: keras.Model
     pools: tuple[tuple[int, tuple[Any, ...]], ...]
     head: keras.Model
+    mirrored: tuple[bool, ...]
     kernel: Any
     bias: Any
 
@@ -111,11 +113,12 @@ class Explainer:
             answer = tf.gather(logits, told, batch_dims=1) - tf.reduce_mean(logits, axis=1)
         gradients = tape.gradient(answer, maps)
         grids = []
-        for each, slope in zip(maps, gradients, strict=True):
+        for each, slope, is_mirrored in zip(maps, gradients, self.mirrored, strict=True):
             given = tf.reduce_sum(each * slope, axis=-1, keepdims=True)
             scale = float(given.shape[1] * given.shape[2])  # a share of the sum as one of the mean
             way = "area" if min(given.shape[1:3]) >= GRID else "bilinear"
-            grids.append(tf.image.resize(given * scale, (GRID, GRID), way)[..., 0])
+            grid = tf.image.resize(given * scale, (GRID, GRID), way)[..., 0]
+            grids.append(grid[:, :, ::-1] if is_mirrored else grid)
         return np.asarray(told), np.stack([grid.numpy() for grid in grids], axis=1)
 
 
@@ -184,6 +187,8 @@ def take_apart(model: keras.Model, folder: Path) -> Explainer:
     if inner is None or not isinstance(end, keras.layers.Dense):
         raise InputError(f"the model in {folder} is none of advisor run; heat maps need one")
     nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes if node.operation is inner]
+    if len(nodes) > 1:
+        return _of_views(model, nodes, folder)
     maps: dict[int, Any] = {}
     pools = []
     for output in inner.outputs:
@@ -202,6 +207,31 @@ def take_apart(model: keras.Model, folder: Path) -> Explainer:
         pools.append((list(maps).index(id(tensor)), tuple(layers)))
     head = keras.Model(list(nodes[0].outputs), end.input)
     depths = tuple(tensor._keras_history.operation.name for tensor in maps.values())
-    return Explainer(
-        depths, keras.Model(inner.inputs, list(maps.values())), tuple(pools), head, end.kernel, end.bias
-    )
+    seen, mirrored = keras.Model(inner.inputs, list(maps.values())), (False,) * len(maps)
+    return Explainer(depths, seen, tuple(pools), head, mirrored, end.kernel, end.bias)
+
+
+def _of_views(model: keras.Model, nodes: list[Any], folder: Path) -> Explainer:
+    """A model that looks at each image several times: see `recipes.training.looks`, by which maps are pooled
+    around its network.
+
+    Args:
+        model: of which `nodes` are the uses of its network.
+        nodes: one for each view.
+        folder: of its run, for messages.
+
+    Raises:
+        InputError: its head sees no feature maps.
+    """
+    import keras
+
+    maps = [tensor for node in nodes for tensor in node.outputs]
+    if any(len(tensor.shape) != 4 for tensor in maps):
+        raise InputError(f"the head of the model in {folder} sees no feature maps")
+    shown = [node.input_tensors[0]._keras_history.operation for node in nodes for _ in node.outputs]
+    inner, end = nodes[0].operation, model.layers[-1]
+    depths = tuple(tensor._keras_history.operation.name for tensor in inner.outputs) * len(nodes)
+    pools = tuple((number, ()) for number in range(len(maps)))
+    mirrored = tuple(type(one).__name__ == "Flip" for one in shown)
+    seen, head = keras.Model(model.inputs, maps), keras.Model(maps, end.input)
+    return Explainer(depths, seen, pools, head, mirrored, end.kernel, end.bias)
