@@ -414,6 +414,7 @@ def test_the_benchmark_fails_when_the_advice_is_broken():
     assert ci.main(["--only", "advice"], decide=broken) == 1
 
 
+@pytest.mark.slow
 def test_an_epoch_that_time_cut_short_is_trained_again(tmp_path, textures):
     data = sources.load(str(textures))
     advised = recommendation.recommend(data, Options(image_size=32, epochs=2), Silent())

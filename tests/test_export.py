@@ -95,6 +95,7 @@ def test_int8_needs_the_data_of_the_run(finished_run, tmp_path, refused):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_int8_of_another_opinion_is_removed(finished_run, tmp_path, monkeypatch, capsys):
     wrong = lambda self, pixels: np.tile(np.float32([0.1, 0.8, 0.1]), (len(pixels), 1))  # noqa: E731
     monkeypatch.setattr(quantized._Interpreter, "probabilities", wrong)

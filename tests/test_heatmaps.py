@@ -39,12 +39,12 @@ def test_it_looks_at_what_was_pasted(real_data: Path, tmp_path: Path) -> None:
         ("shallow_features", {"settings": {"pooling": "average"}}),
         ("feature_extraction", {"head": "mlp:8", "epochs": 2}),
         ("feature_extraction", {"settings": {"pooling": "maximum"}}),
-        ("feature_extraction", {"settings": {"pooling": "flatten"}}),
+        pytest.param("feature_extraction", {"settings": {"pooling": "flatten"}}, marks=pytest.mark.slow),
         ("feature_extraction", {"settings": {"views": "mirror"}}),
         pytest.param(
             "shallow_features", {"settings": {"views": "sizes"}, "image_size": 64}, marks=pytest.mark.slow
         ),
-        ("fine_tuning", {"epochs": 1, "keep": "better"}),
+        pytest.param("fine_tuning", {"epochs": 1, "keep": "better"}, marks=pytest.mark.slow),
         pytest.param("fine_tuning", {"epochs": 1, "keep": "trained"}, marks=pytest.mark.slow),
         pytest.param("full_training", {"epochs": 1, "init": "random"}, marks=pytest.mark.slow),
     ],

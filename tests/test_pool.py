@@ -290,7 +290,7 @@ def test_the_pool_predicts_is_evaluated_and_exports(pooled, textures, tmp_path):
         assert api.export(pooled.folder, format, output=tmp_path / format).difference < 1e-4
 
 
-@pytest.mark.parametrize("keep", ["single", "trained"])
+@pytest.mark.parametrize("keep", [pytest.param("single", marks=pytest.mark.slow), "trained"])
 def test_another_rule_keeps_one_network(keep, textures, pooled, tmp_path):
     finished = train(textures, tmp_path / "run", keep=keep)
     kept, metrics = finished.metrics.kept, finished.metrics

@@ -99,6 +99,7 @@ def test_strangers_are_told_by_the_whole_picture(finished, tmp_path):
     assert np.mean([one.unlike for one in own]) < 0.2
 
 
+@pytest.mark.slow
 def test_training_pools_with_the_frozen_network_that_sees_cells(thirds, finished, tmp_path):
     trained = api.run(str(thirds), recipe="full_training", image_size=SIZE, epochs=1, output=tmp_path / "run")
     assert trained.metrics.settings.pooling == "cells:4"

@@ -242,6 +242,7 @@ def test_the_same_seed_gives_the_same_metrics(capsys, tmp_path):
     assert first["test"]["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_on_the_same_pixels(capsys, tmp_path):
     """Augmentation runs beside training: its random numbers must not depend on who comes first."""
     data = str(ci.textures(tmp_path / "textures", images_of_each=60))

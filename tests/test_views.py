@@ -82,7 +82,8 @@ def test_each_image_is_decoded_once_for_all_views_and_nothing_is_computed_twice(
 
 
 @pytest.mark.parametrize(
-    ("views", "recipe"), [("mirror", "shallow_features"), ("sizes", "feature_extraction")]
+    ("views", "recipe"),
+    [("mirror", "shallow_features"), pytest.param("sizes", "feature_extraction", marks=pytest.mark.slow)],
 )
 def test_a_model_with_views_is_plain_keras_predicts_and_exports(views, recipe, thirds, tmp_path):
     import keras

@@ -23,7 +23,13 @@ _OTHERWISE = ("views", "pooling", "taps", "roots", "head_start")
 
 
 def measure(
-    measured: Measured, backbone: Backbone, options: Options, left: float | None, seed: int, display: Display
+    measured: Measured,
+    backbone: Backbone,
+    options: Options,
+    with_second: bool,
+    left: float | None,
+    seed: int,
+    display: Display,
 ) -> Measured:
     """Look again at some of the images that were probed.
 
@@ -34,6 +40,7 @@ def measure(
         measured: the data set.
         backbone: that was probed.
         options: what the user asked for.
+        with_second: whether a second network looks, too; who has named a recipe has no use for it.
         left: seconds from now to the finished folder; None for no limit.
         seed: of the sample.
         display: where progress is shown.
@@ -48,7 +55,7 @@ def measure(
         for views in _views(evidence, backbone, recipe)
         if _is_in_time(evidence, (TIMES[views] - 1) * each, left)
     ]
-    second = _second(backbone, options)
+    second = _second(backbone, options) if with_second else None
     if second and not _is_in_time(evidence, looks.seconds_each(second.name), left):
         second = None
     if not (tried or second):

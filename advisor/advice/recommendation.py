@@ -232,7 +232,8 @@ def recommend(
     measured, backbone, options = chosen.measured, chosen.backbone, chosen.options
     if recipe not in steps.TRAINING:
         within = replace(options, max_megabytes=limits["max_megabytes"])
-        measured = looking.measure(measured, backbone, within, _left(options, began), seed, display)
+        has_choice, time_left = recipe is None, _left(options, began)
+        measured = looking.measure(measured, backbone, within, has_choice, time_left, seed, display)
     evidence = measured.evidence
     place = rule.place(evidence.data.images, evidence.similarity)
     left = _left(options, began)
