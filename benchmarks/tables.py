@@ -29,6 +29,8 @@ from benchmarks import (
     grid,
     kept,
     label_noise,
+    large_folder,
+    large_head,
     long_images,
     networks,
     position,
@@ -291,6 +293,16 @@ def changed_labels() -> str:
     return label_noise.table(lines_of("label-noise"))
 
 
+def very_many_files() -> str:
+    """What advisor recommend costs by the number of files."""
+    return large_folder.table(lines_of("large-folder"))
+
+
+def very_many_features() -> str:
+    """What a head costs by the number of images."""
+    return large_head.table(lines_of("large-head"))
+
+
 def covered_by_data() -> str:
     """How often prediction sets hold the true class, data set by data set."""
     return coverage.by_data(lines_of("coverage"))
@@ -396,6 +408,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gain-of-views": gain_of_views,
     "told-of-views": told_of_views,
     "changed-labels": changed_labels,
+    "very-many-files": very_many_files,
+    "very-many-features": very_many_features,
     "covered-by-data": covered_by_data,
     "covered-by-score": covered_by_score,
     "covered-by-pools": covered_by_pools,

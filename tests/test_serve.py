@@ -48,6 +48,15 @@ def test_the_answer_is_that_of_predict(server: Served, finished_run, red):
     assert server.classify(red, Content_Type="image/png").json == told
 
 
+def test_a_heat_map_is_that_of_predict(server: Served, finished_run, red, tmp_path):
+    (file,) = api.heatmaps(finished_run, [red], output=tmp_path)
+    answer = server.ask("POST", "/api/heatmap", red.read_bytes(), Content_Type="image/png")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    with Image.open(io.BytesIO(answer.content)) as drawn, Image.open(file) as expected:
+        assert drawn.tobytes() == expected.tobytes()
+    assert server.ask("POST", "/api/heatmap", b"no picture", Content_Type="image/png").status == 422
+
+
 def test_what_the_run_is(server: Served, finished_run):
     told = server.ask("GET", "/api/run").json
     assert told["name"] == finished_run.name

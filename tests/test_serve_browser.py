@@ -105,6 +105,20 @@ def test_a_picture_is_dropped_and_the_answer_read(page, finished_run, hostile_ru
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # of a phone
 
 
+def test_where_the_model_looked_takes_the_place_of_the_picture(page, finished_run):
+    drop(page, finished_run.parent / "images" / "red" / "0.png")
+    item = answer(page)
+    item.get_by_text("Where did it look?").click()
+    page.locator("#answers > li:first-child[data-looked]").wait_for(timeout=60_000)
+    for _ in range(200):
+        if item.locator("figure img").evaluate("image => image.complete && image.naturalWidth") == 224:
+            break
+        page.wait_for_timeout(50)
+    else:
+        pytest.fail("the heat map is not there")
+    assert not item.locator(".look").is_visible()
+
+
 def test_what_is_no_picture_or_too_large_is_told(page, tmp_path):
     (tmp_path / "a.png").write_text("<script>window.ran=1</script>")
     drop(page, tmp_path / "a.png")

@@ -24,7 +24,11 @@ def test_every_answer_is_as_described(finished_run, mode):
     with served(finished_run, limits, coverage=0.9) as server:
         schema = schemathesis.openapi.from_url(f"{server.address}/openapi.json")
         operations = [operation.ok() for operation in schema.get_all_operations()]
-        assert {operation.label for operation in operations} == {"GET /api/run", "POST /api/predict"}
+        assert {operation.label for operation in operations} == {
+            "GET /api/run",
+            "POST /api/predict",
+            "POST /api/heatmap",
+        }
         of_mode = schemathesis.GenerationMode[mode]
         asked = st.one_of([operation.as_strategy(generation_mode=of_mode) for operation in operations])
         statuses = set()

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,6 +28,7 @@ from advisor.report.prediction_tables import as_json
 from advisor.serving.batches import Batches
 from advisor.serving.description import openapi
 from advisor.serving.guards import Guards
+from advisor.serving.heat import HeatMaps
 from advisor.serving.limits import Limits, Rate
 from advisor.serving.uploads import decoded, received
 from recipes.runs.classifier import Classifier
@@ -49,6 +51,8 @@ class _Desk:
         rate: how much each address may still send.
         folder: for pictures while they are received and decoded.
         decoders: threads.
+        heat: draws where the model looked.
+        artist: its thread.
         pictures: that are here now.
     """
 
@@ -59,6 +63,8 @@ class _Desk:
     rate: Rate
     folder: Path
     decoders: ThreadPoolExecutor
+    heat: HeatMaps
+    artist: ThreadPoolExecutor
     pictures: int = 0
 
     async def page(self, request: Request) -> Response:
@@ -87,6 +93,24 @@ class _Desk:
     async def predict(self, request: Request) -> Response:
         """POST /api/predict."""
         coverage, least = self._asked(request)
+        async with self._picture(request) as pixels:
+            probabilities, distance = await self.batches.ask(pixels)
+        told = as_json(said(self.run, "", probabilities, distance, least))
+        return JSONResponse({"set": None, **told, "coverage": coverage})
+
+    async def heatmap(self, request: Request) -> Response:
+        """POST /api/heatmap."""
+        async with self._picture(request) as pixels:
+            loop = asyncio.get_running_loop()
+            try:
+                drawn = await loop.run_in_executor(self.artist, self.heat.png, pixels)
+            except InputError as error:
+                raise HTTPException(422, str(error).replace(str(self.run.folder), "the run")) from None
+        return Response(drawn, media_type="image/png")
+
+    @asynccontextmanager
+    async def _picture(self, request: Request) -> AsyncIterator[np.ndarray]:
+        """The picture of a request as the model takes it, as long as its client has a place."""
         wait = self.rate.seconds_to_wait(request.client.host if request.client else "")
         if wait:
             again = {"Retry-After": str(math.ceil(wait)), "Connection": "close"}
@@ -99,11 +123,9 @@ class _Desk:
             async with received(request, self.folder, self.limits) as file:
                 of = file, self.run.image_size, self.run.fit, self.run.grey, self.limits
                 pixels = await asyncio.get_running_loop().run_in_executor(self.decoders, decoded, *of)
-            probabilities, distance = await self.batches.ask(pixels)
+            yield pixels
         finally:
             self.pictures -= 1
-        told = as_json(said(self.run, "", probabilities, distance, least))
-        return JSONResponse({"set": None, **told, "coverage": coverage})
 
     def _asked(self, request: Request) -> tuple[float | None, float | None]:
         """The coverage that a request is about, and the probability that a class in its set has at least."""
@@ -136,7 +158,8 @@ def application(
     limits = limits or Limits()
     folder = tempfile.TemporaryDirectory(prefix="advisor-serve-")
     batches, decoders = Batches(run, model), ThreadPoolExecutor(os.cpu_count())
-    desk = _Desk(run, batches, coverage, limits, Rate(limits), Path(folder.name), decoders)
+    heat, artist = HeatMaps(run), ThreadPoolExecutor(1)
+    desk = _Desk(run, batches, coverage, limits, Rate(limits), Path(folder.name), decoders, heat, artist)
 
     @asynccontextmanager
     async def open_desk(_: Starlette) -> AsyncIterator[None]:
@@ -145,7 +168,8 @@ def application(
             yield
         finally:
             work.cancel()
-            decoders.shutdown(cancel_futures=True)
+            for threads in (decoders, artist):
+                threads.shutdown(cancel_futures=True)
             folder.cleanup()
 
     routes = [
@@ -153,6 +177,7 @@ def application(
         Route("/openapi.json", desk.described),
         Route("/api/run", desk.about),
         Route("/api/predict", desk.predict, methods=["POST"]),
+        Route("/api/heatmap", desk.heatmap, methods=["POST"]),
     ]
     told: dict[Any, Any] = {HTTPException: _refusal, Exception: _failure}
     return Guards(Starlette(routes=routes, exception_handlers=told, lifespan=open_desk), names)

@@ -16,7 +16,7 @@ REFUSALS = {
     413: "too many bytes or pixels",
     415: "a Content-Type of no picture",
     421: "asked by another name than the server's",
-    422: "no readable picture, or a coverage that cannot be had",
+    422: "no readable picture, a coverage that cannot be had, or a model that has no heat maps",
     429: "too many pictures from one address; Retry-After says when to come again",
     503: "too many pictures from all; Retry-After says when to come again",
 }
@@ -45,13 +45,30 @@ def openapi(version: str, limits: Limits) -> dict[str, Any]:
                 }
             },
             "/api/predict": {"post": _predict(limits)},
+            "/api/heatmap": {"post": _heatmap(limits)},
         },
         "components": {"schemas": _schemas()},
     }
 
 
-def _predict(limits: Limits) -> dict[str, Any]:
+def _heatmap(limits: Limits) -> dict[str, Any]:
+    drawn = {"description": "The picture with what spoke for its class.", "content": {"image/png": {}}}
+    return {
+        "operationId": "heatmap",
+        "summary": "Draw where the model looked in a picture, which is the body as it is.",
+        "description": f"At most {limits.most_bytes:,} bytes and {limits.most_pixels:,} pixels.",
+        "requestBody": _picture(),
+        "responses": {"200": drawn, **{str(status): _refusal(status) for status in REFUSALS}},
+    }
+
+
+def _picture() -> dict[str, Any]:
     picture = {"type": "string", "contentMediaType": "application/octet-stream"}
+    kinds = ("application/octet-stream", "image/jpeg", "image/png")
+    return {"required": True, "content": {kind: {"schema": picture} for kind in kinds}}
+
+
+def _predict(limits: Limits) -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "Classify a picture, which is the body as it is.",
@@ -64,12 +81,7 @@ def _predict(limits: Limits) -> dict[str, Any]:
                 "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
             }
         ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                kind: {"schema": picture} for kind in ("application/octet-stream", "image/jpeg", "image/png")
-            },
-        },
+        "requestBody": _picture(),
         "responses": {
             "200": _json("What it is taken for.", _ref("Prediction")),
             **{str(status): _refusal(status) for status in REFUSALS},

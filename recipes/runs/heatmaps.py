@@ -153,10 +153,22 @@ def look(
     at_once = max(1, min(BATCH, BATCH * USUAL_SIZE**2 // image_size**2))
     for positions, pixels in images.stream(paths, image_size, at_once, unreadable, fit, grey):
         with _as_input_error(folder):
-            told, maps = explainer.explain(pixels, None if labels is None else labels[positions])
-        for row, position in enumerate(positions.tolist()):
-            yield Heat(position, int(told[row]), pixels[row], maps[row])
+            found = explained(explainer, pixels, None if labels is None else labels[positions])
+        for heat, position in zip(found, positions.tolist(), strict=True):
+            yield heat._replace(position=position)
         progress(int(positions[-1]) + 1, len(paths))
+
+
+def explained(explainer: Explainer, pixels: np.ndarray, labels: np.ndarray | None = None) -> list[Heat]:
+    """Say of a few images where a model looked.
+
+    Args:
+        explainer: of the model.
+        pixels: uint8 [b, size, size, 3].
+        labels: of the classes to be explained, int64 [b]; the most probable ones if left out.
+    """
+    told, maps = explainer.explain(pixels, labels)
+    return [Heat(at, int(told[at]), pixels[at], maps[at]) for at in range(len(pixels))]
 
 
 @contextmanager

@@ -35,30 +35,44 @@ function next() {
   while (sending < AT_ONCE && waiting.length) {
     const [file, item] = waiting.shift();
     sending += 1;
-    ask(file).then((answer) => show(item, answer), (error) => fail(item, error.message))
+    ask("api/predict", file).then((answer) => show(item, answer, file), (error) => fail(item, error.message))
       .finally(() => { sending -= 1; next(); });
   }
 }
 
-async function ask(file) {
+async function ask(what, file) {
   if (run && file.size > run.most_bytes) {
     throw new Error(`more than ${Math.round(run.most_bytes / 1e6)} MB; choose a smaller picture`);
   }
   for (let tried = 1; ; tried += 1) {
-    const answer = await fetch("api/predict", {
+    const answer = await fetch(what, {
       method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
     }).catch(() => { throw new Error("the server does not answer"); });
     if ((answer.status === 429 || answer.status === 503) && tried < TRIES) {
       await later(Number(answer.headers.get("Retry-After")) || 1);
       continue;
     }
+    if (answer.ok && answer.headers.get("Content-Type") === "image/png") return answer.blob();
     const told = await answer.json().catch(() => ({ error: "the server does not answer" }));
     if (!answer.ok) throw new Error(told.error);
     return told;
   }
 }
 
-function show(item, answer) {
+async function look(item, file) {
+  const button = item.querySelector(".look"), picture = item.querySelector("img");
+  button.disabled = true;
+  try {
+    picture.src = URL.createObjectURL(await ask("api/heatmap", file));
+    picture.onload = picture.onerror = () => URL.revokeObjectURL(picture.src);
+    button.hidden = true;
+    item.dataset.looked = "yes";
+  } catch (error) {
+    button.textContent = error.message;
+  }
+}
+
+function show(item, answer, file) {
   const best = answer.top[0];
   item.querySelector(".best").textContent = `${best.label} ${percent(best.probability)}`;
   item.querySelector(".strange").hidden = !answer.unlike;
@@ -78,6 +92,9 @@ function show(item, answer) {
     bar.append(name, meter, share);
     item.querySelector(".bars").append(bar);
   }
+  const button = item.querySelector(".look");
+  button.hidden = false;
+  button.addEventListener("click", () => look(item, file));
   item.dataset.done = "yes";
 }
 
