@@ -50,9 +50,12 @@ class Labels:
 
     @property
     def suspects(self) -> np.ndarray:
-        """Images whose label is probably wrong, the most probable first, int64 [m]."""
+        """Images whose label is probably wrong, those first whose own class is least probable, int64 [m].
+
+        That order finds more of the labels that were changed than the margin does, on eleven data sets.
+        """
         found = np.flatnonzero((self.likely != NONE) & (self.likely != self.labels) & (self.margin > 0))
-        return found[np.argsort(-self.margin[found], kind="stable")]
+        return found[np.argsort(self.own[found], kind="stable")]
 
     @property
     def sure(self) -> np.ndarray:
