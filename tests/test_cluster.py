@@ -184,6 +184,7 @@ def test_a_run_is_the_same_with_a_cluster_and_without(real_data, tmp_path, monke
         assert advice[0][name] == advice[1][name]
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_comparison_is_the_same_with_a_cluster_and_without(real_data, tmp_path, monkeypatch):
     boards = []

@@ -69,6 +69,7 @@ def test_the_rest_is_trained_where_it_is_worth_its_time_or_asked_for(taken, may_
     assert Outlook(checkpoints, 20, logits_of(90), LABELS, 0.1, may_stop).is_over() == is_over
 
 
+@pytest.mark.slow
 def test_a_training_that_lost_patience_says_so(tmp_path):
     """Steps are too small to change any answer, so that the first epoch stays the best."""
     textures = str(ci.textures(tmp_path / "textures", classes=2))

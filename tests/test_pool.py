@@ -209,6 +209,7 @@ def test_a_run_says_what_was_kept(pooled):
         assert "The second network costs" in (pooled.folder / file).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_frozen_model_is_there_before_training(textures, tmp_path):
     """Ctrl-C at three moments: at the first step, after an epoch, and while what to keep is chosen."""
     run, seen = tmp_path / "run", []
@@ -290,7 +291,8 @@ def test_the_pool_predicts_is_evaluated_and_exports(pooled, textures, tmp_path):
         assert api.export(pooled.folder, format, output=tmp_path / format).difference < 1e-4
 
 
-@pytest.mark.parametrize("keep", [pytest.param("single", marks=pytest.mark.slow), "trained"])
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", ["single", "trained"])
 def test_another_rule_keeps_one_network(keep, textures, pooled, tmp_path):
     finished = train(textures, tmp_path / "run", keep=keep)
     kept, metrics = finished.metrics.kept, finished.metrics

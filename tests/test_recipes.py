@@ -176,6 +176,7 @@ def test_a_few_validation_images_show_no_gain():
     assert not Average(0.6, np.full(10, 0.1)).is_clear
 
 
+@pytest.mark.slow
 def test_training_ends_with_its_last_epoch_not_the_one_that_validation_liked_best(
     capsys, tmp_path, monkeypatch
 ):
@@ -356,7 +357,9 @@ def test_base_labels_that_are_no_names_are_refused(text, tmp_path):
         base_head.from_base_labels(job)
 
 
-@pytest.mark.parametrize("recipe", ["feature_extraction", "fine_tuning"])
+@pytest.mark.parametrize(
+    "recipe", ["feature_extraction", pytest.param("fine_tuning", marks=pytest.mark.slow)]
+)
 def test_base_labels_start_from_what_the_backbone_knew(recipe, finished_run, tmp_path):
     from advisor import api
 
@@ -407,6 +410,7 @@ def test_rows_of_the_backbone_weigh_what_they_are_worth(known, weighs, tmp_path)
     assert np.any(below)
 
 
+@pytest.mark.slow
 def test_a_head_with_a_hidden_layer_comes_first(capsys, tmp_path):
     data = ci.textures(tmp_path / "textures", images_of_each=25)
     arguments = (
