@@ -17,28 +17,15 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from advisor import api
 from advisor.data.image_files import is_picture
-from advisor.system.progress import Silent
 from benchmarks import results
+from benchmarks.speed import Clock
 
 CLASSES, SAMPLE = 10, 200
-
-
-class Clock(Silent):
-    """Writes down when each stage begins, in seconds of the clock and of the processors."""
-
-    def __init__(self) -> None:
-        self.began = [("listing", time.monotonic(), time.process_time())]
-
-    def steps(self, what: str) -> Callable[[int, int], None]:
-        self.began.append((what, time.monotonic(), time.process_time()))
-        return super().steps(what)
 
 
 def main() -> None:
@@ -76,13 +63,10 @@ def _measured(images: Path, files: int) -> dict[str, Any]:
 
 def _measure(folder: Path) -> dict[str, Any]:
     clock = Clock()
+    clock.steps("listing")
     api.recommend(str(folder), sample=SAMPLE, display=clock)
-    ends = [*clock.began[1:], ("", time.monotonic(), time.process_time())]
     return {
-        "seconds": {
-            what: [round(end - start, 2), round(end_busy - busy, 2)]
-            for (what, start, busy), (_, end, end_busy) in zip(clock.began, ends, strict=True)
-        },
+        "seconds": {what: [round(took, 2), round(busy, 2)] for what, took, busy in clock.stages()},
         "megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
     }
 

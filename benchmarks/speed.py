@@ -113,18 +113,22 @@ def end_to_end(source: str) -> dict[str, float]:
 
 
 class Clock(Silent):
-    """Writes down when each stage begins.
-
-    Attributes:
-        began: the stages, and when, as `time.monotonic` tells it.
-    """
+    """Writes down when each stage begins, by the clock and by what the processors have done."""
 
     def __init__(self) -> None:
-        self.began: list[tuple[str, float]] = []
+        self._began: list[tuple[str, float, float]] = []
 
     def steps(self, what: str) -> Callable[[int, int], None]:
-        self.began.append((what, time.monotonic()))
+        self._began.append((what, time.monotonic(), time.process_time()))
         return super().steps(what)
+
+    def stages(self) -> list[tuple[str, float, float]]:
+        """Each stage, up to the next one or to now: its seconds, and those of the processors."""
+        ends = [*self._began[1:], ("", time.monotonic(), time.process_time())]
+        return [
+            (what, end - start, end_busy - busy)
+            for (what, start, busy), (_, end, end_busy) in zip(self._began, ends, strict=True)
+        ]
 
 
 def phases(source: str, what_of: str = "recommend from nothing") -> dict[str, float]:
@@ -139,12 +143,12 @@ def phases(source: str, what_of: str = "recommend from nothing") -> dict[str, fl
         os.environ["ADVISOR_CACHE"] = folder
         try:
             api.recommend(source, display=clock)
+            stages = clock.stages()
         finally:
             del os.environ["ADVISOR_CACHE"]
             if before is not None:
                 os.environ["ADVISOR_CACHE"] = before
-    ends = [*(when for _, when in clock.began[1:]), time.monotonic()]
-    return {f"{what_of}: {what}, s": end - when for (what, when), end in zip(clock.began, ends, strict=True)}
+    return {f"{what_of}: {what}, s": took for what, took, _ in stages}
 
 
 def large_photographs(data: Dataset, count: int) -> dict[str, float]:
