@@ -24,7 +24,6 @@ from advisor.errors import InputError
 from advisor.evidence import forward
 from advisor.evidence.embedder import Embedder
 from advisor.evidence.feature_cache import FeatureCache
-from advisor.evidence.forward import BATCH
 from advisor.evidence.head_input import HeadInput, Roots
 from advisor.evidence.pooling import AVERAGE, CELLS, FINEST, SHARES
 from advisor.evidence.signed_root import signed_root
@@ -361,7 +360,7 @@ def _check_that_all_see_it(path: str, reason: str) -> None:
 
 
 def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forward.Forward:
-    """The frozen network as a fast function: uint8 [b, size, size, 3], b up to `BATCH`, to [b, width] a tap.
+    """The frozen network as a fast function: uint8 [b, size, size, 3], to [b, width] a tap.
 
     The cells of each tap that is a map come after them. They cost next to nothing, so that with "average" the
     finest come, too: one network to convert for who wants them and for who does not.
@@ -382,5 +381,6 @@ def _network(
     key = "\0".join((backbone.fingerprint, *taps, grid))
     cells, write = CELLS[grid], None
     if backbone.write_features:
-        write = functools.partial(backbone.write_features, taps, cells, image_size, BATCH)
+        batch = forward.at_once(image_size)
+        write = functools.partial(backbone.write_features, taps, cells, image_size, batch)
     return lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write

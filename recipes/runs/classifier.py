@@ -43,8 +43,7 @@ class Classifier:
         fit: how images become squares, one of `advisor.choices.FITS`.
         grey: the values of deep grey that are black and white.
         digest: the SHA-256 of model.keras, in hexadecimal digits.
-        call: uint8 [b, size, size, 3], b up to `forward.BATCH`, to features [b, d] and probabilities
-            [b, classes].
+        call: uint8 [b, size, size, 3], to features [b, d] and probabilities [b, classes].
     """
 
     image_size: int
