@@ -37,7 +37,7 @@ from PIL import Image
 from advisor import api, backbones
 from advisor.data import images, sources
 from advisor.data.dataset import Dataset
-from advisor.evidence import embedding
+from advisor.evidence import embedding, forward
 from advisor.system.progress import Silent
 from benchmarks.results import markdown
 
@@ -167,7 +167,7 @@ def large_photographs(data: Dataset, count: int) -> dict[str, float]:
         paths = [str(path) for path in Path(folder).rglob("*.jpg")]
 
         def decoding() -> None:
-            for _ in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
+            for _ in images.stream(paths, 224, forward.BATCH, lambda position, reason: None):
                 pass
 
         name = f"{len(paths):,} photographs of 12 megapixels"
@@ -205,16 +205,16 @@ def embedding_speed(data: Dataset, count: int = 640) -> dict[str, float]:
     model, run = backbone.features(backbone.taps), embedding.runner(backbone, 224)
 
     def ours() -> None:
-        for _, pixels in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
+        for _, pixels in images.stream(paths, 224, forward.BATCH, lambda position, reason: None):
             run(pixels)
 
     def decoding() -> None:
-        for _ in images.stream(paths, 224, embedding.BATCH, lambda position, reason: None):
+        for _ in images.stream(paths, 224, forward.BATCH, lambda position, reason: None):
             pass
 
     def network() -> None:
-        black = np.zeros((embedding.BATCH, 224, 224, 3), np.uint8)
-        for _ in range(0, len(paths), embedding.BATCH):
+        black = np.zeros((forward.BATCH, 224, 224, 3), np.uint8)
+        for _ in range(0, len(paths), forward.BATCH):
             run(black)
 
     def keras_predict() -> None:
