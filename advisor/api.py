@@ -121,12 +121,14 @@ def recommend(
     """
     (options, recipe), display = _options(locals()), display or Silent()
     listed = _corrections(corrections)
+    enough = None if listed else sources.ENOUGH
+    asked = data, options, recipe, sample, source, reading, seed, display, listed, None, enough
     if output is None:
         with connected(cluster):
-            return _advise(data, options, recipe, sample, source, reading, seed, display, listed).advice
+            return _advise(*asked).advice
     with RunFolder(Path(output)).holding() as folder, connected(cluster):
         folder.check_holds_no_run()
-        advised = _advise(data, options, recipe, sample, source, reading, seed, display, listed)
+        advised = _advise(*asked)
         page.write_recommendation(advised.advice, advised.data, advised.sights, folder.path)
     return advised.advice
 
@@ -576,9 +578,10 @@ def _advise(
     display: Display,
     listed: Corrections | None,
     start: Start | None = None,
+    enough: int | None = None,
 ) -> Advised:
     options.check(recipe)
-    images = sources.load(data, seed, display, reading)
+    images = sources.load(data, seed, display, reading, enough)
     images = stages.same_splits(start, images) if start else images
     images = listed.apply(images) if listed else images  # once the test images are known
     domain = sources.load(source, seed) if source else None

@@ -3,9 +3,9 @@
     python -m benchmarks.large_folder IMAGES --output benchmarks/results/large-folder.jsonl
 
 Folders of 10,000 to a million files, ten classes of hard links to the files of IMAGES, are each measured in
-a process of its own, with an empty cache. As nearly all of the links are copies of each other, each file is
-read twice to tell so, which it is not elsewhere. One line is written as each is done; those that are there
-are skipped.
+a process of its own, with an empty cache. As nearly all of the links are copies of each other, each file that
+is looked at is read twice to tell so, which it is not elsewhere. One line is written as each is done; those
+that are there are skipped.
 """
 
 from __future__ import annotations

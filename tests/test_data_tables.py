@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -52,6 +53,22 @@ IS_TEST = [int(split == "test") for split in SPLITS]
 
 def split_sizes(data: Dataset) -> list[int]:
     return [len(data.indices(split)) for split in names.SPLITS]
+
+
+def test_a_long_table_asks_for_no_file(folder, tmp_path, monkeypatch):
+    """From the hundredth name in a folder on its list says what is there."""
+    asked = []
+    there = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: asked.append(path) or there(path))
+    (tmp_path / "many").mkdir()
+    for number in range(300):
+        os.link(folder / NAMES[number % len(NAMES)], tmp_path / "many" / f"{number}.png")
+    lines = [f"many/{number}.png,{'ab'[number % 2]}" for number in range(300)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *lines, "many/absent.png,a"]))
+    data = sources.load(str(tmp_path / "labels.csv"))
+    assert len(data) == 300
+    assert len(asked) < 150
+    assert "many/absent.png" in str(data.skipped)
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from advisor import api
 from advisor.data import sources
 from advisor.data.checks import leave_out
 from advisor.data.listing import Skipped
@@ -97,6 +98,37 @@ def test_without_unreadable_files(tmp_path):
     assert rest.skipped == (Skipped("a/0.png", "truncated"),)
     with pytest.raises(InputError, match="'b' has 1 readable image"):
         leave_out(data, [Skipped(data.paths[-1], "truncated")])
+
+
+def test_of_very_many_files_some_are_looked_at(tmp_path):
+    fill(tmp_path, {"a": 60, "b": 30})
+    for number in range(10):
+        (tmp_path / "a" / f"broken{number}.png").write_bytes(b"no image")
+    data = sources.load(str(tmp_path), enough=50)
+    looked_at = data.looked_at
+    reasons = len(data.skipped)
+    assert looked_at.sum() + reasons == 50
+    assert len(data) + reasons == 100
+    assert 30 <= looked_at[data.labels == 0].sum() + reasons <= 40  # each class has its share
+    assert [told for told in data.warnings if told.startswith("of 100 files 50 were looked at")]
+    assert f"{reasons} of them cannot be read, so about {2 * reasons} in all" in "\n".join(data.warnings)
+    unknown = np.flatnonzero(~looked_at)[:3]
+    named = data.with_identities(unknown)
+    assert all(named.identities[i] for i in unknown)
+    assert sum(map(bool, named.identities)) == looked_at.sum() + 3
+    assert sources.load(str(tmp_path), enough=100).looked_at.all()
+
+
+def test_advice_on_what_was_not_looked_at(tmp_path, monkeypatch):
+    """Files that turn out to be none when the sample is measured are left out as elsewhere."""
+    monkeypatch.setattr(sources, "ENOUGH", 30)
+    fill(tmp_path, {"a": 60, "b": 60})
+    for number in range(40):
+        (tmp_path / "a" / f"broken{number}.png").write_bytes(b"no image")
+    advice = api.recommend(str(tmp_path), image_size=32, sample=150)
+    assert advice.data.images == 120
+    assert len(advice.data.skipped) == 40
+    assert any("of 160 files 30 were looked at" in warning for warning in advice.warnings)
 
 
 def test_sample_is_stratified():

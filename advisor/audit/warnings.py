@@ -47,7 +47,7 @@ def _unbalanced(data: Dataset) -> str:
 def _tiny(data: Dataset) -> str:
     """Images of less than half the pixels that they are measured at."""
     side = backbones.load(backbones.BUNDLED).image_size // 2
-    tiny = np.flatnonzero(data.shorter_sides < side)
+    tiny = np.flatnonzero(data.looked_at & (data.shorter_sides < side))
     if not len(tiny):
         return ""
     return (

@@ -98,14 +98,19 @@ def are_long(data: Dataset) -> np.ndarray:
     return data.longer_sides > LONG * (data.shorter_sides + 1)
 
 
+def most_are_long(data: Dataset) -> bool:
+    """Of the images that were looked at."""
+    return bool(2 * are_long(data).sum() > data.looked_at.sum())
+
+
 def long_images(data: Dataset) -> list[str]:
     """Where networks see the square in the middle: tell if most images lose more than a third."""
     long = np.flatnonzero(are_long(data))
-    if 2 * len(long) <= len(data):
+    if not most_are_long(data):
         return []
     first = long[0]
     return [
-        f"{len(long):,} of {len(data):,} images are long, as {data.shown(data.paths[first])} "
+        f"{len(long):,} of {data.looked_at.sum():,} images are long, as {data.shown(data.paths[first])} "
         f"({data.longer_sides[first]} x {data.shorter_sides[first]}): the network sees the square in their "
         "middle, less than two thirds; if what matters may lie at the ends, give --fit pad"
     ]

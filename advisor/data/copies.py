@@ -22,9 +22,11 @@ def content(path: str) -> str:
 def find(data: Dataset) -> list[np.ndarray]:
     """Groups of positions whose files hold the same bytes.
 
-    Only files of equal size are read, and to their end only those that begin alike.
+    Only files of equal size are read, and to their end only those that begin alike. What was not looked at is
+    left out.
     """
-    same_size = _alike([range(len(data))], lambda i: data.identities[i].partition(":")[0])
+    looked_at = np.flatnonzero(data.looked_at).tolist()
+    same_size = _alike([looked_at], lambda i: data.identities[i].partition(":")[0])
     begin_alike = _alike(same_size, lambda i: _beginning(data.paths[i]))
     return [np.array(group) for group in _alike(begin_alike, lambda i: content(data.paths[i]))]
 

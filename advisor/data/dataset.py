@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ DROPPED = -1  # the corrected label of an image that is to be left out
 UNBALANCED = 3.0  # times the images of the smallest class that the largest has
 
 
+def identity(status: os.stat_result) -> str:
+    """What changes when a file does, by what the operating system says of it."""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled images on disk.
@@ -30,10 +37,11 @@ class Dataset:
         labels: int64 [n], indices into `class_names`.
         class_names: in natural order: 2 before 10.
         splits: int64 [n], indices into `SPLITS`.
-        identities: n strings that change when a file changes (size and time of modification).
-        shorter_sides: int64 [n], pixels.
-        longer_sides: int64 [n], pixels.
-        deep: bool [n], whether grey values have more than 8 bits.
+        identities: n strings that change when a file changes (size and time of modification); empty for
+            files that were not looked at.
+        shorter_sides: int64 [n], pixels; 0 of files that were not looked at.
+        longer_sides: int64 [n], pixels; likewise.
+        deep: bool [n], whether grey values have more than 8 bits; unknown ones count as not.
         given_splits: the splits that the user made; the others were drawn.
         skipped: files that are left out.
         warnings: what a person should know before they trust a result.
@@ -73,6 +81,22 @@ class Dataset:
         """Positions of the images of one of `SPLITS`."""
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
+    @property
+    def looked_at(self) -> np.ndarray:
+        """Whether the header of each file was read, bool [n]; of very many only some are."""
+        return self.shorter_sides > 0
+
+    def with_identities(self, at: np.ndarray) -> Dataset:
+        """The same with the identities at these positions, int64 [m]; vanished files have none."""
+        missing = [int(i) for i in at if not self.identities[i]]
+        if not missing:
+            return self
+        identities = list(self.identities)
+        for i in missing:
+            with suppress(OSError, ValueError):
+                identities[i] = identity(os.stat(self.paths[i]))
+        return replace(self, identities=tuple(identities))
+
     def groups_of(self, at: np.ndarray) -> np.ndarray | None:
         """The groups of the images at these positions, if there are groups."""
         return None if self.groups is None else self.groups[at]
@@ -86,7 +110,7 @@ class Dataset:
         return relative(path, self.root)
 
     def fingerprint(self) -> str:
-        """Changes when any image, label or split does. Hexadecimal, 16 characters."""
+        """Changes when any label, split or image that was looked at does. Hexadecimal, 16 characters."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for path, identity in zip(self.paths, self.identities, strict=True):
             digest.update(f"{self.shown(path)}\0{identity}\0".encode())

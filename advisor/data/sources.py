@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from advisor.data import containers, folder, grey_range, images, table, table_file
+from advisor.data import containers, file_headers, folder, grey_range, table, table_file
 from advisor.data.checks import check, look_alikes
 from advisor.data.dataset import Dataset
 from advisor.data.groups import of_entries
@@ -23,12 +22,18 @@ from advisor.errors import InputError
 from advisor.system.progress import Display, Silent
 from advisor.system.text import legible
 
-AT_ONCE = 64  # files that one thread looks at
+ENOUGH = 20_000  # files that advice looks at, which measures fewer; a run needs them all
 MOST_DEEP = 2  # containers in each other: an archive of archives may be one without an end
 INSIST = "classes:"  # before a folder: each folder in it is a class, whatever it looks like
 
 
-def load(source: str, seed: int = 0, display: Display | None = None, reading: Reading = AS_FOUND) -> Dataset:
+def load(
+    source: str,
+    seed: int = 0,
+    display: Display | None = None,
+    reading: Reading = AS_FOUND,
+    enough: int | None = None,
+) -> Dataset:
     """Find the images and labels that a user means by DATA.
 
     Args:
@@ -38,6 +43,8 @@ def load(source: str, seed: int = 0, display: Display | None = None, reading: Re
         seed: draws the splits that the user did not make: stratified, 80/10/10.
         display: where progress is shown; nowhere if left out.
         reading: what the user says of tables and groups.
+        enough: of more files than these only so many are looked at, drawn at random; the others are believed
+            to be images. All are looked at if left out.
 
     Raises:
         InputError: nothing there, folders that look like anything but classes, fewer than two classes, or
@@ -46,7 +53,8 @@ def load(source: str, seed: int = 0, display: Display | None = None, reading: Re
     display = display or Silent()
     listing = _list(source, True, reading, display)
     # All labels, those of unreadable images, too: a class that has none left is refused by its name.
-    data = _open(source, listing, {entry.label for entry in listing.entries}, reading, display)
+    labels = {entry.label for entry in listing.entries}
+    data = _open(source, listing, labels, reading, display, enough)
     check(data)
     told = (*listing.warnings, *look_alikes(data.class_names))
     return grey_range.with_range(split(replace(data, source_warnings=told), seed), display)
@@ -96,7 +104,12 @@ def load_test(source: str, display: Display | None = None, reading: Reading = AS
 
 
 def _open(
-    source: str, listing: Listing, labels: set[str] | None, reading: Reading, display: Display
+    source: str,
+    listing: Listing,
+    labels: set[str] | None,
+    reading: Reading,
+    display: Display,
+    enough: int | None = None,
 ) -> Dataset:
     """Look at the files; those that are no images are skipped.
 
@@ -106,9 +119,11 @@ def _open(
         labels: the names of the classes; None for those that have an image.
         reading: what the user says of it.
         display: where progress is shown.
+        enough: see `load`.
     """
     entries = listing.entries
-    found = _inspect(entries, display.steps("Looking at files"))
+    found, told = file_headers.look(entries, enough, display.steps("Looking at files"))
+    listing.warnings.extend(told)
     root, readable = listing.root, [(e, f) for e, f in zip(entries, found, strict=True) if not f.reason]
     skipped = [
         Skipped(relative(e.path, root), f.reason) for e, f in zip(entries, found, strict=True) if f.reason
@@ -254,47 +269,3 @@ class _Found:
             return replace(self, depth=self.depth + 1).list(where / inside)
         except InputError as error:
             raise InputError(str(error).replace(str(where), legible(str(path)))) from None
-
-
-@dataclass(frozen=True)
-class _File:
-    """What a file's header says.
-
-    Attributes:
-        reason: why it cannot be read; empty where it can.
-        identity: see `Dataset.identities`.
-        size: width and height, pixels.
-        has_more: whether there are more pages or frames than the one that is used.
-        is_deep: whether its grey values have more than 8 bits.
-    """
-
-    reason: str = ""
-    identity: str = ""
-    size: tuple[int, int] = (0, 0)
-    has_more: bool = False
-    is_deep: bool = False
-
-
-def _inspect(entries: Sequence[Entry], progress: Callable[[int, int], None]) -> list[_File]:
-    """Look at each file's header, in threads; each has several, for handing one over takes as long."""
-    paths = [entry.path for entry in entries]
-    parts = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
-    found: list[_File] = []
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        for files in pool.map(lambda part: [_inspect_one(path) for path in part], parts):
-            found += files
-            progress(len(found), len(entries))
-    return found
-
-
-def _inspect_one(path: str) -> _File:
-    try:
-        status = os.stat(path)
-        header = images.header(path)
-    except images.UnreadableImage as error:
-        return _File(reason=str(error))
-    except OSError as error:
-        return _File(reason=error.strerror or "cannot be read")
-    except ValueError as error:  # a zero byte in the path
-        return _File(reason=str(error))
-    return _File("", f"{status.st_size}:{status.st_mtime_ns}", *header)

@@ -217,6 +217,8 @@ def embed(
         OSError: the cache can be neither read nor written.
     """
 
+    data = data.with_identities(positions)
+
     def opened(view: View) -> list[_Table]:
         grey = f"grey {data.grey[0]!r} {data.grey[1]!r}" if data.grey else ""
         parts = str(image_size), view.name, fit if fit != CROP else "", grey

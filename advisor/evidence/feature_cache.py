@@ -121,8 +121,7 @@ class FeatureCache:
         """
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         self.file = cache_folder() / "features" / f"{digest[:24]}.sqlite"
-        self._paths = [os.fsencode(path) for path in paths]
-        self._identities = [identity.encode() for identity in identities]
+        self._paths, self._identities = paths, identities
         self._dtype = dtype
         cache.use(self.file)
 
@@ -138,7 +137,7 @@ class FeatureCache:
         rows = Rows(positions, self._dtype)
         for start in range(0, len(positions), ASKED_AT_ONCE):
             at = np.arange(start, min(start + ASKED_AT_ONCE, len(positions)))
-            paths = [self._paths[position] for position in positions[at]]
+            paths = [os.fsencode(self._paths[position]) for position in positions[at]]
             marks = ",".join("?" * len(paths))
             query = f"{_QUERY} AND path IN ({marks})"
             found = self._with_database(lambda base: base.execute(query, paths).fetchall())  # noqa: B023
@@ -199,7 +198,7 @@ class FeatureCache:
     def _named(self, rows: Rows, n: int) -> tuple[bytes, bytes]:
         """The path and the identity of one of the rows."""
         position = rows.positions[n]
-        return self._paths[position], self._identities[position]
+        return os.fsencode(self._paths[position]), self._identities[position].encode()
 
     def _record(self, rows: Rows, n: int, widths: bytes) -> tuple[bytes, bytes, bytes, int, bytes]:
         """One of the rows as the database holds it."""
@@ -217,7 +216,7 @@ class FeatureCache:
         """
         excess = count - len(self._paths) - OTHERS_BYTES // (_CONTENT + _SIDE**2 + features)
         if excess > 0:
-            current = set(self._paths)
+            current = {os.fsencode(path) for path in self._paths}
             stored = sorted(base.execute("SELECT rowid, path FROM features"))
             others = [(number,) for number, path in stored if path not in current][:excess]
             base.executemany("DELETE FROM features WHERE rowid = ?", others)

@@ -10,7 +10,7 @@ import numpy as np
 
 from advisor.backbones import Backbone
 from advisor.choices import CROP, FITS
-from advisor.data.checks import are_long
+from advisor.data.checks import most_are_long
 from advisor.data.dataset import Dataset
 from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
@@ -73,7 +73,7 @@ def choose(
         display: where progress is shown.
     """
     ways = [fit for fit in FITS if asked in ("auto", fit, fit.partition(":")[0])]
-    if asked == "auto" and 2 * are_long(data).sum() <= len(data):
+    if asked == "auto" and not most_are_long(data):
         return AS_USUAL
     if len(ways) == 1:
         return Fit(ways[0], {})
