@@ -1,5 +1,6 @@
 """DATA to labels and splits."""
 
+import re
 import shutil
 
 import numpy as np
@@ -129,6 +130,7 @@ def test_advice_on_what_was_not_looked_at(tmp_path, monkeypatch):
     assert advice.data.images == 120
     assert len(advice.data.skipped) == 40
     assert any("of 160 files 30 were looked at" in warning for warning in advice.warnings)
+    assert re.search(r"\b(\d+) of \1 images are smaller than 112 pixels", " ".join(advice.warnings))
 
 
 def test_sample_is_stratified():

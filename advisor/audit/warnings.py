@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from advisor import backbones
 from advisor.choices import CROP
 from advisor.data.checks import long_images
@@ -47,12 +45,12 @@ def _unbalanced(data: Dataset) -> str:
 def _tiny(data: Dataset) -> str:
     """Images of less than half the pixels that they are measured at."""
     side = backbones.load(backbones.BUNDLED).image_size // 2
-    tiny = np.flatnonzero(data.looked_at & (data.shorter_sides < side))
-    if not len(tiny):
+    tiny = data.looked_at & (data.shorter_sides < side)
+    if not tiny.any():
         return ""
     return (
-        f"{len(tiny):,} images are smaller than {side} pixels and will be enlarged, "
-        f"as {data.shown(data.paths[tiny[0]])}"
+        f"{data.counted(tiny)} images are smaller than {side} pixels and will be enlarged, "
+        f"as {data.shown(data.paths[tiny.argmax()])}"
     )
 
 

@@ -86,6 +86,11 @@ class Dataset:
         """Whether the header of each file was read, bool [n]; of very many only some are."""
         return self.shorter_sides > 0
 
+    def counted(self, found: np.ndarray) -> str:
+        """How many images were found, bool [n], in words; of those looked at, if these are not all."""
+        looked_at = self.looked_at
+        return f"{found.sum():,}" + ("" if looked_at.all() else f" of {looked_at.sum():,}")
+
     def with_identities(self, at: np.ndarray) -> Dataset:
         """The same with the identities at these positions, int64 [m]; vanished files have none."""
         missing = [int(i) for i in at if not self.identities[i]]

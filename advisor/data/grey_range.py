@@ -46,9 +46,8 @@ def with_range(data: Dataset, display: Display) -> Dataset:
     if white - black < LEAST_SPREAD:
         return data
     source = "as the files state" if is_stated else f"by what {len(found):,} training images hold"
-    of = "" if data.looked_at.all() else f" of {data.looked_at.sum():,}"
     told = (
-        f"{data.deep.sum():,}{of} images are grey with more than 8 bits: {black:g} is shown as black and "
+        f"{data.counted(data.deep)} images are grey with more than 8 bits: {black:g} is shown as black and "
         f"{white:g} as white, {source}"
     )
     return replace(data, grey=(black, white), warnings=(*data.warnings, told))
