@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks import (
     averaging,
+    base_labels,
     calibration,
     correcting,
     coverage,
@@ -298,6 +299,11 @@ def very_many_files() -> str:
     return large_folder.table(lines_of("large-folder"))
 
 
+def rows_of_a_base() -> str:
+    """Fine-tuning on some of the classes that a backbone was trained to tell."""
+    return base_labels.table(lines_of("base-labels"))
+
+
 def very_many_features() -> str:
     """What a head costs by the number of images."""
     return large_head.table(lines_of("large-head"))
@@ -410,6 +416,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "changed-labels": changed_labels,
     "very-many-files": very_many_files,
     "very-many-features": very_many_features,
+    "rows-of-a-base": rows_of_a_base,
     "covered-by-data": covered_by_data,
     "covered-by-score": covered_by_score,
     "covered-by-pools": covered_by_pools,
