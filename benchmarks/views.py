@@ -221,7 +221,8 @@ def table(lines: Sequence[Line]) -> str:
     """A row for each way: its time, its accuracy, and what it has over one view."""
     rows = []
     named: dict[str, list[str]] = {name: [name] * len(lines) for name in WAYS}
-    known, one_network = (rule.LOOK_ANYWAY, rule.LOOK_TOO), TRIED[:-1]
+    known = rule.VIEW_ANYWAY, rule.NETWORK_ANYWAY, rule.LOOK_TOO
+    one_network = TRIED[:-1]
     named["what is worth it, as advised"] = [_worth(line, TRIED, known) for line in lines]
     named["the same with one network"] = [_worth(line, one_network, known) for line in lines]
     named["as advised, by the other sets"] = [
@@ -248,12 +249,18 @@ def _worth(line: Line, tried: Sequence[str], known: Sequence[float] | np.ndarray
     Args:
         line: of a task.
         tried: some of the ways.
-        known: what second looks take away of the errors anyway, and for the log-loss that they take away.
+        known: what a view and what a second network take away of the errors anyway, and what any look does
+            for the log-loss that it takes away.
     """
     error = 1 - line["ways"][PLAIN]["left_out"]
-    told = {name: error * (known[0] + known[1] * _taken(line, name)) for name in tried}
+    told = {name: error * (known[int(_by_network(name))] + known[2] * _taken(line, name)) for name in tried}
     best = max(told, key=lambda name: told[name])
     return best if told[best] >= rule.WORTH_GAIN else PLAIN
+
+
+def _by_network(way: str) -> bool:
+    """Whether a second network looks."""
+    return len({view.network for view in WAYS[way][1]}) > 1
 
 
 def _taken(line: Line, way: str) -> float:
@@ -267,18 +274,20 @@ def _fitted(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     errors = np.array([1 - line["ways"][PLAIN]["left_out"] for line, _ in pairs])
     taken = np.array([_taken(line, name) for line, name in pairs])
     gains = np.array([line["ways"][name]["test"] - line["ways"][PLAIN]["test"] for line, name in pairs])
-    asked = np.stack([errors, errors * taken], axis=1)
+    second = np.array([_by_network(name) for _, name in pairs])
+    asked = np.stack([errors * ~second, errors * second, errors * taken], axis=1)
     known = np.linalg.lstsq(asked, gains, rcond=None)[0]
     return known, gains, asked @ known
 
 
 def told(lines: Sequence[Line]) -> str:
     """What second looks took away of the errors, and how far the gains were from that."""
-    (anyway, too), gains, expected = _fitted(lines)
+    (view, network, too), gains, expected = _fitted(lines)
     accuracy = [_more_left_out(line, name) for line in lines for name in SECOND_LOOKS]
     rows = [
         ["gains", f"{len(gains)}"],
-        ["share of the errors, anyway", f"{anyway:.3f}"],
+        ["share of the errors that a view takes, anyway", f"{view:.3f}"],
+        ["and a second network", f"{network:.3f}"],
         ["of the share of the log-loss that was taken away", f"{too:.2f}"],
         ["standard deviation of what is left, points", f"{100 * (gains - expected).std():.2f}"],
         ["correlation of gains with that", f"{np.corrcoef(gains, expected)[0, 1]:.2f}"],

@@ -33,7 +33,7 @@ def what(look: Look, backbone: str) -> str:
 def gain(look: Look, evidence: Evidence) -> tuple[float, tuple[float, float]]:
     """What it adds to the accuracy of the better frozen recipe, -1..1, and the 90 % interval of that."""
     expected = evidence.probes.expected[rule.better_frozen(evidence.probes)]
-    told = rule.gain_of_look(1 - expected.accuracy, look.taken)
+    told = rule.gain_of_look(1 - expected.accuracy, look.taken, look.network is not None)
     return told, (told - rule.LOOK_INTERVAL, told + rule.LOOK_INTERVAL)
 
 
