@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
@@ -122,13 +123,14 @@ def recommend(
     (options, recipe), display = _options(locals()), display or Silent()
     listed = _corrections(corrections)
     enough = None if listed else sources.ENOUGH
-    asked = data, options, recipe, sample, source, reading, seed, display, listed, None, enough
+    asked = data, options, recipe, sample, source, reading, seed, display, listed
+    advise = functools.partial(_advise, *asked, enough=enough)
     if output is None:
         with connected(cluster):
-            return _advise(*asked).advice
+            return advise().advice
     with RunFolder(Path(output)).holding() as folder, connected(cluster):
         folder.check_holds_no_run()
-        advised = _advise(*asked)
+        advised = advise()
         page.write_recommendation(advised.advice, advised.data, advised.sights, folder.path)
     return advised.advice
 

@@ -21,7 +21,7 @@ DROPPED = -1  # the corrected label of an image that is to be left out
 UNBALANCED = 3.0  # times the images of the smallest class that the largest has
 
 
-def identity(status: os.stat_result) -> str:
+def identity_of(status: os.stat_result) -> str:
     """What changes when a file does, by what the operating system says of it."""
     return f"{status.st_size}:{status.st_mtime_ns}"
 
@@ -99,7 +99,7 @@ class Dataset:
         identities = list(self.identities)
         for i in missing:
             with suppress(OSError, ValueError):
-                identities[i] = identity(os.stat(self.paths[i]))
+                identities[i] = identity_of(os.stat(self.paths[i]))
         return replace(self, identities=tuple(identities))
 
     def groups_of(self, at: np.ndarray) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.data import images
-from advisor.data.dataset import identity
+from advisor.data.dataset import identity_of
 from advisor.data.listing import Entry
 from advisor.data.sampling import sample
 
@@ -90,4 +90,4 @@ def _look_at(path: str) -> File:
         return File(reason=error.strerror or "cannot be read")
     except ValueError as error:  # a zero byte in the path
         return File(reason=str(error))
-    return File("", identity(status), *header)
+    return File("", identity_of(status), *header)

@@ -12,8 +12,6 @@ PICTURES = {
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 }
-
-
 LIST_FROM = 100  # files asked for in one folder, from which on listing it pays
 
 

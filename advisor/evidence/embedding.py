@@ -216,7 +216,6 @@ def embed(
     Raises:
         OSError: the cache can be neither read nor written.
     """
-
     data = data.with_identities(positions)
 
     def opened(view: View) -> list[_Table]:
@@ -377,12 +376,11 @@ def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forwa
 
 def _network(
     backbone: Backbone, image_size: int, pooling: str
-) -> tuple[Callable[[], keras.Model], str, int, Callable[[], bytes] | None]:
+) -> tuple[Callable[[], keras.Model], str, int, Callable[[int], bytes] | None]:
     """What `forward.runner` takes; arguments as for `runner`."""
     taps, grid = backbone.taps, FINEST if pooling == AVERAGE else pooling
     key = "\0".join((backbone.fingerprint, *taps, grid))
     cells, write = CELLS[grid], None
     if backbone.write_features:
-        batch = forward.at_once(image_size)
-        write = functools.partial(backbone.write_features, taps, cells, image_size, batch)
+        write = functools.partial(backbone.write_features, taps, cells, image_size)
     return lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write

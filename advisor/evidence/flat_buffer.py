@@ -26,7 +26,7 @@ def of(
     key: str,
     image_size: int,
     batch: int,
-    write: Callable[[], bytes] | None = None,
+    write: Callable[[int], bytes] | None = None,
 ) -> bytes | None:
     """A network as a flat buffer, from the cache if it is there.
 
@@ -35,7 +35,7 @@ def of(
         key: changes with the architecture, the weights and the choice of outputs.
         image_size: pixels of the square input.
         batch: images that it takes at once.
-        write: gives the flat buffer itself, for a network that needs no converter.
+        write: gives the flat buffer of `batch` images itself, for a network that needs no converter.
 
     Returns:
         From float32 [batch, size, size, 3] to outputs that are called Identity, Identity_1 ... in the order
@@ -48,7 +48,7 @@ def of(
     kept = _read_checked(file)
     if kept is not None:
         return kept
-    content = write() if write else _convert(build(), image_size, batch)
+    content = write(batch) if write else _convert(build(), image_size, batch)
     if content is not None:
         _write_checked(file, content)
         cache.trim()

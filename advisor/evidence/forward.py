@@ -32,7 +32,7 @@ def runner(
     build: Callable[[], keras.Model],
     key: str,
     image_size: int,
-    write: Callable[[], bytes] | None = None,
+    write: Callable[[int], bytes] | None = None,
 ) -> Forward:
     """From uint8 [b, size, size, 3], fastest with b of `BATCH`, to a list of arrays, one for each output.
 
@@ -41,11 +41,11 @@ def runner(
             already has it in the form that runs fastest.
         key: changes with the architecture, the weights and the choice of outputs.
         image_size: pixels of the square input.
-        write: gives the model as a flat buffer of `at_once` images, where that needs no TensorFlow.
+        write: gives the model as a flat buffer of so many images, where that needs no TensorFlow.
     """
     interpreter = None if devices.gpus() else _litert()
     if interpreter is not None:
-        content = flat_buffer.of(build, key, image_size, at_once(image_size), write)
+        content = flat_buffer.of(build, key, image_size, _at_once(image_size), write)
         if content is not None:
             with suppress(ValueError, RuntimeError):  # an operation that this version of LiteRT does not have
                 return _litert_runner(interpreter, content)
@@ -56,7 +56,7 @@ def packed(
     build: Callable[[], keras.Model],
     key: str,
     image_size: int,
-    write: Callable[[], bytes] | None = None,
+    write: Callable[[int], bytes] | None = None,
     on_gpus: bool = False,
 ) -> Callable[[], Forward]:
     """What gives `runner`'s function in another process, to which it can be pickled, network and all.
@@ -68,13 +68,13 @@ def packed(
         on_gpus: whether that process computes on a GPU.
     """
     if not on_gpus and _litert() is not None:
-        content = flat_buffer.of(build, key, image_size, at_once(image_size), write)
+        content = flat_buffer.of(build, key, image_size, _at_once(image_size), write)
         if content is not None:
             return functools.partial(_unpacked, content)
     return functools.partial(_tensorflow_runner, build())
 
 
-def at_once(image_size: int) -> int:
+def _at_once(image_size: int) -> int:
     """How many images of so many pixels each way LiteRT gets at once: 1, 2, 4, 8 or 16."""
     fitting = min(PIXELS_AT_ONCE // image_size**2, BATCH)
     return 1 << max(0, fitting.bit_length() - 1)
