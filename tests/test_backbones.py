@@ -494,7 +494,7 @@ def test_hostile_pickles_leave_no_mark(tmp_path):
 
 
 @pytest.mark.parametrize("network", [LITE0, LITE1, LITE2])
-@pytest.mark.parametrize("use", [lambda one: one.model, lambda one: one.write_features(one.taps, 2, 32, 1)])
+@pytest.mark.parametrize("use", [lambda one: one.model, lambda one: one.written_features(one.taps, 2, 32, 1)])
 def test_hostile_installed_weights_leave_no_mark(network, use, tmp_path, monkeypatch):
     mark, file = tmp_path / "mark", tmp_path / "weights.pth"
     file.write_bytes(pickle.dumps(Payload(mark)))

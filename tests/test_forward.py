@@ -62,6 +62,7 @@ def test_a_finished_run_is_used_without_tensorflow(command, finished_run, capsys
         *((backbones.BUNDLED, size, grid) for size in (32, 50, 97, 224) for grid in ("average", "cells:2")),
         ("efficientnet_lite1", 64, "average"),
         ("efficientnet_lite2", 97, "cells:2"),
+        ("efficientnet_lite0+efficientnet_lite1", 240, "cells:4"),  # the first one sees 224 pixels
     ],
 )
 def test_without_litert_tensorflow_gives_the_same_features(name, size, grid, monkeypatch):
@@ -74,13 +75,14 @@ def test_without_litert_tensorflow_gives_the_same_features(name, size, grid, mon
     assert len(plain) == len(fast)
     for one, other in zip(plain, fast, strict=True):
         assert one.shape == other.shape
-        assert np.abs(one - other).max() < 2e-5 * np.abs(one).max()
+        most = 1e-4 if "+" in name else 2e-5  # of two networks, one sees the image resized
+        assert np.abs(one - other).max() < most * np.abs(one).max()
 
 
 def test_numbers_in_a_written_network_are_aligned():
     from ai_edge_litert import schema_py_generated as schema
 
-    content = backbones.load(backbones.BUNDLED).write_features(("top_activation",), 2, 32, 1)
+    content = backbones.load(backbones.BUNDLED).written_features(("top_activation",), 2, 32, 1)
     model = schema.Model.GetRootAs(content, 0)
     filled = [model.Buffers(n) for n in range(model.BuffersLength()) if model.Buffers(n).DataLength()]
     starts = [each._tab.Vector(each._tab.Offset(4)) for each in filled]

@@ -86,7 +86,7 @@ def _views(evidence: Evidence, backbone: Backbone, recipe: str) -> Iterator[str]
         return
     if rule.mirrors_are_harmless(evidence.mirror_loss):
         yield MIRROR
-    if backbone.fixed_size or backbone.write_features is None or evidence.network.image_size < LEAST_SIZE:
+    if backbone.fixed_size or backbone.draw is None or evidence.network.image_size < LEAST_SIZE:
         return
     data, position = evidence.data, evidence.probes.position[recipe]
     of = data.images - data.splits["test"], data.images, [2 * position.width], len(data.class_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,8 @@ from advisor.system import devices
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from advisor.backbones.litert_graph import Graph, Tensor
 
 
 CHILD = "child:"  # before the number of a module
@@ -43,10 +46,8 @@ class Backbone:
         children: where people count modules in the place of layers: the name of each, and its first layer;
             "" where it has none here, for it is above the features.
         head: kernel and bias of each dense layer of the head, where the network is that of a finished run.
-        write_features: writes what `features` builds as a flat buffer for LiteRT, without TensorFlow; None
-            where only TensorFlow's converter can. It takes the taps, the cells each way, the pixels of the
-            square input, and how many images go in at once. Outputs are called Identity, Identity_1 ... in
-            their order.
+        draw: writes the network for LiteRT, without TensorFlow: from a graph and the images in it to the
+            output of each tap; None where only TensorFlow's converter can.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Backbone:
     pooling: str = "average"
     children: tuple[tuple[str, str], ...] = ()
     head: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
-    write_features: Callable[[tuple[str, ...], int, int, int], bytes] | None = None
+    draw: Callable[[Graph, Tensor], Mapping[str, Tensor]] | None = None
 
     @cached_property
     def model(self) -> keras.Model:
@@ -155,6 +156,28 @@ class Backbone:
         outputs = self.pooled(self._maps((*taps, *cells_of)), taps, cells, cells_of, size, named)
         return keras.Model(self.model.inputs[0], outputs, name=graph_name(self.name))
 
+    def written_features(self, taps: tuple[str, ...], cells: int, size: int, batch: int) -> bytes:
+        """What `features` builds as a flat buffer for LiteRT, without TensorFlow; only where the network can
+        be drawn. Outputs are called Identity, Identity_1 ... in their order.
+
+        Args:
+            taps: as for `features`, which also give the cells.
+            cells: see `features`.
+            size: pixels of the square input.
+            batch: images that go in at once.
+
+        Raises:
+            ImportError: LiteRT is not installed.
+        """
+        from advisor.backbones.litert_graph import Graph
+
+        assert self.draw is not None
+        graph = Graph(batch, size)
+        maps = self.draw(graph, graph.image)
+        averages = [graph.average(maps[tap]) for tap in taps]
+        grids = itertools.takewhile(lambda tap: maps[tap].shape[1] > 1, taps)
+        return graph.content([*averages, *(graph.cells(maps[tap], cells) for tap in grids)])
+
     def trunk(self, taps: tuple[str, ...]) -> keras.Model:
         """Build the model from images, of any size that the network takes, to a list of feature maps."""
         import keras
@@ -214,7 +237,7 @@ class Backbone:
             taps: those of its taps that are used; whole maps of all of them could fill the memory.
         """
         fingerprint = f"{self.fingerprint} {pooling}"
-        return replace(self, pooling=pooling, taps=taps, fingerprint=fingerprint, write_features=None)
+        return replace(self, pooling=pooling, taps=taps, fingerprint=fingerprint, draw=None)
 
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.
@@ -237,7 +260,7 @@ class Backbone:
             build=lambda: shallow,
             taps=(*(tap for tap in self.taps if tap in below), name),
             build_classifier=self.build_classifier if whole else lambda: None,
-            write_features=None,
+            draw=None,
         )
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from advisor.backbones.litert_graph import Graph, Tensor
+
 SOURCE = "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite"
 BATCH_NORM_EPSILON = 1e-3
 NETWORKS_EXTRA = 'pip install "transfer-advisor[networks]"'
@@ -154,7 +156,7 @@ class EfficientNetLite:
             source=source_of_weights("ImageNet-1k", weights, random),
             fingerprint=self.sha256[:16] if published else fingerprint(model()),
             build_classifier=self._published_classifier if published else of_the_model,
-            write_features=self._write_features if published else None,
+            draw=self._draw if published else None,
         )
 
     def _published_classifier(self) -> tuple[np.ndarray, np.ndarray]:
@@ -206,8 +208,8 @@ class EfficientNetLite:
         x = layers.Dense(classes, activation="softmax", name="predictions")(x)
         return keras.Model(image, x, name=self.name)
 
-    def _write_features(self, taps: tuple[str, ...], cells: int, size: int, batch: int) -> bytes:
-        """Write the features of the published network for LiteRT; see `Backbone.write_features`.
+    def _draw(self, graph: Graph, image: Tensor) -> dict[str, Tensor]:
+        """Write the published network for LiteRT; see `Backbone.draw`.
 
         It takes a fifth of a second of the processor, TensorFlow and its converter ten and more. The
         features differ from theirs by up to 1e-5 of the largest of a layer: batch norms are folded into the
@@ -215,14 +217,12 @@ class EfficientNetLite:
 
         Raises:
             InputError: The package is missing, or its file is not the published one.
-            ImportError: LiteRT is not installed.
         """
-        from advisor.backbones.litert_graph import Graph
         from advisor.backbones.torch_weights import read_state_dict
 
-        tensors, graph = read_state_dict(self.installed_file(), self.sha256), Graph(batch, size)
+        tensors = read_state_dict(self.installed_file(), self.sha256)
         maps = {}
-        x = graph.scale(graph.image, 1 / 128, -127 / 128)
+        x = graph.scale(image, 1 / 128, -127 / 128)
         x = graph.convolution(x, *_folded("stem_conv", "stem_bn", tensors), stride=2, relu6=True)
         for block, (_, stride, expansion, filters) in enumerate(self.blocks()):
             name, shortcut = f"block_{block}_", x
@@ -236,10 +236,7 @@ class EfficientNetLite:
                 x = graph.add(x, shortcut)
             maps[f"{name}out"] = x
         x = graph.convolution(x, *_folded("top_conv", "top_bn", tensors), relu6=True)
-        maps["top_activation"] = x
-        averages = [graph.average(maps[tap]) for tap in taps]
-        grids = itertools.takewhile(lambda tap: maps[tap].shape[1] > 1, taps)
-        return graph.content([*averages, *(graph.cells(maps[tap], cells) for tap in grids)])
+        return {**maps, "top_activation": x}
 
     def _from_state_dict(self, path: Path) -> keras.Model:
         """Build the network with the weights of a PyTorch file with the package's names of tensors.

@@ -54,6 +54,13 @@ class Graph:
             x = self._operation(code, (x, constant), x.shape, kind, options())
         return x
 
+    def resize(self, x: Tensor, size: int) -> Tensor:
+        """To so many pixels each way, bilinear, as Keras' `Resizing` does."""
+        options = schema.ResizeBilinearOptionsT()
+        options.halfPixelCenters = True
+        to, shape = self._constant(np.array([size, size], np.int32)), (x.shape[0], size, size, x.shape[3])
+        return self._operation(CODES.RESIZE_BILINEAR, (x, to), shape, KINDS.ResizeBilinearOptions, options)
+
     def convolution(
         self, x: Tensor, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, relu6: bool = False
     ) -> Tensor:

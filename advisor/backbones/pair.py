@@ -16,6 +16,8 @@ from advisor.errors import InputError
 if TYPE_CHECKING:
     import keras
 
+    from advisor.backbones.litert_graph import Graph, Tensor
+
 JOINT = "+"  # between their names
 
 
@@ -40,6 +42,13 @@ def pair(first: Backbone, second: Backbone) -> Backbone:
         outputs = [_copied(first, image, "").output, _copied(second, image, prefix).output]
         return keras.Model(image, outputs, name=graph_name(f"{first.name}_{second.name}"))
 
+    def draw(graph: Graph, image: Tensor) -> dict[str, Tensor]:
+        assert first.draw
+        assert second.draw
+        maps = dict(first.draw(graph, _sized(graph, image, first.image_size)))
+        of_second = second.draw(graph, _sized(graph, image, second.image_size))
+        return maps | {f"{prefix}{tap}": seen for tap, seen in of_second.items()}
+
     sources = dict.fromkeys((first.source, second.source))
     return Backbone(
         name=f"{first.name}{JOINT}{second.name}",
@@ -50,7 +59,12 @@ def pair(first: Backbone, second: Backbone) -> Backbone:
         source=" and ".join(sources),
         fingerprint=JOINT.join(f"{one.fingerprint} {one.image_size}" for one in (first, second)),
         notes=(*first.notes, *second.notes),
+        draw=draw if first.draw and second.draw else None,
     )
+
+
+def _sized(graph: Graph, image: Tensor, size: int) -> Tensor:
+    return image if image.shape[1] == size else graph.resize(image, size)
 
 
 def _copied(backbone: Backbone, image: keras.KerasTensor, prefix: str) -> keras.Model:

@@ -381,6 +381,6 @@ def _network(
     taps, grid = backbone.taps, FINEST if pooling == AVERAGE else pooling
     key = "\0".join((backbone.fingerprint, *taps, grid))
     cells, write = CELLS[grid], None
-    if backbone.write_features:
-        write = functools.partial(backbone.write_features, taps, cells, image_size)
+    if backbone.draw:
+        write = functools.partial(backbone.written_features, taps, cells, image_size)
     return lambda: backbone.features(taps, cells, taps, image_size), key, image_size, write
