@@ -20,6 +20,7 @@ from advisor.data import sources
 from advisor.data.sampling import sample
 from advisor.evidence import embedding, linear_head
 from advisor.evidence.signed_root import signed_root
+from advisor.evidence.spread import spread
 from benchmarks.results import markdown
 
 MOST_IMAGES, FEWEST_JUDGED = 2_000, 150
@@ -78,7 +79,7 @@ def logistic(features: np.ndarray, labels: np.ndarray, classes: int) -> Predict:
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
 
-    scale = linear_head.spread(features)
+    scale = spread(features)
     strengths = {"C": [1 / (penalty * len(labels)) for penalty in PENALTIES]}
     search = GridSearchCV(LogisticRegression(max_iter=500), strengths, scoring="neg_log_loss", cv=3)
     model = make_pipeline(PCA(), search).fit(features / scale, labels)

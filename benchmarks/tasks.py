@@ -150,7 +150,8 @@ def _clocks() -> np.ndarray:
 def whole_picture(job: Job) -> dict[str, np.ndarray]:
     """What the frozen network says by averages over the whole picture alone: logits float32 [n, classes]
     under "whole test" and, by a head that has not seen these images, "whole validation"."""
-    averages, (training, validation, test) = job.head_features(cells=False), map(job.data.indices, SPLITS)
+    averages = job.head_features(averages_alone=True)
+    training, validation, test = map(job.data.indices, SPLITS)
     judged = solve(job, averages, training).head
     return {
         "whole validation": judged.logits(averages.take(validation)).astype(np.float32),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -13,6 +14,7 @@ from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.evidence.embedding import Features
+from advisor.evidence.gaussian import Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import LinearHead
 from advisor.evidence.signed_root import signed_root
@@ -86,27 +88,38 @@ class Job:
         """How many there are."""
         return len(self.data.class_names)
 
-    def head_features(self, at: np.ndarray | None = None, cells: bool = True) -> HeadInput:
+    def head_features(self, at: np.ndarray | None = None, averages_alone: bool = False) -> HeadInput:
         """What a linear head of the frozen network sees; only where `features` are known.
 
         Args:
             at: positions of images, int64 [n]; all images if left out.
-            cells: as `settings.pooling` says; else the whole picture alone, as training on images begins.
+            averages_alone: over the whole picture, as training on images begins; else all that the settings
+                say.
 
         Returns:
-            What is shown in `assembly.Seen`: averages, cells, and last, with `settings.base_labels`, what the
-            backbone's own classifier sees.
+            What is shown in `assembly.Seen`: averages, cells, likenesses, and last, with
+            `settings.base_labels`, what the backbone's own classifier sees.
         """
         assert self.features is not None
-        if cells and self.settings.sees_cells:
+        if self.settings.sees_cells and not averages_alone:
             seen = self.features.with_cells(self.settings.taps)
         elif self.settings.roots:
             seen = self.features.whole_picture(self.settings.taps)
         else:
             seen = HeadInput((self.averages(),))
+        if self.settings.sees_likeness and not averages_alone:
+            seen = seen.and_likeness(*self._gaussian)
         if self.settings.base_labels:
             seen = HeadInput((*seen.parts, self.features.last()), (*seen.shares, 0.0))
         return seen if at is None else seen.take(at)
+
+    @cached_property
+    def _gaussian(self) -> tuple[Gaussian, np.ndarray]:
+        """The kernel of the training and validation images; and which of these each image is, int64 [n]."""
+        known = np.sort(np.concatenate([self.data.indices("train"), self.data.indices("validation")]))
+        own = np.full(len(self.data), -1)
+        own[known] = np.arange(len(known))
+        return Gaussian.of(self.averages(known)), own
 
     def averages(self, at: np.ndarray | None = None) -> np.ndarray:
         """Features over the whole picture alone.

@@ -16,7 +16,7 @@ from advisor.data.listing import Skipped
 from advisor.evidence import sights as looking
 from advisor.evidence import similarity
 from advisor.evidence.measure import Evidence, Network
-from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Kernel, Position, Probes
 from advisor.evidence.sights import Sights
 from advisor.evidence.similarity import Similarity
 from advisor.results import (
@@ -84,6 +84,7 @@ def evidence(
             gain_of_all_depths=(gain, 0.007),
             expected=expected,
             position={recipe: Position("average", 16, "cells:4", -0.01, 0.008, 3.2) for recipe in expected},
+            kernel={recipe: Kernel("linear", True, 0.004, 0.006, -2.1) for recipe in expected},
             widths={tap: 16 * (i + 1) for i, tap in enumerate(taps)},
         ),
         mirror_loss=mirror_loss,

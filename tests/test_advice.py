@@ -19,7 +19,7 @@ from advisor.advice.settings import Options, choose
 from advisor.cli import main
 from advisor.evidence import linear_head, probe, similarity
 from advisor.evidence.embedding import Features
-from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Kernel, Position, Probes
 from advisor.evidence.signed_root import signed_root
 from advisor.report import words
 from benchmarks import ci
@@ -131,6 +131,7 @@ def probes_of(last: int, together: int, of: int = 200) -> Probes:
             for recipe, hits in (("feature_extraction", last), ("shallow_features", together))
         },
         position={recipe: Position("average", 7) for recipe in ("feature_extraction", "shallow_features")},
+        kernel={recipe: Kernel() for recipe in ("feature_extraction", "shallow_features")},
         widths={"shallow": 2, "last": 7},
     )
 

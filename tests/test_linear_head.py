@@ -10,6 +10,7 @@ from advisor.evidence import head_input, linear_head
 from advisor.evidence.embedding import Features
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.signed_root import signed_root
+from advisor.evidence.spread import spread
 from advisor.system import large_array
 
 
@@ -34,7 +35,7 @@ def test_it_classifies_as_the_ridge_regression_of_scikit_learn(count, width, wei
     features, labels = clouds(count, width)
     weights = np.where(labels == 0, 3.0, 1.0) if weighted else np.ones(count)
     weights /= weights.mean()
-    scale = linear_head.spread(features) * np.sqrt(width)
+    scale = spread(features) * np.sqrt(width)
     theirs = RidgeCV(alphas=linear_head.RIDGES).fit(features / scale, np.eye(3)[labels], weights)
     ours = linear_head.fit(features, labels, 3, weights).head
     new, _ = clouds(500, width, seed=1)

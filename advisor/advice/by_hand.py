@@ -13,9 +13,11 @@ from advisor.advice import settings as our
 from advisor.advice.settings import LISTS, Options, Settings
 from advisor.advice.settings_values import CHOICES, SHAPES, check
 from advisor.choices import AUGMENTATIONS
+from advisor.data.dataset import Summary
 from advisor.errors import InputError
+from advisor.evidence.gaussian import GAUSSIAN, LINEAR
 from advisor.evidence.measure import Evidence
-from advisor.evidence.pooling import CELLS, FLATTEN, MAXIMUM
+from advisor.evidence.pooling import CELLS, FLATTEN, MAXIMUM, MOST_IMAGES
 from advisor.evidence.views import LEAST_SIZE, ONE, SIZES
 from advisor.system.json_file import read_json
 from advisor.system.json_shape import Maybe
@@ -188,6 +190,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     other = [name for name in SHAPES if name in values and getattr(ours, name) != getattr(chosen, name)]
     chosen = replace(chosen, by_hand=(*asked, *other))
     _check_together(chosen, evidence.network.fixed_size)
+    _check_kernel(chosen, evidence.data)
     return chosen
 
 
@@ -207,6 +210,8 @@ def _following(ours: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
         follows["pooling"] = "average"
     if values.get("pooling") in (MAXIMUM, FLATTEN):
         follows["taps"] = ours.taps[-1:]
+    if set(values) & {"pooling", "roots", "taps", "views"}:
+        follows["kernel"] = LINEAR  # the probes judged the other one with what we would have taken
     if values.get("pooling") == FLATTEN:
         follows["training_size"] = ours.image_size
     return follows
@@ -287,6 +292,23 @@ def _check_together(settings: Settings, fixed_size: bool) -> None:
         raise InputError(f"head_epochs is for training on images; leave it out with {settings.recipe}")
     if alone and alone >= epochs:
         raise InputError(f"head_epochs is {alone}, of {epochs} epochs; give fewer, or more --epochs")
+
+
+def _check_kernel(settings: Settings, data: Summary) -> None:
+    """Refuse a Gaussian kernel where there is none to compute.
+
+    Raises:
+        InputError: says why, and what to give.
+    """
+    if settings.kernel != GAUSSIAN:
+        return
+    if settings.init == "random":
+        raise InputError("kernel=gaussian is for frozen features; leave it out with --init random")
+    fitted = data.images - data.splits["test"]
+    if fitted > MOST_IMAGES:
+        raise InputError(
+            f"kernel=gaussian compares each two of {fitted:,} images, at most {MOST_IMAGES:,}; leave it out"
+        )
 
 
 def _value(assignment: str, name: str, text: str) -> Any:

@@ -19,7 +19,7 @@ from advisor.system import speed
 from advisor.system.progress import Display
 
 # Settings that a user may have chosen otherwise, and then no look is offered: it was judged without them.
-_OTHERWISE = ("views", "pooling", "taps", "roots", "head_start")
+_OTHERWISE = ("views", "pooling", "kernel", "taps", "roots", "head_start")
 
 
 def measure(
@@ -61,7 +61,7 @@ def measure(
     if not (tried or second):
         return measured
     probes, network = evidence.probes, evidence.network
-    of = recipe, probes.position[recipe].pooling, seed, display
+    of = recipe, probes, seed, display
     first = First.of(measured.data, measured.probed, backbone, network.image_size, evidence.fit.chosen, *of)
     found = [first.in_views(views, display) for views in tried]
     if second:

@@ -10,7 +10,6 @@ from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import BUNDLED
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import FLATTEN
-from advisor.evidence.probe import Probes
 from advisor.evidence.views import SIZES
 
 # Weights of EfficientNet-Lite0 below its classifier that a gradient may change, by what batch norm does;
@@ -40,12 +39,13 @@ def make(settings: Settings, evidence: Evidence) -> Plan:
         evidence: what was measured.
     """
     return Plan(
-        _parameters(settings, evidence.probes, len(evidence.data.class_names)),
+        _parameters(settings, evidence),
         times.run(settings, evidence.data.splits, evidence.sampled) if times.is_known(settings) else None,
     )
 
 
-def _parameters(settings: Settings, probes: Probes, classes: int) -> int | None:
+def _parameters(settings: Settings, evidence: Evidence) -> int | None:
+    probes, classes = evidence.probes, len(evidence.data.class_names)
     if not set(settings.taps) <= set(probes.widths):
         return None
     if settings.pooling == FLATTEN or (settings.sees_cells and "taps" in settings.by_hand):
@@ -59,7 +59,10 @@ def _parameters(settings: Settings, probes: Probes, classes: int) -> int | None:
     if settings.base_labels:
         *_, last = probes.widths
         features += probes.widths[last]
-    sizes = (features, *units, classes)
+    fitted = 0
+    if settings.sees_likeness and not settings.trains_on_images:
+        fitted = evidence.data.splits["train"] + evidence.data.splits["validation"]
+    sizes = (features + fitted, *units, classes)
     head = sum((below + 1) * above for below, above in pairwise(sizes))
     if settings.train_from is None:
         return head

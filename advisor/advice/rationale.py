@@ -12,9 +12,10 @@ from advisor.advice.steps import TRAINING, Step
 from advisor.choices import FITS, RECIPES
 from advisor.evidence import pooling, similarity
 from advisor.evidence.fitting import Fit
+from advisor.evidence.gaussian import GAUSSIAN
 from advisor.evidence.grouping import Grouping
 from advisor.evidence.measure import Evidence
-from advisor.evidence.probe import Position, Probes
+from advisor.evidence.probe import Kernel, Position, Probes
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def rows(
         _frozen_accuracy(evidence.probes, decision),
         *_depth(evidence.probes, decision),
         *_position(evidence.probes.position[decision.frozen_recipe]),
+        *_kernel(evidence.probes.kernel[decision.frozen_recipe]),
         *_looks(evidence, steps),
         *_shape(evidence.fit),
         *_groups(evidence.grouping),
@@ -166,6 +168,24 @@ def _position(position: Position) -> list[Factor]:
             "cells" if kept else "whole picture",
             f"what stands where {'matters' if kept else 'says too little'} to a solved head: log-loss "
             f"{position.loss:+.1f}, summed over the images",
+        )
+    ]
+
+
+def _kernel(kernel: Kernel) -> list[Factor]:
+    """Whether borders between classes are better curved; no row where that was not tried."""
+    if not kernel.tried:
+        return []
+    kept = kernel.kernel == GAUSSIAN
+    says = "tells more than its features alone" if kept else "tells too little"
+    return [
+        Factor(
+            "Kernel",
+            f"Gaussian {kernel.gain:+.1%} (± {kernel.error:.1%})",
+            "clearly better",
+            "Gaussian" if kept else "linear",
+            f"likeness to each image that the head knows {says}: log-loss {kernel.loss:+.1f}, summed over "
+            "the images",
         )
     ]
 

@@ -14,6 +14,7 @@ from advisor.advice import looks, rule
 from advisor.choices import AUTO, CROP, FIT_OPTIONS, FITS, KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.data.deep_grey import GreyRange
 from advisor.errors import InputError
+from advisor.evidence.gaussian import GAUSSIAN, LINEAR
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import AVERAGE, CELLS
 from advisor.evidence.views import ONE
@@ -57,6 +58,8 @@ class Settings:
         keep: what is kept after training, one of `KEEP`.
         pooling: what becomes of feature maps under the head, one of `advisor.evidence.pooling.POOLINGS`. With
             cells the frozen network's head sees these, too; gradient steps always see the whole picture.
+        kernel: of the frozen network's head, one of `advisor.evidence.gaussian.KERNELS`. With "gaussian" it
+            also sees how like an image is to each one that it was fitted to; gradient steps never do.
         views: how the frozen network looks at each image, one of `advisor.evidence.views.VIEWS`; where
             gradient steps see images always "one".
         optimizer: one of `advisor.choices.OPTIMIZERS`. Gradients are clipped to a norm of 1 with "adamw", our
@@ -115,6 +118,7 @@ class Settings:
     roots: bool
     keep: str
     pooling: str
+    kernel: str = LINEAR
     views: str = ONE
     optimizer: str = "adamw"
     momentum: float = 0.0
@@ -148,6 +152,11 @@ class Settings:
     def cells_of(self) -> tuple[str, ...]:
         """The layers of the frozen network whose cells its head sees."""
         return self.taps if self.sees_cells else ()
+
+    @property
+    def sees_likeness(self) -> bool:
+        """Whether the head of the frozen network sees how like an image is to those that it was fitted to."""
+        return self.kernel == GAUSSIAN
 
     @property
     def trains_backbone(self) -> bool:
@@ -362,6 +371,7 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
         keep=options.keep,
         start_from=options.start_from,
         pooling=_pooling(mode, options, evidence),
+        kernel=_kernel(mode, options, evidence),
         views=_views(mode, options, evidence),
         dropout=0.0 if options.head == "linear" else DROPOUT,
         epoch_kept="best" if random and options.keep != "trained" else "last",
@@ -416,13 +426,25 @@ def _taps(mode: Mode, options: Options, evidence: Evidence) -> tuple[str, ...]:
 
 def _pooling(mode: Mode, options: Options, evidence: Evidence) -> str:
     """What the probes take of the picture with the same depths, where a head is solved on what they saw."""
-    taps, position = _taps(mode, options, evidence), evidence.probes.position
+    probed = _probed(mode, options, evidence)
+    return evidence.probes.position[probed].pooling if probed else AVERAGE
+
+
+def _kernel(mode: Mode, options: Options, evidence: Evidence) -> str:
+    """The kernel of the probes with the same depths, where a head is solved on what they saw."""
+    probed = _probed(mode, options, evidence)
+    return evidence.probes.kernel[probed].kernel if probed else LINEAR
+
+
+def _probed(mode: Mode, options: Options, evidence: Evidence) -> str | None:
+    """The frozen recipe whose probes saw the same depths, where a head is solved on them."""
+    taps = _taps(mode, options, evidence)
     frozen_alone = mode.trains == "head" and not mode.on_images
     if options.init == "random" or (frozen_alone and options.head != "linear"):
-        return AVERAGE
+        return None
     if taps == evidence.network.taps[-1:]:
-        return position["feature_extraction"].pooling
-    return position["shallow_features"].pooling if taps == evidence.network.taps else AVERAGE
+        return "feature_extraction"
+    return "shallow_features" if taps == evidence.network.taps else None
 
 
 def _views(mode: Mode, options: Options, evidence: Evidence) -> str:

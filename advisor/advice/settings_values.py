@@ -17,6 +17,7 @@ from advisor.choices import (
     WATCHED,
 )
 from advisor.errors import InputError
+from advisor.evidence.gaussian import KERNELS
 from advisor.evidence.pooling import POOLINGS
 from advisor.evidence.views import VIEWS
 from advisor.system.json_shape import Maybe, conform, short
@@ -50,6 +51,7 @@ SHAPES: dict[str, Any] = {
     "roots": bool,
     "keep": str,
     "pooling": str,
+    "kernel": str,
     "views": str,
     "optimizer": str,
     "momentum": SHARE,
@@ -82,6 +84,7 @@ CHOICES: dict[str, Collection[str]] = {
     "keep": tuple(KEEP),
     "fit": tuple(FITS),
     "pooling": POOLINGS,
+    "kernel": KERNELS,
     "views": tuple(VIEWS),
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,

@@ -19,8 +19,8 @@ START, AFTER_SOLVING, BEFORE_STEPS, TRACE, AFTER = 5.0, 3.0, 5.0, 7.0, 9.0
 # Seconds that an image takes while a head on all depths is solved, on the machine of `speed.REFERENCE`;
 # two heads side by side on 6,000 cells of blood took about 4 s.
 SOLVE = 0.0005
-# The same for each three images where the head sees cells: 5,000 of 38,352 numbers took 35 s beside other
-# work, with what each image takes.
+# The same for each three images where the head sees cells or likenesses: 5,000 of 38,352 numbers took 35 s
+# beside other work, with what each image takes.
 DECOMPOSE = 1.5e-10
 # Heads that are solved: what is judged and what is kept; training begins from the whole picture, too.
 HEADS = 2
@@ -112,6 +112,6 @@ def _solving(settings: Settings, images: Mapping[str, int]) -> float:
     if settings.init == "random":
         return 0.0
     fitted = images["train"]
-    decomposed = fitted**3 * DECOMPOSE if settings.sees_cells else 0.0
+    decomposed = fitted**3 * DECOMPOSE if settings.sees_cells or settings.sees_likeness else 0.0
     slowness = speed.REFERENCE_GFLOPS / speed.matrix_gflops()
     return (fitted * SOLVE + decomposed) * slowness

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
+from advisor.evidence.gaussian import ALIKE, SHARE, Gaussian
 from advisor.evidence.signed_root import signed_root
 
 ROWS = COLUMNS = 4096  # that are worked on at once, so that memory stays flat
@@ -62,6 +63,50 @@ class Roots:
         return Roots(self.table, self.columns, rows if self.rows is None else self.rows[rows])
 
 
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """How like n images are to each of the m that a Gaussian kernel knows; computed when it is read.
+
+    Attributes:
+        features: of the images, as the kernel takes them, [n, d].
+        gaussian: the kernel.
+        own: int64 [n], which of the m each image is; -1 for one that is none of them. A head is fitted to
+            some of the m.
+    """
+
+    features: Part
+    gaussian: Gaussian
+    own: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """n and m."""
+        return self.features.shape[0], len(self.gaussian.points)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the numbers."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return self.gaussian.likeness(self.features[rows])
+
+    def take(self, rows: np.ndarray) -> Likeness:
+        """That of some images, int64 [k] of the n."""
+        return Likeness(_taken(self.features, rows), self.gaussian, self.own[rows])
+
+    def between(self) -> np.ndarray:
+        """The kernel itself of each two images, all of which are among the m: 0..1, [n, n]."""
+        return self[:][:, self.own] / ALIKE
+
+    def weights(self, of_images: np.ndarray) -> np.ndarray:
+        """Weights of the kernel with n images, all of which are among the m, [n, c], as weights of the
+        likenesses to the m, [m, c]."""
+        weights = np.zeros((len(self.gaussian.points), of_images.shape[1]), of_images.dtype)
+        np.add.at(weights, self.own, of_images / ALIKE)
+        return weights
+
+
 @dataclass(frozen=True)
 class HeadInput:
     """What a head sees of n images: parts side by side.
@@ -69,7 +114,8 @@ class HeadInput:
     Attributes:
         parts: each [n, its width]. Those in half precision are multiplied in single precision, the others in
             double precision.
-        shares: of each part in the squared length of standardised features; they sum to 1.
+        shares: of each part in the squared length of standardised features, of a `Likeness` in the inner
+            products; they sum to 1.
     """
 
     parts: tuple[Part, ...]
@@ -90,8 +136,7 @@ class HeadInput:
 
     def take(self, rows: np.ndarray) -> HeadInput:
         """Some of the images, int64 [m] of the n."""
-        taken = (part.take(rows) if isinstance(part, Roots) else part[rows] for part in self.parts)
-        return HeadInput(tuple(taken), self.shares)
+        return HeadInput(tuple(_taken(part, rows) for part in self.parts), self.shares)
 
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """All that is seen of some images, float32 [m, width]."""
@@ -106,15 +151,38 @@ class HeadInput:
     def by_columns(self) -> Iterator[tuple[slice, np.ndarray]]:
         """The columns from left to right, a few at a time: where they stand, and [n, b] float32.
 
-        For few images: all of them are in memory at once.
+        For few images: all of them are in memory at once. Those of `likenesses` are left out.
         """
-        left = 0
-        for part in self.parts:
+        for at, part in self._placed():
+            if isinstance(part, Likeness):
+                continue
             values = part[:]
             for start in range(0, values.shape[1], COLUMNS):
-                block = values[:, start : start + COLUMNS]
-                yield slice(left + start, left + start + block.shape[1]), block.astype(np.float32, copy=False)
-            left += values.shape[1]
+                block = values[:, start : start + COLUMNS].astype(np.float32, copy=False)
+                yield slice(at.start + start, at.start + start + block.shape[1]), block
+
+    def likenesses(self) -> Iterator[tuple[slice, Likeness, float]]:
+        """The parts that come from a Gaussian kernel: where their columns stand, and their shares."""
+        for (at, part), share in zip(self._placed(), self.shares, strict=True):
+            if isinstance(part, Likeness):
+                yield at, part, share
+
+    def _placed(self) -> Iterator[tuple[slice, Part]]:
+        """The parts, and where their columns stand."""
+        left = 0
+        for part in self.parts:
+            yield slice(left, left + part.shape[1]), part
+            left += part.shape[1]
+
+    def and_likeness(self, gaussian: Gaussian, own: np.ndarray) -> HeadInput:
+        """The same with the likeness to the images of a kernel, as a last part; `own` as in `Likeness`."""
+        shares = (*((1 - SHARE) * share for share in self.shares), SHARE)
+        return HeadInput((*self.parts, Likeness(self.parts[0], gaussian, own)), shares)
+
+
+def _taken(part: Part, rows: np.ndarray) -> Part:
+    """Some of the images, int64 [k], of a part."""
+    return part.take(rows) if isinstance(part, (Roots, Likeness)) else cast(Part, part[rows])
 
 
 def as_input(features: np.ndarray | HeadInput) -> HeadInput:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.evidence.gaussian import Gaussian
 from advisor.evidence.head_input import HeadInput, as_input, in_turn
+from advisor.evidence.spread import floored
 
 # Penalties to choose from, on standardised features that are divided by the square root of their number.
 RIDGES = 10.0 ** np.arange(-5, 3.5, 0.5)
@@ -21,10 +23,17 @@ class LinearHead:
     Attributes:
         kernel: float32 [features, classes].
         bias: float32 [classes].
+        gaussian: the kernel whose likenesses are among the features, if there are any.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
+    gaussian: Gaussian | None = None
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds, those of its kernel included."""
+        return self.kernel.size + self.bias.size + (self.gaussian.size if self.gaussian else 0)
 
     def probabilities(self, features: np.ndarray | HeadInput) -> np.ndarray:
         """float32 [n, classes] from what it sees of n images."""
@@ -70,6 +79,9 @@ def fit(
     than logistic regression, by benchmarks/heads.py. Of images that belong together all are left out at once:
     for a group g the division is by the matrix I - H_gg.
 
+    Where likenesses to the images are among the features, their inner product is the Gaussian kernel itself,
+    and the weights of the likenesses are those of the images.
+
     Args:
         features: what the head sees of n images.
         labels: int64 [n] in 0..classes-1. A class without images is never predicted.
@@ -85,7 +97,8 @@ def fit(
     bias = np.full(classes, NEVER, np.float32)
     kernel[:, solved.present] = solved.factor * direction / scale[:, None]
     bias[solved.present] = solved.factor * solved.center - mean @ kernel[:, solved.present]
-    return Fitted(LinearHead(kernel, bias), solved.held_out(classes))
+    gaussian = next((part.gaussian for _, part, _ in seen.likenesses()), None)
+    return Fitted(LinearHead(kernel, bias, gaussian), solved.held_out(classes))
 
 
 class Products:
@@ -211,19 +224,25 @@ class _Solved:
 def _standard(seen: HeadInput, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is taken off each feature of few images, and what it is divided by then, float32 [width] each."""
     shares = shares.astype(np.float32)
-    found = [(shares @ block, block.std(axis=0)) for _, block in seen.by_columns()]
-    mean, deviation = (np.concatenate(each) for each in zip(*found, strict=True))
+    mean, deviation = np.zeros(seen.width, np.float32), np.ones(seen.width, np.float32)
+    for at, block in seen.by_columns():
+        mean[at], deviation[at] = shares @ block, block.std(axis=0)
+    for at, likeness, _ in seen.likenesses():
+        mean[at] = shares @ likeness[:]
     return mean, _scale(seen, deviation)
 
 
 def _scale(seen: HeadInput, deviation: np.ndarray) -> np.ndarray:
-    """What features are divided by, float32 [width], from their standard deviations."""
+    """What features are divided by, float32 [width], from their standard deviations; likenesses by 1."""
     borders = np.cumsum(seen.widths)[:-1]
     scales = [
         floored(each) * np.sqrt(len(each) / share)
         for each, share in zip(np.split(deviation, borders), seen.shares, strict=True)
     ]
-    return np.concatenate(scales).astype(np.float32)
+    scale = np.concatenate(scales).astype(np.float32)
+    for at, _, _ in seen.likenesses():
+        scale[at] = 1
+    return scale
 
 
 def _products(seen: HeadInput, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -235,6 +254,8 @@ def _products(seen: HeadInput, mean: np.ndarray, scale: np.ndarray) -> np.ndarra
         standard /= scale[at]
         standard = standard.astype(np.float32 if half[at][0] else np.float64, copy=False)
         products += standard @ standard.T
+    for _, likeness, share in seen.likenesses():
+        products += share * likeness.between()
     return products
 
 
@@ -248,8 +269,12 @@ def _solve_wide(seen: HeadInput, targets: _Targets) -> tuple[_Solved, np.ndarray
     mean, scale = _standard(seen, targets.shares)
     solved, dual = _solve_dual(_products(seen, mean, scale), targets)
     dual = dual.astype(np.float32)
-    blocks = [((block - mean[at]) / scale[at]).T @ dual for at, block in seen.by_columns()]
-    return solved, np.concatenate(blocks), mean, scale
+    direction = np.zeros((seen.width, dual.shape[1]), np.float32)
+    for at, block in seen.by_columns():
+        direction[at] = ((block - mean[at]) / scale[at]).T @ dual
+    for at, likeness, share in seen.likenesses():
+        direction[at] = likeness.weights(share * dual)
+    return solved, direction, mean, scale
 
 
 def _solve_dual(products: np.ndarray, targets: _Targets) -> tuple[_Solved, np.ndarray]:
@@ -457,24 +482,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [n, classes] from logits [n, classes]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-def spread(features: np.ndarray) -> np.ndarray:
-    """By what features are divided: their standard deviation, but no less than its median over all.
-
-    Features that hardly vary are left small. Blown up to unit variance they would do harm: as noise in
-    the head, and in fine-tuning, where images are augmented and such features suddenly vary.
-
-    Returns:
-        [features], over 0.
-    """
-    return floored(features.std(axis=0))
-
-
-def floored(deviation: np.ndarray) -> np.ndarray:
-    """Standard deviations [features] of at least their median, as `spread` has them."""
-    floor = np.median(deviation[deviation > 0]) if (deviation > 0).any() else 1.0
-    return np.maximum(deviation, floor)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from advisor.evidence import fitting, grouping, pooling, probe, sights, similari
 from advisor.evidence.embedding import Embedded, embed
 from advisor.evidence.fitting import AS_USUAL, Fit
 from advisor.evidence.grouping import Grouping
-from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Position, Probes
+from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Kernel, Position, Probes
 from advisor.evidence.second_look import Look
 from advisor.evidence.sights import Sights
 from advisor.evidence.similarity import Similarity
@@ -90,6 +90,7 @@ class Evidence:
                 for recipe, expected in probes.expected.items()
             },
             "position": {recipe: vars(position) for recipe, position in probes.position.items()},
+            "kernel": {recipe: vars(kernel) for recipe, kernel in probes.kernel.items()},
             "widths": dict(probes.widths),
             "mirror_loss": self.mirror_loss,
             "looks": [vars(look) for look in self.looks],
@@ -120,13 +121,16 @@ class Evidence:
             for recipe, told in values["frozen"].items()
         }
         position = {recipe: Position(**told) for recipe, told in values["position"].items()}
+        kernel = {recipe: Kernel(**told) for recipe, told in values["kernel"].items()}
         network = values["network"]
         return Evidence(
             data=data,
             sampled=sampled,
             similarity=measured,
             network=Network(**{**network, "taps": tuple(network["taps"])}),
-            probes=Probes(tuple(by_depth), together, (gain, error), expected, position, values["widths"]),
+            probes=Probes(
+                tuple(by_depth), together, (gain, error), expected, position, kernel, values["widths"]
+            ),
             mirror_loss=values["mirror_loss"],
             grouping=grouping,
             fit=fit,

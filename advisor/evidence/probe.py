@@ -15,9 +15,10 @@ import numpy as np
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
 from advisor.evidence.embedding import Features
+from advisor.evidence.gaussian import ALIKE, GAUSSIAN, LINEAR, SHARE, Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Products
-from advisor.evidence.pooling import AVERAGE
+from advisor.evidence.pooling import AVERAGE, MOST_IMAGES
 from advisor.evidence.signed_root import signed_root
 from advisor.system.solvers import solvers
 
@@ -33,6 +34,8 @@ FARTHEST = 100  # times the images: nobody knows whether a law holds as far as t
 # taken: the fewer images there are, the more this counts. With it no task of 42 lost accuracy on all depths
 # at 128 px, without it one lost 2.2 points (benchmarks/position.py).
 BELIEF_IN_THE_WHOLE = 4.0
+# The same for the Gaussian kernel (benchmarks/kernel.py).
+BELIEF_IN_STRAIGHT = 4.0
 NINETY = 1.645  # standard errors either way hold 90 % of a normal distribution
 MOST_PROBED = 3_000  # images of the sample, of each two of which heads need the inner product
 
@@ -102,6 +105,25 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """Whether borders between classes are better curved than straight.
+
+    Attributes:
+        kernel: what a frozen recipe takes, one of `advisor.evidence.gaussian.KERNELS`.
+        tried: whether the Gaussian one was compared with the linear one.
+        gain: accuracy of the Gaussian one over the linear one, -1..1.
+        error: the standard error of this difference, both judged on the same images.
+        loss: of the Gaussian one less that of the linear one, log-losses in nats, summed over the images.
+    """
+
+    kernel: str = LINEAR
+    tried: bool = False
+    gain: float = 0.0
+    error: float = 0.0
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
 class Probes:
     """What linear probes found.
 
@@ -113,6 +135,7 @@ class Probes:
         expected: by frozen recipe: "feature_extraction" is the last tap alone, "shallow_features" all of them
             together.
         position: by frozen recipe, what it takes of the picture.
+        kernel: by frozen recipe, what its head measures likeness by.
         widths: features at each tap, averaged over the whole picture.
         rows: int64 [m], which images of the sample were probed; None where the probes were read from a file.
         held_out: leave-one-out probabilities of the better frozen recipe, float32 [m, classes], or None.
@@ -123,6 +146,7 @@ class Probes:
     gain_of_all_depths: tuple[float, float]
     expected: Mapping[str, Expected]
     position: Mapping[str, Position]
+    kernel: Mapping[str, Kernel]
     widths: Mapping[str, int]
     rows: np.ndarray | None = field(default=None, compare=False, repr=False)
     held_out: np.ndarray | None = field(default=None, compare=False, repr=False)
@@ -169,7 +193,7 @@ def gather(
     truth = _Truth(labels, classes, groups)
     with solvers(len(labels)) as at_once:
         whole_asked, last_asked = (  # the one that takes longest first
-            at_once.submit(_look, features, taps, pooling, truth)
+            at_once.submit(_look, features, taps, pooling, truth, fitted_images <= MOST_IMAGES)
             for taps in (features.taps, features.taps[-1:])
         )
         averages = [features.at(tap) for tap in features.taps[:-1]]
@@ -189,6 +213,7 @@ def gather(
         gain_of_all_depths=(float(difference.mean()), standard_error(difference)),
         expected=expected,
         position={recipe: view.position for recipe, view in recipes.items()},
+        kernel={recipe: view.kernel for recipe, view in recipes.items()},
         widths=dict(zip(features.taps, features.widths, strict=True)),
         rows=rows,
         held_out=max(last, whole, key=lambda view: view.right.mean()).held_out,
@@ -233,6 +258,7 @@ class _View:
 
     Attributes:
         position: of the picture.
+        kernel: of the head.
         products: of n images.
         held_out: their leave-one-out probabilities, float32 [n, classes].
         right: which of them leave-one-out gets right, bool [n].
@@ -241,37 +267,51 @@ class _View:
     """
 
     position: Position
+    kernel: Kernel
     products: Products
     held_out: np.ndarray
     right: np.ndarray
     loss: float
     accuracy_of_the_whole: float
 
+    @staticmethod
+    def of(products: Products, truth: _Truth, position: Position) -> _View:
+        """A head with these inner products; without cells it is the one on the whole picture alone."""
+        held_out = products.held_out(truth.labels, truth.classes, truth.groups)
+        loss = len(truth.labels) * linear_head.judge(held_out, truth.labels).loss
+        right = held_out.argmax(axis=1) == truth.labels
+        return _View(position, Kernel(), products, held_out, right, loss, float(right.mean()))
 
-def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth) -> _View:
-    """Probe some taps with and without cells, and keep what is better."""
-    labels = truth.labels
+    def less(self, simpler: _View) -> tuple[float, float, float]:
+        """What it has over a simpler view: accuracy, the standard error of that, and log-loss."""
+        difference = self.right.astype(float) - simpler.right
+        return float(difference.mean()), standard_error(difference), float(self.loss - simpler.loss)
 
-    def judged(products: Products) -> tuple[np.ndarray, np.ndarray, float]:
-        held_out = products.held_out(labels, truth.classes, truth.groups)
-        loss = linear_head.judge(held_out, labels).loss
-        return held_out, held_out.argmax(axis=1) == labels, len(labels) * loss
 
+def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth, curved: bool) -> _View:
+    """Probe some taps with and without cells, then with and without a Gaussian kernel if `curved`, and keep
+    what is better."""
     whole = features.whole_picture(taps)
-    products = Products.of(whole)
-    held_out, right, loss = judged(products)
-    alone = _View(Position(AVERAGE, whole.width), products, held_out, right, loss, float(right.mean()))
-    if not features.has_cells(taps):
-        return alone
-    both = features.with_cells(taps)
-    with_cells = products.beside(Products.of(HeadInput(both.parts[1:])), both.shares[0])
-    told, better, lower = judged(with_cells)
-    difference = better.astype(float) - right
-    gain, error = float(difference.mean()), standard_error(difference)
-    position = Position(pooling, both.width, pooling, gain, error, float(lower - loss))
-    if position.loss < -BELIEF_IN_THE_WHOLE:
-        return replace(alone, position=position, products=with_cells, held_out=told, right=better, loss=lower)
-    return replace(alone, position=replace(position, pooling=AVERAGE, width=whole.width))
+    view = _View.of(Products.of(whole), truth, Position(AVERAGE, whole.width))
+    if features.has_cells(taps):
+        both = features.with_cells(taps)
+        products = view.products.beside(Products.of(HeadInput(both.parts[1:])), both.shares[0])
+        seen = _View.of(products, truth, Position(pooling, both.width))
+        position = Position(pooling, both.width, pooling, *seen.less(view))
+        if position.loss < -BELIEF_IN_THE_WHOLE:
+            view = replace(seen, position=position, accuracy_of_the_whole=view.accuracy_of_the_whole)
+        else:
+            view = replace(view, position=replace(position, pooling=AVERAGE, width=whole.width))
+    if curved:
+        roots = whole.parts[0][:]
+        near = Products(Gaussian.of(roots).likeness(roots).astype(np.float64) / ALIKE)
+        seen = _View.of(view.products.beside(near, 1 - SHARE), truth, view.position)
+        kernel = Kernel(GAUSSIAN, True, *seen.less(view))
+        if kernel.loss < -BELIEF_IN_STRAIGHT:
+            view = replace(seen, kernel=kernel, accuracy_of_the_whole=view.accuracy_of_the_whole)
+        else:
+            view = replace(view, kernel=replace(kernel, kernel=LINEAR))
+    return view
 
 
 def standard_error(difference: np.ndarray) -> float:

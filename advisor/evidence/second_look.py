@@ -15,9 +15,11 @@ from advisor.data.dataset import Dataset
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
 from advisor.evidence.embedding import Features, embed
+from advisor.evidence.gaussian import LINEAR, Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Products
 from advisor.evidence.pooling import AVERAGE, CELLS
+from advisor.evidence.probe import Probes
 from advisor.evidence.views import ONE, VIEWS
 from advisor.system.progress import Display
 from advisor.system.solvers import solvers
@@ -59,6 +61,7 @@ class First:
         image_size: pixels that it sees.
         fit: how images become squares.
         pooling: what its head takes of the picture.
+        kernel: of its head, in every look.
         recipe: the better frozen recipe.
         taps: under its head.
         features: at all taps, of the images.
@@ -72,6 +75,7 @@ class First:
     image_size: int
     fit: str
     pooling: str
+    kernel: str
     recipe: str
     taps: tuple[str, ...]
     features: Features
@@ -86,20 +90,21 @@ class First:
         image_size: int,
         fit: str,
         recipe: str,
-        pooling: str,
+        probes: Probes,
         seed: int,
         display: Display,
     ) -> First:
-        """Look at some of the images that were probed, int64 [m]: they are in the cache."""
+        """Look at some of the images that were probed, int64 [m], with the head that `probes` take for the
+        recipe; these images are in the cache."""
         rows = probed[sample(data.labels[probed], min(MOST_IMAGES, len(probed)), seed)]
         bar = display.steps("Looking again")
+        pooling, kernel = probes.position[recipe].pooling, probes.kernel[recipe].kernel
         grid = pooling if pooling in CELLS else AVERAGE
         seen = embed(backbone, data, rows, image_size, bar, VIEWS[ONE], grid, fit)
         taps = backbone.taps if recipe == "shallow_features" else backbone.taps[-1:]
-        loss, right = _judged(data, seen.positions, _input(seen.features, taps))
-        return First(
-            data, seen.positions, backbone, image_size, fit, grid, recipe, taps, seen.features, loss, right
-        )
+        loss, right = _judged(data, seen.positions, _input(seen.features, taps, kernel))
+        how = backbone, image_size, fit, grid, kernel, recipe, taps
+        return First(data, seen.positions, *how, seen.features, loss, right)
 
     def in_views(self, views: str, display: Display) -> Look | None:
         """The same network in several views; None where an image has vanished meanwhile."""
@@ -127,17 +132,20 @@ class First:
     ) -> Look | None:
         if len(features) < len(self.rows):
             return None
-        seen = _input(features, taps)
+        seen = _input(features, taps, self.kernel)
         loss, right = _judged(self.data, self.rows, seen)
         gain = float(right.mean() - self.right.mean())
         taken = 1 - loss / self.loss if self.loss > 0 else 0.0
         return Look(views, network, recipe, len(self.rows), gain, taken, seen.width)
 
 
-def _input(features: Features, taps: Sequence[str]) -> HeadInput:
+def _input(features: Features, taps: Sequence[str], kernel: str) -> HeadInput:
     """What a head sees, with cells where there are some."""
-    seen = tuple(taps)
-    return features.with_cells(seen) if features.has_cells(seen) else features.whole_picture(seen)
+    of = tuple(taps)
+    seen = features.with_cells(of) if features.has_cells(of) else features.whole_picture(of)
+    if kernel == LINEAR:
+        return seen
+    return seen.and_likeness(Gaussian.of(seen.parts[0][:]), np.arange(len(seen)))
 
 
 def _judged(data: Dataset, rows: np.ndarray, seen: HeadInput) -> tuple[float, np.ndarray]:

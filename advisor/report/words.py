@@ -15,7 +15,7 @@ from advisor.advice.steps import BY_HAND, TRAINING, UNTIL_TARGET, Step, step_of
 from advisor.backbones import BUNDLED
 from advisor.choices import CROP, FITS, RECIPES, WATCHED
 from advisor.data.deep_grey import GreyRange
-from advisor.evidence.pooling import AVERAGE, CELLS, FLATTEN, MAXIMUM
+from advisor.evidence.pooling import CELLS, FLATTEN, MAXIMUM
 from advisor.evidence.views import MIRROR, ONE, SIZES
 from advisor.results import Alone, Comparison, Corrected, Metrics, Row, Run, Scores, StepTaken
 
@@ -226,12 +226,19 @@ def _features(settings: Settings) -> str:
     if settings.pooling in (MAXIMUM, FLATTEN):
         whole = {MAXIMUM: "highest values", FLATTEN: "whole maps, flattened,"}[settings.pooling]
         return f"{features} ({whole} in the place of averages)"
-    if settings.pooling == AVERAGE or (settings.trains_on_images and settings.keep == "trained"):
+    if settings.trains_on_images and settings.keep == "trained":
         return features
-    cells = f"up to {CELLS[settings.pooling]}x{CELLS[settings.pooling]} cells"
+    more = []
+    if settings.sees_cells:
+        more.append(f"of up to {CELLS[settings.pooling]}x{CELLS[settings.pooling]} cells")
+    if settings.sees_likeness:
+        more.append("how like an image is to each known one")
+    if not more:
+        return features
     if settings.trains_on_images:
-        return f"{features}; of the frozen network also of {cells}"
-    return f"{features}, of the whole picture and of {cells}"
+        return f"{features}; of the frozen network also {' and '.join(more)}"
+    whole = ", of the whole picture" if settings.sees_cells else ""
+    return f"{features}{whole} and {' and '.join(more)}"
 
 
 def _training(settings: Settings) -> str:

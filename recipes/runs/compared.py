@@ -116,7 +116,7 @@ def _second(job: Job, trained: Trained, saved: Classifier) -> Second:
     settings, head = job.settings, trained.choice.networks.frozen
     if trained.choice.weight in (0, 1) or not settings.trains_backbone:
         return Second()
-    alone = job.backbone.features(settings.taps).count_params() + head.kernel.size + head.bias.size
+    alone = job.backbone.features(settings.taps).count_params() + head.size
     weights = trained.model.count_params() - alone
     size, grid = settings.image_size, settings.pooling if settings.sees_cells else AVERAGE
     black = np.zeros((forward.BATCH, size, size, 3), np.uint8)

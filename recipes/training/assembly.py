@@ -10,6 +10,7 @@ import numpy as np
 
 from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import Backbone
+from advisor.evidence.gaussian import Gaussian
 from advisor.evidence.linear_head import LinearHead
 from advisor.evidence.pooling import CELLS
 from advisor.evidence.signed_root import signed_root
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 WHOLE_PICTURE = "whole_picture"  # the layer that gives the averages; they tell images unlike those of a run
+COMPONENTS, LIKENESS = "components", "likeness"  # the dense layers of a Gaussian kernel
 
 
 def head_layers(head: str, classes: int, dropout: float = 0.0) -> list[keras.layers.Layer]:
@@ -84,7 +86,9 @@ class Seen:
         averages = dict(zip(taps, outputs, strict=False))
         return Seen(averages, _rooted(settings, outputs[len(taps) :]), settings)
 
-    def by(self, taps: tuple[str, ...], last: str, cells: bool, name: str) -> keras.KerasTensor:
+    def by(
+        self, taps: tuple[str, ...], last: str, cells: bool, name: str, gaussian: Gaussian | None = None
+    ) -> keras.KerasTensor:
         """What one head sees, in the order of `Job.head_features`, [n, d].
 
         Args:
@@ -92,15 +96,30 @@ class Seen:
             last: the tap that the backbone's own classifier sees.
             cells: whether it sees those, too.
             name: of the layer that gives the averages.
+            gaussian: the kernel whose likenesses it sees, if it does.
         """
         from keras import layers
 
         (whole,) = _rooted(self.settings, [self.averages[tap] for tap in taps])
         parts = [layers.Identity(name=name)(whole)]
         parts += self.cells if cells else ()
+        parts += [_likeness(parts[0], gaussian)] if gaussian else []
         if self.settings.base_labels:
             parts.append(self.averages[last])
         return beside(parts)
+
+
+def _likeness(averages: keras.KerasTensor, gaussian: Gaussian) -> keras.KerasTensor:
+    """What `Gaussian.likeness` gives, by layers that every format of export has."""
+    from keras import layers
+
+    components = layers.Dense(gaussian.directions.shape[1], name=COMPONENTS, trainable=False)
+    likeness = layers.Dense(len(gaussian.points), "exponential", name=LIKENESS, trainable=False)
+    result = likeness(layers.UnitNormalization(name=f"{COMPONENTS}_of_length_one")(components(averages)))
+    set_dense(components, gaussian.directions, gaussian.offset)
+    least = np.full(len(gaussian.points), gaussian.least)
+    set_dense(likeness, gaussian.points.T * np.float32(2 / gaussian.width), least)
+    return result
 
 
 def _rooted(settings: Settings, parts: list[keras.KerasTensor]) -> tuple[keras.KerasTensor, ...]:
@@ -116,6 +135,7 @@ def assemble(
     head: list[keras.layers.Layer],
     size: int | None,
     cells_of: tuple[str, ...] = (),
+    gaussian: Gaussian | None = None,
 ) -> keras.Model:
     """Images [n, size, size, 3] in 0..255 to probabilities [n, classes].
 
@@ -128,6 +148,7 @@ def assemble(
         head: from `head_layers`.
         size: pixels, or None for any.
         cells_of: those of the taps whose cells the head sees beside the averages, by `settings.pooling`.
+        gaussian: the kernel whose likenesses it sees beside these, if it does.
     """
     import keras
 
@@ -135,7 +156,7 @@ def assemble(
     last = backbone.taps[-1]
     taps = tuple(dict.fromkeys((*settings.taps, *((last,) if settings.base_labels else ()))))
     seen = Seen.of(backbone, settings, image, taps, cells_of)
-    x = seen.by(settings.taps, last, bool(cells_of), WHOLE_PICTURE)
+    x = seen.by(settings.taps, last, bool(cells_of), WHOLE_PICTURE, gaussian)
     for layer in head:
         x = layer(x)
     return keras.Model(image, x, name=settings.recipe)
@@ -147,7 +168,7 @@ def assemble_frozen(job: Job, solved: LinearHead) -> keras.Model:
     head = head_layers("linear", job.classes)
     set_dense(head[0], solved.kernel, solved.bias)
     settings = job.settings
-    return assemble(job.backbone, settings, head, settings.image_size, settings.cells_of)
+    return assemble(job.backbone, settings, head, settings.image_size, settings.cells_of, solved.gaussian)
 
 
 def clone(backbone: Backbone, precision: str) -> Backbone:

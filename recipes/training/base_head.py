@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,5 +66,9 @@ def with_base_labels(job: Job, seen: HeadInput, labels: np.ndarray, weights: np.
     told = rows.logits(HeadInput((last,))).astype(np.float64)
     share = rule.pool_weight(pool.best_weight(held_out, told, labels))
     kernels = ((1 - share) * solved.head.kernel, share * rows.kernel)
-    both = LinearHead(np.concatenate(kernels), (1 - share) * solved.head.bias + share * rows.bias)
+    both = replace(
+        solved.head,
+        kernel=np.concatenate(kernels),
+        bias=(1 - share) * solved.head.bias + share * rows.bias,
+    )
     return Fitted(both, pool.probabilities(held_out, told, share).astype(np.float32))

@@ -15,6 +15,7 @@ from advisor.advice.settings import Settings, on_features
 from advisor.evidence import linear_head
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Fitted, LinearHead, softmax
+from advisor.evidence.spread import spread
 from advisor.results import Epoch
 from advisor.system.solvers import SMALL_FOR_TWO, solvers
 from recipes.job import Job, Solved, Trained
@@ -180,7 +181,7 @@ def train_head(job: Job) -> Learned:
     train_at, validate_at = job.data.indices("train"), job.data.indices("validation")
     mean, scale = np.zeros(features.shape[1]), np.ones(features.shape[1])
     if settings.roots:
-        mean, scale = features[train_at].mean(axis=0), linear_head.spread(features[train_at])
+        mean, scale = features[train_at].mean(axis=0), spread(features[train_at])
     standard = ((features - mean) / scale).astype(np.float32)
     trained = head_layers(settings.head, job.classes, settings.dropout)
     model = keras.Sequential([keras.Input((features.shape[1],)), *trained])

@@ -91,7 +91,7 @@ def _head_first(
     """Kernel and bias of the dense layers of a head on frozen features, and the first row of the history.
 
     Nothing where the weights are random, or those of the head are to be. Training begins from the whole
-    picture, which the frozen network may see cells beside.
+    picture, beside which the frozen network may see cells and likenesses.
     """
     if job.settings.head_start == "run":
         return job.backbone.head, []
@@ -99,8 +99,8 @@ def _head_first(
         return (), []
     began = time.monotonic()
     if job.settings.head == "linear":
-        features = job.head_features(cells=False)
-        is_solved = not job.settings.sees_cells
+        features = job.head_features(averages_alone=True)
+        is_solved = not (job.settings.sees_cells or job.settings.sees_likeness)
         start = frozen.judged if is_solved else solve(job, features, job.data.indices("train")).head
         alone = head_alone(job, lambda at: start.probabilities(features.take(at)), began)
         return ((start.kernel, start.bias),), [alone]

@@ -93,7 +93,7 @@ def pool(
     classifiers = (last, moved.get(last, last)) if settings.base_labels else ()
     everything = tuple(dict.fromkeys((*settings.taps, *taps, *classifiers)))
     seen = Seen.of(both, settings, image, everything, settings.cells_of)
-    below = seen.by(settings.taps, last, True, WHOLE_PICTURE)
+    below = seen.by(settings.taps, last, True, WHOLE_PICTURE, frozen[1].gaussian)
     above = seen.by(taps, moved.get(last, last), False, f"{WHOLE_PICTURE}_trained")
     *hidden, (kernel, bias) = trained[1]
     for layer, weights in zip(head_layers(settings.head, len(bias))[:-1], hidden, strict=True):
