@@ -32,7 +32,7 @@ from advisor.evidence.gaussian import GAUSSIAN, KERNELS, LINEAR
 from advisor.evidence.pooling import AVERAGE
 from advisor.evidence.probe import BELIEF_IN_STRAIGHT
 from advisor.system.devices import load_tensorflow
-from benchmarks import grid, results
+from benchmarks import grid, prices, results
 from benchmarks.grid import Logits
 from benchmarks.kept import RULES, accuracy
 from benchmarks.tasks import Task, cut
@@ -146,13 +146,12 @@ def with_training(lines: Sequence[Line]) -> str:
 
 
 def _price(lines: Sequence[Line]) -> str:
-    """Points that training gains for the root of the errors of leave-one-out in per cent."""
-    laws = []
+    """What training gains by the root of the errors of leave-one-out, without the kernel and with it."""
+    names, laws = np.array([line["data"] for line in lines]), []
     for head in (lambda line: line["heads"][LINEAR], _chosen):
-        roots = np.sqrt([100 - head(line)["left_out"] for line in lines])
-        gains = np.array([_trained(head(line)) for line in lines])
-        laws.append(f"{roots @ gains / (roots @ roots):.3f}")
-    return f"Training gains {laws[0]} points times the root of the errors before, {laws[1]} with the kernel."
+        errors = np.array([[100 - head(line)["left_out"]] for line in lines])
+        laws.append(prices.law(errors, np.array([_trained(head(line)) for line in lines]), names))
+    return f"Without the kernel: {laws[0]}\n\nWith it: {laws[1]}"
 
 
 def _is_taken(line: Line, belief: float) -> bool:

@@ -144,7 +144,8 @@ def table(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     return (
         said
         + results.markdown(["foretold", "mean error", "width", "holds"], rows)
-        + _law(known, gains, names)
+        + "\n\n"
+        + law(known, gains, names)
     )
 
 
@@ -184,11 +185,17 @@ def decisions(seen: Sequence[tuple[dict[str, Any], Logits]]) -> str:
     return results.markdown(head, rows)
 
 
-def _law(known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> str:
-    """The rule by the root of the expected error, fitted to everything, in points."""
+def law(known: np.ndarray, gains: np.ndarray, names: np.ndarray) -> str:
+    """The rule by the root of the expected error, fitted to everything, in points.
+
+    Args:
+        known: of each task, the expected error in per cent first, [n, m].
+        gains: of training, points [n].
+        names: of the data sets, [n]; each is left out once for the spread.
+    """
     below, above = _quantiles(gains - _crossed(_root, known, gains, names))
     return (
-        f"\n\nTraining gains {_of_root(known, gains):.3f} points times the square root of the errors that "
+        f"Training gains {_of_root(known, gains):.3f} points times the square root of the errors that "
         f"are expected of a hundred; nine of ten tasks gain {below:+.2f} to {above:+.2f} more."
     )
 

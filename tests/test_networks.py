@@ -7,15 +7,19 @@ import sys
 from dataclasses import replace
 from types import ModuleType
 
+import made_up
 import pytest
 
-from advisor import api
-from advisor.advice import networks, rule
+from advisor import api, backbones
+from advisor.advice import looking, looks, networks, rule
 from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Options, choose
 from advisor.backbones.backbone import Backbone, fingerprint
 from advisor.backbones.catalogue import NETWORKS
 from advisor.backbones.efficientnet_lite import LITE0, LITE1, LITE2
 from advisor.cli import main
+from advisor.evidence.measure import Evidence
+from advisor.evidence.second_look import Look
 from advisor.system.progress import Silent
 
 FAMILY = [LITE0.name, LITE1.name, LITE2.name]
@@ -175,3 +179,61 @@ def test_the_more_images_there_are_the_less_imagenet_counts():
     few, many = (rule.nats_of_network(2.0, 0.55, 0.5, images)[0] for images in (200, 2_000))
     assert few > 0 > many
     assert rule.nats_of_network(2.0, 0.5, 0.5, 200)[0] > rule.nats_of_network(0.0, 0.5, 0.5, 200)[0] == 0
+
+
+def with_look(taken: float) -> Evidence:
+    """Evidence of ants and bees, with 15 % expected errors, where Lite0 looked beside Lite2."""
+    known = made_up.evidence(made_up.summary(400))
+    expected = {name: replace(one, accuracy=0.85) for name, one in known.probes.expected.items()}
+    look = Look("one", LITE0.name, "shallow_features", images=300, gain=0.01, taken=taken, width=16)
+    return replace(known, looks=(look,), probes=replace(known.probes, expected=expected))
+
+
+def candidate(name: str, verdict: str, ready: bool = True) -> networks.Candidate:
+    return networks.Candidate(name, ready, 0.85, (0.8, 0.9), 20.0, 15.0, 75.0, verdict)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "taken", "backbone", "verdict"),
+    [
+        ("shallow_features", 0.2, f"{LITE2.name}+{LITE0.name}", "taken"),
+        ("full_training", 0.2, LITE2.name, "if frozen"),
+        ("feature_extraction", 0.2, LITE2.name, "if frozen"),
+        ("shallow_features", -0.3, LITE2.name, "not better"),
+    ],
+)
+def test_two_networks_are_taken_where_the_frozen_ones_together_are_worth_it(recipe, taken, backbone, verdict):
+    known = with_look(taken)
+    options = Options(backbone=LITE2.name, second=looks.best_second(known, LITE2.name))
+    settings = choose(recipe, options, known)
+    assert settings.backbone == backbone
+    if "+" in backbone:
+        both = backbones.load(backbone)
+        assert (settings.taps, settings.image_size) == (both.taps, both.image_size)
+    compared = candidate(LITE2.name, "taken"), candidate("absent", "not ready", ready=False)
+    told = networks.with_pairs((candidate(LITE0.name, "not better"), *compared), known, settings)
+    assert [one.name for one in told] == [LITE0.name, LITE2.name, f"{LITE2.name}+{LITE0.name}", "absent"]
+    assert told[2].verdict == verdict
+    assert (told[2].expected_accuracy > 0.85) == (taken > 0)
+    assert told[2].megabytes == 30.0
+    assert told[0].verdict == ("taken with another" if verdict == "taken" else "not better")
+
+
+def test_networks_that_were_compared_may_look_beside_each_other():
+    lite2 = backbones.load(LITE2.name)
+    assert looking.second_networks(lite2, Options(), FAMILY) == FAMILY[:2]
+    assert looking.second_networks(lite2, Options(max_megabytes=35), FAMILY) == [LITE0.name]
+    assert looking.second_networks(lite2, Options()) == [LITE1.name]
+
+
+@pytest.mark.slow
+def test_a_run_may_take_two_networks(finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(rule, "SATURATED_ERROR", -1.0)
+    monkeypatch.setattr(looks, "is_worth", lambda look, evidence, backbone: look.network is not None)
+    options = {"recipe": "shallow_features", "backbone": "auto", "image_size": 32}
+    run = api.run(str(finished_run.parent / "images"), output=tmp_path / "run", **options)
+    assert run.metrics.settings.backbone.count("+") == 1
+    told = json.loads((run.folder / "recommendation.json").read_text())
+    assert verdicts(told)[run.metrics.settings.backbone] == "taken"
+    said = [one.probabilities for one in api.predict(run.folder, run.test.paths)]
+    assert said == pytest.approx(run.test.probabilities, abs=2e-3)

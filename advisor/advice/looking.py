@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from advisor import backbones
@@ -26,7 +26,7 @@ def measure(
     measured: Measured,
     backbone: Backbone,
     options: Options,
-    with_second: bool,
+    seconds: Sequence[str],
     left: float | None,
     seed: int,
     display: Display,
@@ -40,7 +40,7 @@ def measure(
         measured: the data set.
         backbone: that was probed.
         options: what the user asked for.
-        with_second: whether a second network looks, too; who has named a recipe has no use for it.
+        seconds: names of the networks that may look, too; see `second_networks`.
         left: seconds from now to the finished folder; None for no limit.
         seed: of the sample.
         display: where progress is shown.
@@ -55,17 +55,14 @@ def measure(
         for views in _views(evidence, backbone, recipe)
         if _is_in_time(evidence, (TIMES[views] - 1) * each, left)
     ]
-    second = _second(backbone, options) if with_second else None
-    if second and not _is_in_time(evidence, looks.seconds_each(second.name), left):
-        second = None
-    if not (tried or second):
+    in_time = [name for name in seconds if _is_in_time(evidence, looks.seconds_each(name), left)]
+    if not (tried or in_time):
         return measured
     probes, network = evidence.probes, evidence.network
     of = recipe, probes, seed, display
     first = First.of(measured.data, measured.probed, backbone, network.image_size, evidence.fit.chosen, *of)
     found = [first.in_views(views, display) for views in tried]
-    if second:
-        found.append(first.with_network(second, display))
+    found += [first.with_network(backbones.load(name, None, options.image_size), display) for name in in_time]
     return replace(measured, evidence=replace(evidence, looks=tuple(filter(None, found))))
 
 
@@ -106,12 +103,23 @@ def _is_in_time(evidence: Evidence, each: float, left: float | None) -> bool:
     return left is None or (images + min(images, MOST_IMAGES)) * each < left
 
 
-def _second(backbone: Backbone, options: Options) -> Backbone | None:
-    """The best other network on ImageNet that is ready, may be taken with it, and needs no TensorFlow."""
+def second_networks(backbone: Backbone, options: Options, compared: Sequence[str] = ()) -> list[str]:
+    """Networks that may look beside one: ready, small enough with it, and such as need no TensorFlow.
+
+    Args:
+        backbone: the first one.
+        options: what the user asked for.
+        compared: those that were probed on the same images, of which all may look; without them it is the
+            best on ImageNet alone.
+    """
     rows = {row.name: row for row in catalogue() if row.weights in ("bundled", "installed")}
     own = rows.pop(backbone.name, None)
-    if own is None or options.weights or options.start_from or options.image_size:
-        return None
+    if own is None or options.weights or options.start_from:
+        return []
     most = options.max_megabytes or math.inf
     small = [row for row in rows.values() if own.megabytes + row.megabytes <= most]
-    return backbones.load(max(small, key=lambda row: row.top1 or 0.0).name) if small else None
+    if compared:
+        return [row.name for row in small if row.name in compared]
+    if options.image_size or not small:
+        return []
+    return [max(small, key=lambda row: row.top1 or 0.0).name]

@@ -51,6 +51,12 @@ def is_worth(look: Look, evidence: Evidence, backbone: str) -> bool:
     return bool(rule.is_worth(gain(look, evidence)[0], seconds(look, evidence, backbone)))
 
 
+def best_second(evidence: Evidence, backbone: str) -> str | None:
+    """The second network that is worth its time and gains most; None if none is."""
+    worth = [look for look in evidence.looks if look.network and is_worth(look, evidence, backbone)]
+    return max(worth, key=lambda look: look.taken).network if worth else None
+
+
 def best_views(evidence: Evidence, recipe: str, backbone: str) -> str:
     """Of the views that are worth their time to a frozen recipe those that gain most; "one" if none are."""
     worth = [

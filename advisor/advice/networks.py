@@ -18,17 +18,21 @@ from advisor.advice import looks, plan, rule, times
 from advisor.advice.settings import Options, Settings, choose
 from advisor.backbones import Backbone
 from advisor.backbones.catalogue import catalogue
+from advisor.backbones.pair import JOINT
 from advisor.backbones.row import Row
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
 from advisor.evidence.measure import Evidence, Measured, Network, probe_network
 from advisor.evidence.measure import measure as measure_data
 from advisor.evidence.probe import NINETY, Expected
+from advisor.evidence.second_look import Look
 from advisor.system.progress import Display
 
 FEW_IMAGES = 200  # that are looked at first, where the sample has twice as many
-TAKEN, BEHIND, CLOSE, SLOW, LARGE, ABSENT = (
+TAKEN, WITH_ANOTHER, FOR_FROZEN, BEHIND, CLOSE, SLOW, LARGE, ABSENT = (
     "taken",
+    "taken with another",
+    "if frozen",
     "far behind",
     "not better",
     "too slow",
@@ -51,8 +55,9 @@ class Candidate:
             its head where it was not probed.
         top1: per cent of the ImageNet validation set that it classifies correctly, as published; None where
             nothing was.
-        verdict: "taken", "far behind" (on few images), "not better", "too slow", "too large" or "not
-            ready".
+        verdict: "taken", "taken with another" (one of the two that are taken together), "if frozen" (two
+            together, where the network is not to be trained), "far behind" (on few images), "not better",
+            "too slow", "too large" or "not ready".
     """
 
     name: str
@@ -134,6 +139,52 @@ def measure(
         backbones.load(taken, None, options.image_size),
         race.options_for(taken),
         race.candidates(taken),
+    )
+
+
+def with_pairs(
+    candidates: tuple[Candidate, ...], evidence: Evidence, settings: Settings
+) -> tuple[Candidate, ...]:
+    """The candidates and, after those that are ready, the pairs of two that were looked at.
+
+    Args:
+        candidates: of a comparison; without one there are no pairs.
+        evidence: with the looks of a second network beside the taken one.
+        settings: with the network or the two that are taken.
+    """
+    known = {each.name: each for each in candidates}
+    first = next((each for each in candidates if each.verdict == TAKEN), None)
+    pairs = [
+        _pair(first, known[look.network], look, evidence, settings)
+        for look in evidence.looks
+        if first and look.network
+    ]
+    taken_together = {name for pair in pairs if pair.verdict == TAKEN for name in pair.name.split(JOINT)}
+    told = [
+        replace(each, verdict=WITH_ANOTHER) if each.name in taken_together else each for each in candidates
+    ]
+    ready = [each for each in told if each.ready]
+    return (*ready, *pairs, *(each for each in told if not each.ready))
+
+
+def _pair(
+    first: Candidate, second: Candidate, look: Look, evidence: Evidence, settings: Settings
+) -> Candidate:
+    """Two networks side by side under one head."""
+    name = f"{first.name}{JOINT}{second.name}"
+    gain, (low, high) = looks.gain(look, evidence)
+    expected = evidence.probes.expected[rule.better_frozen(evidence.probes)]
+    verdict = FOR_FROZEN if looks.is_worth(look, evidence, first.name) else CLOSE
+    more = looks.seconds(look, evidence, first.name)
+    return Candidate(
+        name=name,
+        ready=True,
+        expected_accuracy=min(1.0, expected.accuracy + gain),
+        interval=(max(0.0, expected.interval[0] + low), min(1.0, expected.interval[1] + high)),
+        seconds=None if first.seconds is None else first.seconds + more,
+        megabytes=first.megabytes + second.megabytes,
+        top1=None,
+        verdict=TAKEN if settings.backbone == name else verdict,
     )
 
 

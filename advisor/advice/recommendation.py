@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advisor import backbones
-from advisor.advice import looking, networks, plan, rationale, rule, steps
+from advisor.advice import looking, looks, networks, plan, rationale, rule, steps
 from advisor.advice.by_hand import choose
 from advisor.advice.networks import Candidate, Chosen
 from advisor.advice.plan import Plan
@@ -232,9 +232,11 @@ def recommend(
     measured, backbone, options = chosen.measured, chosen.backbone, chosen.options
     if recipe not in steps.TRAINING:
         within = replace(options, max_megabytes=limits["max_megabytes"])
-        has_choice, time_left = recipe is None, _left(options, began)
-        measured = looking.measure(measured, backbone, within, has_choice, time_left, seed, display)
+        others = _others(chosen, within, recipe)
+        measured = looking.measure(measured, backbone, within, others, _left(options, began), seed, display)
     evidence = measured.evidence
+    if chosen.networks:
+        options = replace(options, second=looks.best_second(evidence, options.backbone))
     place = rule.place(evidence.data.images, evidence.similarity)
     left = _left(options, began)
     training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, evidence.probes)
@@ -249,6 +251,8 @@ def recommend(
     )
     worth = {step.action: step.worth for step in next_steps if step.action in steps.TRAINING}
     decision = decide(place, evidence.probes, evidence.data.splits["validation"], worth)
+    if options.second and decision.recipe in steps.FROZEN:
+        decision = replace(decision, recipe="shallow_features")  # the recipe that sees both networks
     settings, overrun = choose(recipe or decision.recipe, options, evidence), []
     if left is not None:
         fitted = steps.fitting(settings, evidence, left)
@@ -280,11 +284,20 @@ def recommend(
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
-        networks=chosen.networks,
+        networks=networks.with_pairs(chosen.networks, evidence, settings),
         findings=faults.findings(measured, judged),
         seen_as=measured.sights.classes,
     )
     return Advised(advice, measured.data, options, measured.sights)
+
+
+def _others(chosen: Chosen, options: Options, recipe: str | None) -> list[str]:
+    """Networks that may look beside the chosen one: those that were compared; without a comparison the best,
+    for who has named no recipe."""
+    compared = [network.name for network in chosen.networks if network.expected_accuracy is not None]
+    if recipe and not compared:
+        return []
+    return looking.second_networks(chosen.backbone, options, compared)
 
 
 def _left(options: Options, began: float) -> float | None:

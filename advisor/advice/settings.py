@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from advisor import backbones
 from advisor.advice import looks, rule
+from advisor.backbones.pair import JOINT
 from advisor.choices import AUTO, CROP, FIT_OPTIONS, FITS, KEEP, LARGEST_IMAGE, RECIPES, Mode
 from advisor.data.deep_grey import GreyRange
 from advisor.errors import InputError
@@ -217,6 +219,7 @@ class Options:
     max_megabytes: float | None = None
     start_from: str | None = None
     fit: str = "auto"
+    second: str | None = None  # a network beside `backbone` on all depths, which `--backbone auto` may find
     settings: Mapping[str, Any] = field(default_factory=dict)  # by hand, see `advisor.advice.by_hand`
 
     def check(self, recipe: str | None) -> None:
@@ -380,9 +383,17 @@ def choose(recipe: str, options: Options, evidence: Evidence) -> Settings:
     )
     if not (mode.on_images or (options.head == "linear" and options.settings.get("head_start") != "random")):
         settings = on_features(settings, options.epochs)
+    if options.second and mode.sees == "all" and settings.solves_head:
+        settings = _with_second(settings, options)
     middle = network.taps[len(network.taps) // 2]
     train_from = {"head": None, "upper": options.train_from or middle, "all": ""}[mode.trains]
     return replace(settings, train_from=train_from)
+
+
+def _with_second(settings: Settings, options: Options) -> Settings:
+    """The same on all depths of two networks, see `advisor.backbones.pair`."""
+    both = backbones.load(f"{options.backbone}{JOINT}{options.second}", None, options.image_size)
+    return replace(settings, backbone=both.name, image_size=both.image_size, taps=both.taps, views=ONE)
 
 
 def on_features(settings: Settings, epochs: int | None = None) -> Settings:

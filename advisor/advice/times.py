@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from advisor.advice import looks
 from advisor.advice.settings import Settings
 from advisor.backbones import BUNDLED
+from advisor.backbones.catalogue import catalogue
+from advisor.backbones.pair import JOINT
 from advisor.evidence.outliers import MOST
 from advisor.evidence.views import TIMES
 from advisor.system import speed
@@ -30,6 +33,8 @@ VALIDATIONS = 2  # passes through the validation images after the last step, bes
 def is_known(settings: Settings) -> bool:
     """Whether the seconds here are more than a guess."""
     is_reference = settings.backbone == BUNDLED and settings.weights is None
+    if _members(settings) and not settings.trains_on_images:
+        return True
     return speed.is_known(_work(settings), _network(settings), is_reference)
 
 
@@ -42,7 +47,7 @@ def run(settings: Settings, images: Mapping[str, int], known: int) -> float:
         known: images whose features are there already.
     """
     embedded = max(0.0, TIMES[settings.views] * sum(images.values()) - known)
-    looking = embedded * speed.seconds("embed", _network(settings), settings.image_size)
+    looking = embedded * _embedding(settings)
     if not settings.trains_on_images:
         solving = HEADS * _solving(settings, images)
         return START + looking + solving + AFTER_SOLVING
@@ -87,6 +92,20 @@ def _work(settings: Settings) -> str:
     if not settings.trains_on_images:
         return "embed"
     return "step" if settings.trains_backbone else "head"
+
+
+def _members(settings: Settings) -> list[str]:
+    """The two networks that stand side by side, where both are in the catalogue; else none."""
+    names, known = settings.backbone.split(JOINT), {row.name for row in catalogue()}
+    return names if len(names) > 1 and known.issuperset(names) else []
+
+
+def _embedding(settings: Settings) -> float:
+    """Seconds that an image takes with the frozen network, of two of them as long as both take."""
+    name, members = _network(settings), _members(settings)
+    if members and not speed.is_known("embed", name, is_reference=False):
+        return sum(looks.seconds_each(each) for each in members)
+    return speed.seconds("embed", name, settings.image_size)
 
 
 def _network(settings: Settings) -> str:
