@@ -4,11 +4,12 @@
     python -m benchmarks.networks --table FILE...
 
 For each data set, size and seed: what `advisor recommend` expects of each pre-trained network that is ready,
-each at its own size, and the test accuracy that the better frozen recipe then reaches with it. One JSON line
-is written as each task is done; tasks whose line is there already are skipped.
+each at its own size, and the test accuracy that the better frozen recipe then reaches with it; and the same
+of what `--backbone auto` takes for a frozen recipe, one network or two together. One JSON line is written as
+each task is done; tasks whose line is there already are skipped.
 
 The first table has the regret of rules that choose: mean and worst points of test accuracy lost against the
-best network that fits into the minutes. Times are those of the machine of `speed.REFERENCE`, by the
+best network alone that fits into the minutes; below 0 is better than any network alone. Times are those of the machine of `speed.REFERENCE`, by the
 operations of each network; for who probes, looking at the other networks counts, too. The last table has the
 regret of other beliefs in ImageNet, see `rule.nats_of_network`.
 """
@@ -28,6 +29,8 @@ from advisor.advice.rule import NETWORK_BELIEF, nats_of_network
 from advisor.advice.settings import Options, Settings
 from advisor.backbones import BUNDLED
 from advisor.backbones.catalogue import catalogue
+from advisor.backbones.pair import JOINT
+from advisor.choices import AUTO
 from advisor.evidence.embedding import embed
 from advisor.evidence.pooling import AVERAGE
 from advisor.system.progress import Silent
@@ -70,11 +73,26 @@ def measure(arguments: argparse.Namespace) -> None:
             "images": len(task.held),
             "tested": len(task.judged.indices("test")),
             "networks": reached,
+            "auto": _auto(task),
         }
         lines.append(line)
         results.write(arguments.output, lines)
         tests = " ".join(f"{name}={of['test']:.3f}" for name, of in reached.items())
-        print(task.name, task.size, task.seed, tests, flush=True)
+        auto = line["auto"]
+        print(task.name, task.size, task.seed, tests, f"{auto['backbone']}={auto['test']:.3f}", flush=True)
+
+
+def _auto(task: Task) -> dict[str, Any]:
+    """What `--backbone auto` takes for a frozen recipe, and what that reaches."""
+    advised = recommendation.recommend(task.held, Options(backbone=AUTO), Silent(), seed=task.seed)
+    together = advised.options.second is not None
+    settings = advised.with_recipe("shallow_features" if together else advised.advice.frozen_recipe).settings
+    right = _right(task, settings)
+    return {
+        "backbone": settings.backbone,
+        "test": float(right.mean()),
+        "correct": np.packbits(right).tobytes().hex(),
+    }
 
 
 def _with(task: Task, name: str) -> dict[str, Any]:
@@ -157,12 +175,14 @@ def _regret(line: Line, rule_of: Rule, minutes: float | None) -> float:
     reached = {name: of["test"] for name, of in line["networks"].items()}
     fit = [name for name in reached if minutes is None or _seconds(line, name) <= 60 * minutes]
     fit = fit or [BUNDLED]
-    return 100 * (max(reached[name] for name in fit) - reached[rule_of(line, fit, minutes)])
+    best, taken = max(reached[name] for name in fit), rule_of(line, fit, minutes)
+    return 100 * (best - (line["auto"]["test"] if JOINT in taken else reached[taken]))
 
 
 def _seconds(line: Line, name: str, images: int | None = None) -> float:
     """From the command to the finished folder; or that looking at some images takes."""
-    each = REFERENCE["embed"] * ROWS[name].gflop / ROWS[BUNDLED].gflop
+    gflop = sum(ROWS[each].gflop for each in name.split(JOINT))
+    each = REFERENCE["embed"] * gflop / ROWS[BUNDLED].gflop
     return times.START + times.AFTER_SOLVING + line["images"] * each if images is None else images * each
 
 
@@ -195,8 +215,17 @@ def _believing(belief: float) -> Rule:
     return rule_of
 
 
+def _maybe_two(line: Line, fit: list[str], minutes: float | None) -> str:
+    """The advice, which takes two networks together where the second one is worth its time and both fit."""
+    alone, auto = _believing(NETWORK_BELIEF)(line, fit, minutes), str(line["auto"]["backbone"])
+    looking = sum(_seconds(line, name, line["networks"][name]["probed"]) for name in ROWS if name in fit)
+    in_time = minutes is None or looking + _seconds(line, auto) <= 60 * minutes
+    return auto if JOINT in auto and in_time else alone
+
+
 RULES: dict[str, Rule] = {
-    "by log-loss and ImageNet, as advised": _believing(NETWORK_BELIEF),
+    "as advised, one network or two": _maybe_two,
+    "by log-loss and ImageNet, as advised of one": _believing(NETWORK_BELIEF),
     "by log-loss alone": _believing(0.0),
     "by the accuracy of the probes": lambda line, fit, minutes: max(
         fit, key=lambda name: line["networks"][name]["expected"]

@@ -29,6 +29,7 @@ from benchmarks import (
     frozen,
     grid,
     kept,
+    kernel,
     label_noise,
     large_folder,
     large_head,
@@ -259,6 +260,16 @@ def gain_of_cells() -> str:
     return position.heads(lines_of("position"))
 
 
+def gain_of_kernel() -> str:
+    """Points that a Gaussian kernel adds to a frozen head, by the nats from which it is taken."""
+    return kernel.by_belief(lines_of("kernel"))
+
+
+def kernel_and_training() -> str:
+    """The same for what is kept after training, and what training then gains."""
+    return kernel.with_training(lines_of("kernel"))
+
+
 def choosing_cells() -> str:
     """The same where leave-one-out chooses, by how firmly the whole picture is believed in."""
     return position.choices(lines_of("position"))
@@ -408,6 +419,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "stopping": stopping_early,
     "gain-of-cells": gain_of_cells,
     "choosing-cells": choosing_cells,
+    "gain-of-kernel": gain_of_kernel,
+    "kernel-and-training": kernel_and_training,
     "which-network": which_network,
     "each-network": each_network,
     "belief-in-imagenet": belief_in_imagenet,
