@@ -9,9 +9,9 @@ of what `--backbone auto` takes for a frozen recipe, one network or two together
 each task is done; tasks whose line is there already are skipped.
 
 The first table has the regret of rules that choose: mean and worst points of test accuracy lost against the
-best network alone that fits into the minutes; below 0 is better than any network alone. Times are those of the machine of `speed.REFERENCE`, by the
-operations of each network; for who probes, looking at the other networks counts, too. The last table has the
-regret of other beliefs in ImageNet, see `rule.nats_of_network`.
+best network alone that fits into the minutes; below 0 is better than any network alone. Times are those of
+the machine of `speed.REFERENCE`, by the operations of each network; for who probes, looking at the other
+networks counts, too. The last table has the regret of other beliefs in ImageNet, see `rule.nats_of_network`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def measure(arguments: argparse.Namespace) -> None:
     sizes = [None if size == "all" else int(size) for size in arguments.sizes]
     for task in not_done(arguments.data, sizes, arguments.seeds, done):
         reached = {row.name: _with(task, row.name) for row in catalogue() if row.is_pretrained}
+        auto = _auto(task)
         line = {
             "data": task.name,
             "size": task.size,
@@ -73,12 +74,11 @@ def measure(arguments: argparse.Namespace) -> None:
             "images": len(task.held),
             "tested": len(task.judged.indices("test")),
             "networks": reached,
-            "auto": _auto(task),
+            "auto": auto,
         }
         lines.append(line)
         results.write(arguments.output, lines)
         tests = " ".join(f"{name}={of['test']:.3f}" for name, of in reached.items())
-        auto = line["auto"]
         print(task.name, task.size, task.seed, tests, f"{auto['backbone']}={auto['test']:.3f}", flush=True)
 
 
