@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from advisor.data.dataset import SPLITS
-from benchmarks import averaging, calibration, ci, coverage, grid, kept, prices, regret, tables, tasks
+from benchmarks import averaging, calibration, ci, coverage, grid, kept, kernel, prices, regret, tables, tasks
 
 FROZEN = ("feature_extraction", "shallow_features")
 
@@ -282,3 +282,25 @@ def test_sets_of_a_benchmark_cover_as_often_as_asked_for():
         assert one["worst class"] <= one["covered"] / 3000
     few = coverage.sets_of(labels[:12], said[:12], labels[3000:], said[3000:], 0)
     assert set(few) == {"plain 0.9", "adaptive 0.9"}  # 12 images cannot say more
+
+
+def test_what_a_kernel_brings_is_told_by_size_and_by_training():
+    def head(frozen: float, kept: float, nats: float) -> dict[str, float]:
+        return {"frozen": frozen, "kept": kept, "nats": nats, "left_out": frozen, "log_loss": nats / 100}
+
+    lines = [
+        {"data": name, "size": size, "heads": {"linear": head(80.0, 84.0, 100.0), "gaussian": curved}}
+        for name, size, curved in (
+            ("a", 200, head(79.0, 83.0, 97.0)),  # too little better to be taken
+            ("b", 200, head(83.0, 85.0, 90.0)),
+            ("b", 1000, head(82.0, 84.5, 95.0)),
+        )
+    ]
+    by_belief = {row[0]: row[1:] for row in tables.rows_of(kernel.by_belief(lines))}
+    assert by_belief["always"] == ["+1.00 ± 1.41, -1.0, 2 of 2", "+2.00 ± 0.00, +2.0, 1 of 1"]
+    assert by_belief["from 4 nats on, as advised"][0] == "+1.50 ± 1.06, +0.0, 1 of 2"
+    table, *laws = kernel.with_training(lines).split("\n\n")
+    assert tables.rows_of(table)[0] == [
+        "200", "2", "+1.50 ± 1.06, +0.0", "+0.50 ± 0.35, +0.0", "-0.050", "+4.00", "+3.00",
+    ]  # fmt: skip
+    assert [law.split(":")[0] for law in laws] == ["Without the kernel", "With it"]
