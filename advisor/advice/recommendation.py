@@ -307,10 +307,10 @@ def _left(options: Options, began: float) -> float | None:
 
 def possible(options: Options, evidence: Evidence) -> dict[str, Settings]:
     """The settings of each recipe that the options do not rule out; of the frozen ones, of a head that is
-    solved, which other options do not change."""
+    solved, which other options do not change, on one network."""
     found = {}
     for recipe in RECIPES:
-        asked = replace(options, mode=None, augment=False, train_from=None, settings={})
+        asked = replace(options, mode=None, augment=False, train_from=None, settings={}, second=None)
         with suppress(InputError):
             found[recipe] = choose(recipe, asked if recipe in steps.FROZEN else options, evidence)
     return found
