@@ -27,7 +27,7 @@ from advisor.errors import InputError
 from advisor.evidence import similarity
 from advisor.evidence.fitting import Fit
 from advisor.evidence.grouping import Grouping
-from advisor.evidence.measure import Evidence, measure
+from advisor.evidence.measure import Evidence, Measured, measure
 from advisor.evidence.probe import Probes
 from advisor.evidence.sights import SeenAs, Sights
 from advisor.evidence.similarity import Similarity
@@ -229,14 +229,9 @@ def recommend(
         chosen = networks.measure(data, options, sample, source, seed, display, began)
     else:
         chosen = _named(data, options, recipe, sample, source, seed, display)
-    measured, backbone, options = chosen.measured, chosen.backbone, chosen.options
-    if recipe not in steps.TRAINING:
-        within = replace(options, max_megabytes=limits["max_megabytes"])
-        others = _others(chosen, within, recipe)
-        measured = looking.measure(measured, backbone, within, others, _left(options, began), seed, display)
-    evidence = measured.evidence
-    if chosen.networks:
-        options = replace(options, second=looks.best_second(evidence, options.backbone))
+    backbone, within = chosen.backbone, replace(chosen.options, max_megabytes=limits["max_megabytes"])
+    measured, second = _looked_again(chosen, within, recipe, _left(options, began), seed, display)
+    evidence, options = measured.evidence, replace(chosen.options, second=second)
     place = rule.place(evidence.data.images, evidence.similarity)
     left = _left(options, began)
     training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, evidence.probes)
@@ -291,13 +286,32 @@ def recommend(
     return Advised(advice, measured.data, options, measured.sights)
 
 
-def _others(chosen: Chosen, options: Options, recipe: str | None) -> list[str]:
-    """Networks that may look beside the chosen one: those that were compared; without a comparison the best,
-    for who has named no recipe."""
+def _looked_again(
+    chosen: Chosen, options: Options, recipe: str | None, left: float | None, seed: int, display: Display
+) -> tuple[Measured, str | None]:
+    """Look again at some of the images, where that may be worth it.
+
+    Args:
+        chosen: the data set as it was measured, and the network.
+        options: what the user asked for.
+        recipe: that was asked for; None for none.
+        left: seconds from now to the finished folder; None for no limit.
+        seed: of the sample.
+        display: where progress is shown.
+
+    Returns:
+        The data set with what the looks bring, and the network to be taken beside the chosen one: none unless
+        networks were compared, of which all may look. Else the best other one looks, for who named no recipe.
+    """
+    if recipe in steps.TRAINING:
+        return chosen.measured, None
     compared = [network.name for network in chosen.networks if network.expected_accuracy is not None]
-    if recipe and not compared:
-        return []
-    return looking.second_networks(chosen.backbone, options, compared)
+    others = []
+    if compared or recipe is None:
+        others = looking.second_networks(chosen.backbone, options, compared)
+    measured = looking.measure(chosen.measured, chosen.backbone, options, others, left, seed, display)
+    best = looks.best_second(measured.evidence, options.backbone) if compared else None
+    return measured, best
 
 
 def _left(options: Options, began: float) -> float | None:
