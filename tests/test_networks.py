@@ -216,7 +216,7 @@ def test_two_networks_are_taken_where_the_frozen_ones_together_are_worth_it(reci
     assert told[2].verdict == verdict
     assert (told[2].expected_accuracy > 0.85) == (taken > 0)
     assert told[2].megabytes == 30.0
-    assert told[0].verdict == ("taken with another" if verdict == "taken" else "not better")
+    assert told[0].verdict == ("one of two" if verdict == "taken" else "not better")
 
 
 def test_networks_that_were_compared_may_look_beside_each_other():

@@ -31,7 +31,7 @@ from advisor.system.progress import Display
 FEW_IMAGES = 200  # that are looked at first, where the sample has twice as many
 TAKEN, WITH_ANOTHER, FOR_FROZEN, BEHIND, CLOSE, SLOW, LARGE, ABSENT = (
     "taken",
-    "taken with another",
+    "one of two",
     "if frozen",
     "far behind",
     "not better",
@@ -55,7 +55,7 @@ class Candidate:
             its head where it was not probed.
         top1: per cent of the ImageNet validation set that it classifies correctly, as published; None where
             nothing was.
-        verdict: "taken", "taken with another" (one of the two that are taken together), "if frozen" (two
+        verdict: "taken", "one of two" (that are taken together), "if frozen" (two
             together, where the network is not to be trained), "far behind" (on few images), "not better",
             "too slow", "too large" or "not ready".
     """

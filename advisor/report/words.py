@@ -13,6 +13,7 @@ from advisor.advice.rule import FEWEST_VALIDATION_IMAGES, POOL_CENTRE
 from advisor.advice.settings import Settings
 from advisor.advice.steps import BY_HAND, TRAINING, UNTIL_TARGET, Step, step_of
 from advisor.backbones import BUNDLED
+from advisor.backbones.pair import JOINT
 from advisor.choices import CROP, FITS, RECIPES, WATCHED
 from advisor.data.deep_grey import GreyRange
 from advisor.evidence.pooling import CELLS, FLATTEN, MAXIMUM
@@ -101,7 +102,8 @@ def _network_cells(network: Candidate) -> list[str]:
         right, interval = f"{100 * network.expected_accuracy:.1f}", f"{100 * low:.0f} to {100 * high:.0f}"
     time = "-" if network.seconds is None else duration(network.seconds)
     top1 = "-" if network.top1 is None else f"{network.top1:.1f}%"
-    return [network.name, right, interval, time, f"{network.megabytes:.1f}", top1, network.verdict]
+    name = network.name.replace(JOINT, f" {JOINT} ")  # so that it may stand in two lines
+    return [name, right, interval, time, f"{network.megabytes:.1f}", top1, network.verdict]
 
 
 def about_networks(advice: Recommendation) -> list[str]:
