@@ -16,6 +16,7 @@ from advisor.advice.recommendation import Advised, Recommendation
 from advisor.advice.settings import Options
 from advisor.audit import audit as audits
 from advisor.audit.audit import Audit
+from advisor.backbones.pair import JOINT
 from advisor.choices import AUTO, DEFAULT_SAMPLE
 from advisor.data import corrections as corrected
 from advisor.data import sources
@@ -226,7 +227,7 @@ def run(
     listed = _corrections(corrections)
     with RunFolder(Path(output)).writing(resume, overwrite) as folder, connected(cluster):
         network = folder.network() if resume and options.backbone == AUTO else None
-        named = replace(options, backbone=network, max_megabytes=None) if network else options
+        named = _as_started(options, network) if network else options
         advised = _advise(data, named, recipe, sample, source, reading, seed, display, listed, start)
         if on_advice:
             on_advice(advised.advice)
@@ -588,6 +589,12 @@ def _advise(
     images = listed.apply(images) if listed else images  # once the test images are known
     domain = sources.load(source, seed) if source else None
     return recommendation.recommend(images, options, display, recipe, sample, domain, seed)
+
+
+def _as_started(options: Options, network: str) -> Options:
+    """The options with the network of the run that goes on, or with the two that it looks with."""
+    first, _, second = network.partition(JOINT)
+    return replace(options, backbone=first, second=second or None, max_megabytes=None)
 
 
 def _start(options: Options, recipe: str | None, output: str | Path) -> Start | None:

@@ -204,14 +204,15 @@ def candidate(name: str, verdict: str, ready: bool = True) -> networks.Candidate
 )
 def test_two_networks_are_taken_where_the_frozen_ones_together_are_worth_it(recipe, taken, backbone, verdict):
     known = with_look(taken)
-    options = Options(backbone=LITE2.name, second=looks.best_second(known, LITE2.name))
+    worth = [looks.action(look) for look in known.looks if looks.is_worth(look, known, LITE2.name)]
+    options = Options(backbone=LITE2.name, second=looks.best_second(known, worth))
     settings = choose(recipe, options, known)
     assert settings.backbone == backbone
     if "+" in backbone:
         both = backbones.load(backbone)
         assert (settings.taps, settings.image_size) == (both.taps, both.image_size)
     compared = candidate(LITE2.name, "taken"), candidate("absent", "not ready", ready=False)
-    told = networks.with_pairs((candidate(LITE0.name, "not better"), *compared), known, settings)
+    told = networks.with_pairs((candidate(LITE0.name, "not better"), *compared), known, settings, worth)
     assert [one.name for one in told] == [LITE0.name, LITE2.name, f"{LITE2.name}+{LITE0.name}", "absent"]
     assert told[2].verdict == verdict
     assert (told[2].expected_accuracy > 0.85) == (taken > 0)
@@ -221,8 +222,9 @@ def test_two_networks_are_taken_where_the_frozen_ones_together_are_worth_it(reci
 
 def test_networks_that_were_compared_may_look_beside_each_other():
     lite2 = backbones.load(LITE2.name)
-    assert looking.second_networks(lite2, Options(), FAMILY) == FAMILY[:2]
-    assert looking.second_networks(lite2, Options(max_megabytes=35), FAMILY) == [LITE0.name]
+    compared = dict(zip(FAMILY, (14.0, 17.0, 20.0), strict=True))
+    assert looking.second_networks(lite2, Options(), compared) == FAMILY[:2]
+    assert looking.second_networks(lite2, Options(max_megabytes=35), compared) == [LITE0.name]
     assert looking.second_networks(lite2, Options()) == [LITE1.name]
 
 

@@ -30,6 +30,8 @@ NAMES = tuple(name for name in SHAPES if name not in (*WITH_OPTION, "recipe", *_
 # What means something in one network alone.
 _OF_NETWORK = ("weights", "taps", "train_from", "cut_layer", "base_labels")
 _ASKED = ("head", "epochs", "batch_size", "keep")  # of the options, what changes how a recipe trains
+# The probes judge the kernel with these as we would have taken them.
+_JUDGED_WITH_KERNEL = ("pooling", "roots", "taps", "views")
 # Without gradient steps these say nothing.
 _OF_STEPS = (
     "training_size",
@@ -210,8 +212,8 @@ def _following(ours: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
         follows["pooling"] = "average"
     if values.get("pooling") in (MAXIMUM, FLATTEN):
         follows["taps"] = ours.taps[-1:]
-    if set(values) & {"pooling", "roots", "taps", "views"}:
-        follows["kernel"] = LINEAR  # the probes judged the other one with what we would have taken
+    if any(values.get(name, getattr(ours, name)) != getattr(ours, name) for name in _JUDGED_WITH_KERNEL):
+        follows["kernel"] = LINEAR
     if values.get("pooling") == FLATTEN:
         follows["training_size"] = ours.image_size
     return follows
@@ -304,6 +306,8 @@ def _check_kernel(settings: Settings, data: Summary) -> None:
         return
     if settings.init == "random":
         raise InputError("kernel=gaussian is for frozen features; leave it out with --init random")
+    if not (settings.solves_head or settings.starts_from_frozen_head):
+        raise InputError("kernel=gaussian is for a head that is solved; leave one of them out")
     fitted = data.images - data.splits["test"]
     if fitted > MOST_IMAGES:
         raise InputError(

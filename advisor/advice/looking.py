@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from advisor import backbones
 from advisor.advice import looks, rule
@@ -13,7 +14,7 @@ from advisor.backbones import Backbone
 from advisor.backbones.catalogue import catalogue
 from advisor.evidence import pooling
 from advisor.evidence.measure import Evidence, Measured
-from advisor.evidence.second_look import MOST_IMAGES, First
+from advisor.evidence.second_look import MOST_IMAGES, First, Look
 from advisor.evidence.views import LEAST_SIZE, MIRROR, SIZES, TIMES
 from advisor.system import speed
 from advisor.system.progress import Display
@@ -26,7 +27,7 @@ def measure(
     measured: Measured,
     backbone: Backbone,
     options: Options,
-    seconds: Sequence[str],
+    others: Sequence[str],
     left: float | None,
     seed: int,
     display: Display,
@@ -40,7 +41,7 @@ def measure(
         measured: the data set.
         backbone: that was probed.
         options: what the user asked for.
-        seconds: names of the networks that may look, too; see `second_networks`.
+        others: names of the networks that may look, too; see `second_networks`.
         left: seconds from now to the finished folder; None for no limit.
         seed: of the sample.
         display: where progress is shown.
@@ -55,15 +56,24 @@ def measure(
         for views in _views(evidence, backbone, recipe)
         if _is_in_time(evidence, (TIMES[views] - 1) * each, left)
     ]
-    in_time = [name for name in seconds if _is_in_time(evidence, looks.seconds_each(name), left)]
+    size = options.image_size
+    in_time = [name for name in others if _is_in_time(evidence, looks.seconds_each(name, size), left)]
     if not (tried or in_time):
         return measured
     probes, network = evidence.probes, evidence.network
     of = recipe, probes, seed, display
     first = First.of(measured.data, measured.probed, backbone, network.image_size, evidence.fit.chosen, *of)
     found = [first.in_views(views, display) for views in tried]
-    found += [first.with_network(backbones.load(name, None, options.image_size), display) for name in in_time]
-    return replace(measured, evidence=replace(evidence, looks=tuple(filter(None, found))))
+    found += [first.with_network(backbones.load(name, None, size), probes, display) for name in in_time]
+    fitting = tuple(look for look in found if look and _fits(look, evidence))
+    return replace(measured, evidence=replace(evidence, looks=fitting))
+
+
+def _fits(look: Look, evidence: Evidence) -> bool:
+    """Whether a head on all that is seen is small enough, with cells if they were taken."""
+    data, position = evidence.data, evidence.probes.position[look.recipe]
+    of = data.images - data.splits["test"], data.images, [look.width], len(data.class_names)
+    return position.pooling == pooling.AVERAGE or pooling.fits(*of)
 
 
 def _may_look(backbone: Backbone, options: Options) -> bool:
@@ -83,11 +93,7 @@ def _views(evidence: Evidence, backbone: Backbone, recipe: str) -> Iterator[str]
         return
     if rule.mirrors_are_harmless(evidence.mirror_loss):
         yield MIRROR
-    if backbone.fixed_size or backbone.draw is None or evidence.network.image_size < LEAST_SIZE:
-        return
-    data, position = evidence.data, evidence.probes.position[recipe]
-    of = data.images - data.splits["test"], data.images, [2 * position.width], len(data.class_names)
-    if position.pooling == pooling.AVERAGE or pooling.fits(*of):
+    if not (backbone.fixed_size or backbone.draw is None or evidence.network.image_size < LEAST_SIZE):
         yield SIZES
 
 
@@ -103,23 +109,23 @@ def _is_in_time(evidence: Evidence, each: float, left: float | None) -> bool:
     return left is None or (images + min(images, MOST_IMAGES)) * each < left
 
 
-def second_networks(backbone: Backbone, options: Options, compared: Sequence[str] = ()) -> list[str]:
+def second_networks(
+    backbone: Backbone, options: Options, compared: Mapping[str, float] = MappingProxyType({})
+) -> list[str]:
     """Networks that may look beside one: ready, small enough with it, and such as need no TensorFlow.
 
     Args:
         backbone: the first one.
         options: what the user asked for.
-        compared: those that were probed on the same images, of which all may look; without them it is the
-            best on ImageNet alone.
+        compared: megabytes of the frozen models with those that were probed on the same images, of which all
+            may look; without them it is the best on ImageNet alone.
     """
     rows = {row.name: row for row in catalogue() if row.weights in ("bundled", "installed")}
-    own = rows.pop(backbone.name, None)
-    if own is None or options.weights or options.start_from:
+    if rows.pop(backbone.name, None) is None or options.weights or options.start_from:
         return []
-    most = options.max_megabytes or math.inf
-    small = [row for row in rows.values() if own.megabytes + row.megabytes <= most]
     if compared:
-        return [row.name for row in small if row.name in compared]
-    if options.image_size or not small:
+        most = (options.max_megabytes or math.inf) - compared[backbone.name]
+        return [name for name in rows if compared.get(name, math.inf) <= most]
+    if options.image_size or not rows:
         return []
-    return [max(small, key=lambda row: row.top1 or 0.0).name]
+    return [max(rows.values(), key=lambda row: row.top1 or 0.0).name]

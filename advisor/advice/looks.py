@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from advisor.advice import rule
@@ -38,10 +39,15 @@ def gain(look: Look, evidence: Evidence) -> tuple[float, tuple[float, float]]:
 
 
 def seconds(look: Look, evidence: Evidence, backbone: str) -> float:
-    """That it takes more for all images than the first look does."""
+    """That it takes more for all images than the first look does.
+
+    Two networks see them at the size of one of them, so that what the first one saw is of no use.
+    """
     network, images = evidence.network, sum(evidence.data.splits.values())
     if look.network:
-        return images * seconds_each(look.network)
+        size = asked_size(evidence, backbone)
+        again = evidence.sampled * seconds_each(Path(backbone).name, size)
+        return images * seconds_each(look.network, size) + again
     more = TIMES[look.views] - 1
     return images * more * speed.seconds("embed", Path(backbone).name, network.image_size)
 
@@ -51,10 +57,11 @@ def is_worth(look: Look, evidence: Evidence, backbone: str) -> bool:
     return bool(rule.is_worth(gain(look, evidence)[0], seconds(look, evidence, backbone)))
 
 
-def best_second(evidence: Evidence, backbone: str) -> str | None:
-    """The second network that is worth its time and gains most; None if none is."""
-    worth = [look for look in evidence.looks if look.network and is_worth(look, evidence, backbone)]
-    return max(worth, key=lambda look: look.taken).network if worth else None
+def best_second(evidence: Evidence, worth: Collection[str]) -> str | None:
+    """The second network that gains most, of those whose action is among the steps that are worth their time;
+    None if none is."""
+    found = [look for look in evidence.looks if look.network and action(look) in worth]
+    return max(found, key=lambda look: look.taken).network if found else None
 
 
 def best_views(evidence: Evidence, recipe: str, backbone: str) -> str:
@@ -65,6 +72,12 @@ def best_views(evidence: Evidence, recipe: str, backbone: str) -> str:
         if look.network is None and look.recipe == recipe and is_worth(look, evidence, backbone)
     ]
     return max(worth, key=lambda look: look.taken).views if worth else ONE
+
+
+def asked_size(evidence: Evidence, backbone: str) -> int | None:
+    """Pixels that the user asked for, which all networks see then; None where each sees its own."""
+    own = {row.name: row.image_size for row in catalogue()}.get(backbone)
+    return None if evidence.network.image_size == own else evidence.network.image_size
 
 
 def seconds_each(name: str, size: int | None = None) -> float:

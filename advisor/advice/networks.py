@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from advisor.backbones.pair import JOINT
 from advisor.backbones.row import Row
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
+from advisor.evidence.gaussian import LINEAR
 from advisor.evidence.measure import Evidence, Measured, Network, probe_network
 from advisor.evidence.measure import measure as measure_data
 from advisor.evidence.probe import NINETY, Expected
@@ -55,8 +56,8 @@ class Candidate:
             its head where it was not probed.
         top1: per cent of the ImageNet validation set that it classifies correctly, as published; None where
             nothing was.
-        verdict: "taken", "one of two" (that are taken together), "if frozen" (two
-            together, where the network is not to be trained), "far behind" (on few images), "not better",
+        verdict: "taken", "one of two" (that are taken together), "if frozen" (two together, with
+            --recipe shallow_features), "far behind" (on few images), "not better",
             "too slow", "too large" or "not ready".
     """
 
@@ -143,7 +144,7 @@ def measure(
 
 
 def with_pairs(
-    candidates: tuple[Candidate, ...], evidence: Evidence, settings: Settings
+    candidates: tuple[Candidate, ...], evidence: Evidence, settings: Settings, worth: Collection[str]
 ) -> tuple[Candidate, ...]:
     """The candidates and, after those that are ready, the pairs of two that were looked at.
 
@@ -151,14 +152,16 @@ def with_pairs(
         candidates: of a comparison; without one there are no pairs.
         evidence: with the looks of a second network beside the taken one.
         settings: with the network or the two that are taken.
+        worth: actions of the steps that are worth their time.
     """
     known = {each.name: each for each in candidates}
     first = next((each for each in candidates if each.verdict == TAKEN), None)
     pairs = [
-        _pair(first, known[look.network], look, evidence, settings)
+        _pair(first, known[look.network], look, evidence, looks.action(look) in worth)
         for look in evidence.looks
         if first and look.network
     ]
+    pairs = [replace(each, verdict=TAKEN) if each.name == settings.backbone else each for each in pairs]
     taken_together = {name for pair in pairs if pair.verdict == TAKEN for name in pair.name.split(JOINT)}
     told = [
         replace(each, verdict=WITH_ANOTHER) if each.name in taken_together else each for each in candidates
@@ -167,24 +170,20 @@ def with_pairs(
     return (*ready, *pairs, *(each for each in told if not each.ready))
 
 
-def _pair(
-    first: Candidate, second: Candidate, look: Look, evidence: Evidence, settings: Settings
-) -> Candidate:
-    """Two networks side by side under one head."""
-    name = f"{first.name}{JOINT}{second.name}"
+def _pair(first: Candidate, second: Candidate, look: Look, evidence: Evidence, worth: bool) -> Candidate:
+    """Two networks side by side under one head, worth it or not."""
     gain, (low, high) = looks.gain(look, evidence)
     expected = evidence.probes.expected[rule.better_frozen(evidence.probes)]
-    verdict = FOR_FROZEN if looks.is_worth(look, evidence, first.name) else CLOSE
     more = looks.seconds(look, evidence, first.name)
     return Candidate(
-        name=name,
+        name=f"{first.name}{JOINT}{second.name}",
         ready=True,
         expected_accuracy=min(1.0, expected.accuracy + gain),
         interval=(max(0.0, expected.interval[0] + low), min(1.0, expected.interval[1] + high)),
         seconds=None if first.seconds is None else first.seconds + more,
         megabytes=first.megabytes + second.megabytes,
         top1=None,
-        verdict=TAKEN if settings.backbone == name else verdict,
+        verdict=FOR_FROZEN if worth else CLOSE,
     )
 
 
@@ -244,8 +243,11 @@ class _Race:
         return max(fast, key=lambda name: self._nats(name, self.probed[name], self.bundled)[0])
 
     def options_for(self, name: str) -> Options:
-        """The options as they apply to a network: one alone is kept where the pool of two is too large."""
+        """The options as they apply to a network: without a kernel where that makes the model too large, and
+        with one network alone where the pool of two is."""
         options = replace(self.options, backbone=name, max_megabytes=None)
+        if not self._has_room(name) and self._kernel(name):
+            options = replace(options, settings={**options.settings, "kernel": LINEAR})
         if options.keep == "better" and self._is_large(2 * self.rows[name].megabytes):
             options = replace(options, keep="single")
         return options
@@ -290,13 +292,26 @@ class _Race:
         return rest + max(0, images - known) * looks.seconds_each(name, self.size)
 
     def megabytes(self, name: str) -> float:
-        """Of the frozen model with a network; without its head where it was not probed."""
-        alone = self.rows[name].megabytes
+        """Of the frozen model with a network, without a kernel that does not fit; without its head where the
+        network was not probed."""
+        return self._without_kernel(name) + (self._kernel(name) if self._has_room(name) else 0.0)
+
+    def _has_room(self, name: str) -> bool:
+        """Whether the frozen model with a network is small enough with its kernel."""
+        return not self._is_large(self._without_kernel(name) + self._kernel(name))
+
+    def _without_kernel(self, name: str) -> float:
+        """Megabytes of the frozen model with a network and, where it was probed, its head."""
         if name not in self.probed:
-            return alone
-        evidence = self.probed[name]
-        head = plan.make(self._frozen(evidence, name), evidence).parameters_trained or 0
-        return alone + 4 * head / 1e6
+            return self.rows[name].megabytes
+        frozen = self._frozen(self.probed[name], name)
+        trained = plan.make(frozen, self.probed[name]).parameters_trained or 0
+        return self.rows[name].megabytes + 4 * trained / 1e6
+
+    def _kernel(self, name: str) -> float:
+        """Megabytes of the kernel of the frozen model with a network; 0 where it was not probed."""
+        evidence = self.probed.get(name)
+        return plan.megabytes_of_kernel(self._frozen(evidence, name), evidence) if evidence else 0.0
 
     def _frozen(self, evidence: Evidence, name: str) -> Settings:
         """How the better frozen recipe is built with a network; options about training do not change it."""

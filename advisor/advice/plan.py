@@ -8,6 +8,7 @@ from itertools import pairwise
 from advisor.advice import times
 from advisor.advice.settings import Settings, hidden_units
 from advisor.backbones import BUNDLED
+from advisor.evidence import gaussian
 from advisor.evidence.measure import Evidence
 from advisor.evidence.pooling import FLATTEN
 from advisor.evidence.views import SIZES
@@ -38,10 +39,18 @@ def make(settings: Settings, evidence: Evidence) -> Plan:
         settings: of the recipe.
         evidence: what was measured.
     """
-    return Plan(
-        _parameters(settings, evidence),
-        times.run(settings, evidence.data.splits, evidence.sampled) if times.is_known(settings) else None,
-    )
+    seconds = None
+    if times.is_known(settings):
+        seconds = times.run(settings, evidence.data.splits, times.known(settings, evidence))
+    return Plan(_parameters(settings, evidence), seconds)
+
+
+def megabytes_of_kernel(settings: Settings, evidence: Evidence) -> float:
+    """Millions of bytes that a Gaussian kernel adds to a model; 0 where there is none."""
+    if not settings.sees_likeness:
+        return 0.0
+    features = sum(evidence.probes.widths[tap] for tap in settings.taps)
+    return 4 * gaussian.size(features, evidence.data.images - evidence.data.splits["test"]) / 1e6
 
 
 def _parameters(settings: Settings, evidence: Evidence) -> int | None:

@@ -230,8 +230,8 @@ def recommend(
     else:
         chosen = _named(data, options, recipe, sample, source, seed, display)
     backbone, within = chosen.backbone, replace(chosen.options, max_megabytes=limits["max_megabytes"])
-    measured, second = _looked_again(chosen, within, recipe, _left(options, began), seed, display)
-    evidence, options = measured.evidence, replace(chosen.options, second=second)
+    measured = _looked_again(chosen, within, recipe, _left(options, began), seed, display)
+    evidence, options = measured.evidence, chosen.options
     place = rule.place(evidence.data.images, evidence.similarity)
     left = _left(options, began)
     training = recipe if recipe in steps.TRAINING else rule.training_recipe(place, evidence.probes)
@@ -244,8 +244,11 @@ def recommend(
         options.target,
         wrong_labels=judged.share if judged and len(judged.suspects) else 0.0,
     )
-    worth = {step.action: step.worth for step in next_steps if step.action in steps.TRAINING}
-    decision = decide(place, evidence.probes, evidence.data.splits["validation"], worth)
+    worth = {step.action for step in next_steps if step.worth}
+    if chosen.networks:
+        options = replace(options, second=looks.best_second(evidence, worth))
+    training_worth = {step.action: step.worth for step in next_steps if step.action in steps.TRAINING}
+    decision = decide(place, evidence.probes, evidence.data.splits["validation"], training_worth)
     if options.second and decision.recipe in steps.FROZEN:
         decision = replace(decision, recipe="shallow_features")  # the recipe that sees both networks
     settings, overrun = choose(recipe or decision.recipe, options, evidence), []
@@ -279,7 +282,7 @@ def recommend(
         device=devices.describe(),
         seconds=time.monotonic() - began,
         reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
-        networks=networks.with_pairs(chosen.networks, evidence, settings),
+        networks=networks.with_pairs(chosen.networks, evidence, settings, worth),
         findings=faults.findings(measured, judged),
         seen_as=measured.sights.classes,
     )
@@ -288,8 +291,10 @@ def recommend(
 
 def _looked_again(
     chosen: Chosen, options: Options, recipe: str | None, left: float | None, seed: int, display: Display
-) -> tuple[Measured, str | None]:
-    """Look again at some of the images, where that may be worth it.
+) -> Measured:
+    """The data set with what second looks at some of the images bring.
+
+    Where networks were compared, all of them may look. Else the best other one does, for who named no recipe.
 
     Args:
         chosen: the data set as it was measured, and the network.
@@ -298,20 +303,14 @@ def _looked_again(
         left: seconds from now to the finished folder; None for no limit.
         seed: of the sample.
         display: where progress is shown.
-
-    Returns:
-        The data set with what the looks bring, and the network to be taken beside the chosen one: none unless
-        networks were compared, of which all may look. Else the best other one looks, for who named no recipe.
     """
     if recipe in steps.TRAINING:
-        return chosen.measured, None
-    compared = [network.name for network in chosen.networks if network.expected_accuracy is not None]
-    others = []
+        return chosen.measured
+    probed = [network for network in chosen.networks if network.expected_accuracy is not None]
+    compared, others = {network.name: network.megabytes for network in probed}, []
     if compared or recipe is None:
         others = looking.second_networks(chosen.backbone, options, compared)
-    measured = looking.measure(chosen.measured, chosen.backbone, options, others, left, seed, display)
-    best = looks.best_second(measured.evidence, options.backbone) if compared else None
-    return measured, best
+    return looking.measure(chosen.measured, chosen.backbone, options, others, left, seed, display)
 
 
 def _left(options: Options, began: float) -> float | None:

@@ -451,7 +451,8 @@ def _probed(mode: Mode, options: Options, evidence: Evidence) -> str | None:
     """The frozen recipe whose probes saw the same depths, where a head is solved on them."""
     taps = _taps(mode, options, evidence)
     frozen_alone = mode.trains == "head" and not mode.on_images
-    if options.init == "random" or (frozen_alone and options.head != "linear"):
+    by_steps = options.head != "linear" or options.settings.get("head_start") == "random"
+    if options.init == "random" or (frozen_alone and by_steps):
         return None
     if taps == evidence.network.taps[-1:]:
         return "feature_extraction"

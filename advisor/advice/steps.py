@@ -68,7 +68,7 @@ def fitting(settings: Settings, evidence: Evidence, seconds: float) -> Settings 
     splits = evidence.data.splits
     if not times.is_known(settings):
         return settings  # it is stopped when time is over
-    rest = times.run(replace(settings, epochs=0), splits, evidence.sampled)
+    rest = times.run(replace(settings, epochs=0), splits, times.known(settings, evidence))
     if not settings.trains_on_images:
         if rest > seconds and settings.views != ONE and "views" not in settings.by_hand:
             return fitting(replace(settings, views=ONE), evidence, seconds)
@@ -183,7 +183,7 @@ def _of_training(
         (settings.backbone, settings.weights, settings.cut_layer) == (BUNDLED, None, None)
         and (settings.head, settings.keep) == ("linear", "better")
         and settings.epochs >= usual / 2
-        and set(settings.by_hand) <= {"epochs", "batch_size"}
+        and set(settings.by_hand) <= {"epochs", "batch_size", "kernel"}
         and settings.train_from == ""
         and smallest <= settings.image_size <= largest
         and few <= evidence.data.images <= many

@@ -10,6 +10,7 @@ from advisor.advice.settings import Settings
 from advisor.backbones import BUNDLED
 from advisor.backbones.catalogue import catalogue
 from advisor.backbones.pair import JOINT
+from advisor.evidence.measure import Evidence
 from advisor.evidence.outliers import MOST
 from advisor.evidence.views import TIMES
 from advisor.system import speed
@@ -36,6 +37,11 @@ def is_known(settings: Settings) -> bool:
     if _members(settings) and not settings.trains_on_images:
         return True
     return speed.is_known(_work(settings), _network(settings), is_reference)
+
+
+def known(settings: Settings, evidence: Evidence) -> int:
+    """Images whose features are there already: those that were measured, of the network that was."""
+    return evidence.sampled if set(settings.taps) <= set(evidence.network.taps) else 0
 
 
 def run(settings: Settings, images: Mapping[str, int], known: int) -> float:
@@ -104,7 +110,9 @@ def _embedding(settings: Settings) -> float:
     """Seconds that an image takes with the frozen network, of two of them as long as both take."""
     name, members = _network(settings), _members(settings)
     if members and not speed.is_known("embed", name, is_reference=False):
-        return sum(looks.seconds_each(each) for each in members)
+        own = max(row.image_size for row in catalogue() if row.name in members)
+        size = None if settings.image_size == own else settings.image_size
+        return sum(looks.seconds_each(each, size) for each in members)
     return speed.seconds("embed", name, settings.image_size)
 
 

@@ -4,7 +4,7 @@ A linear head draws straight borders between classes. With this kernel beside th
 regression, still solved and left out one by one in closed form, draws curved ones: kernel ridge regression
 (Saunders, Gammerman and Vovk, Ridge regression learning algorithm in dual variables, ICML 1998). Features are
 turned to their principal components and to length one before, so that a model keeps `COMPONENTS` numbers of
-each image and no more. What it brings is measured by benchmarks/kernel.py.
+each image, beside the weights of its likeness. What it brings is measured by benchmarks/kernel.py.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Gaussian:
 
     @staticmethod
     def of(features: np.ndarray) -> Gaussian:
-        """The kernel of known images, float32 [m, d]; its width is the median distance of two of them."""
+        """The kernel of known images, float32 [m, d]; its width is the median of their squared distances."""
         from sklearn.utils.extmath import randomized_svd
 
         mean, scale = features.mean(axis=0), spread(features)
@@ -59,19 +59,25 @@ class Gaussian:
         return Gaussian(directions, offset, points, max(width, 1e-3))
 
     @property
-    def least(self) -> float:
+    def at_right_angles(self) -> float:
         """The logarithm of the likeness of images whose components are at right angles."""
         return float(np.log(ALIKE) - 2 / self.width)
 
     @property
     def size(self) -> int:
         """How many numbers it holds, with one bias for each known image."""
-        return self.directions.size + self.offset.size + self.points.size + len(self.points)
+        return size(len(self.directions), len(self.points))
 
     def likeness(self, features: np.ndarray) -> np.ndarray:
         """Of images with features [n, d] to the known ones: 0..`ALIKE`, float32 [n, m]."""
         near = _of_length_one(features @ self.directions + self.offset) @ self.points.T
-        return np.exp(near * np.float32(2 / self.width) + np.float32(self.least))
+        return np.exp(near * np.float32(2 / self.width) + np.float32(self.at_right_angles))
+
+
+def size(features: int, known: int) -> int:
+    """How many numbers the kernel of so many known images holds, which have so many features."""
+    components = min(COMPONENTS, features, known)
+    return (features + 1) * components + known * (components + 1)
 
 
 def _of_length_one(components: np.ndarray) -> np.ndarray:

@@ -97,6 +97,7 @@ class Likeness:
 
     def between(self) -> np.ndarray:
         """The kernel itself of each two images, all of which are among the m: 0..1, [n, n]."""
+        assert (self.own >= 0).all()
         return self[:][:, self.own] / ALIKE
 
     def weights(self, of_images: np.ndarray) -> np.ndarray:

@@ -121,7 +121,7 @@ class Evidence:
             for recipe, told in values["frozen"].items()
         }
         position = {recipe: Position(**told) for recipe, told in values["position"].items()}
-        kernel = {recipe: Kernel(**told) for recipe, told in values["kernel"].items()}
+        kernel = {recipe: Kernel(**values.get("kernel", {}).get(recipe, {})) for recipe in expected}
         network = values["network"]
         return Evidence(
             data=data,

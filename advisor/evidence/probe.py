@@ -15,8 +15,8 @@ import numpy as np
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
 from advisor.evidence.embedding import Features
-from advisor.evidence.gaussian import ALIKE, GAUSSIAN, LINEAR, SHARE, Gaussian
-from advisor.evidence.head_input import HeadInput
+from advisor.evidence.gaussian import GAUSSIAN, LINEAR, SHARE, Gaussian
+from advisor.evidence.head_input import HeadInput, Likeness
 from advisor.evidence.linear_head import Products
 from advisor.evidence.pooling import AVERAGE, MOST_IMAGES
 from advisor.evidence.signed_root import signed_root
@@ -282,7 +282,7 @@ class _View:
         right = held_out.argmax(axis=1) == truth.labels
         return _View(position, Kernel(), products, held_out, right, loss, float(right.mean()))
 
-    def less(self, simpler: _View) -> tuple[float, float, float]:
+    def over(self, simpler: _View) -> tuple[float, float, float]:
         """What it has over a simpler view: accuracy, the standard error of that, and log-loss."""
         difference = self.right.astype(float) - simpler.right
         return float(difference.mean()), standard_error(difference), float(self.loss - simpler.loss)
@@ -297,16 +297,16 @@ def _look(features: Features, taps: tuple[str, ...], pooling: str, truth: _Truth
         both = features.with_cells(taps)
         products = view.products.beside(Products.of(HeadInput(both.parts[1:])), both.shares[0])
         seen = _View.of(products, truth, Position(pooling, both.width))
-        position = Position(pooling, both.width, pooling, *seen.less(view))
+        position = Position(pooling, both.width, pooling, *seen.over(view))
         if position.loss < -BELIEF_IN_THE_WHOLE:
             view = replace(seen, position=position, accuracy_of_the_whole=view.accuracy_of_the_whole)
         else:
             view = replace(view, position=replace(position, pooling=AVERAGE, width=whole.width))
     if curved:
         roots = whole.parts[0][:]
-        near = Products(Gaussian.of(roots).likeness(roots).astype(np.float64) / ALIKE)
+        near = Products(Likeness(roots, Gaussian.of(roots), np.arange(len(roots))).between())
         seen = _View.of(view.products.beside(near, 1 - SHARE), truth, view.position)
-        kernel = Kernel(GAUSSIAN, True, *seen.less(view))
+        kernel = Kernel(GAUSSIAN, True, *seen.over(view))
         if kernel.loss < -BELIEF_IN_STRAIGHT:
             view = replace(seen, kernel=kernel, accuracy_of_the_whole=view.accuracy_of_the_whole)
         else:

@@ -6,7 +6,7 @@ Judged by leave-one-out on some of the images that were probed, beside the one l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Look:
         images: that were looked at.
         gain: accuracy over the better frozen recipe with one look, -1..1, of the same images.
         taken: the share of the log-loss of that which is gone, at most 1.
-        width: features that the head sees.
+        width: features that the head sees, without likenesses.
     """
 
     views: str
@@ -112,15 +112,20 @@ class First:
         of = self.backbone, self.data, self.rows, self.image_size, bar, VIEWS[views], self.pooling, self.fit
         return self._compared(embed(*of).features, self.taps, self.recipe, views=views)
 
-    def with_network(self, second: Backbone, display: Display) -> Look | None:
-        """Both networks side by side, at all depths, as `advisor.backbones.pair` has them."""
-        bar = display.steps(f"Looking again with {second.name}")
-        of = second, self.data, self.rows, second.image_size, bar, VIEWS[ONE], self.pooling, self.fit
-        seen = embed(*of).features
-        if len(seen) < len(self.rows):
+    def with_network(self, second: Backbone, probes: Probes, display: Display) -> Look | None:
+        """Both networks side by side, at all depths, as `advisor.backbones.pair` has them, with the head that
+        `probes` take for all depths."""
+        recipe = "shallow_features"
+        bar, grid = display.steps(f"Looking again with {second.name}"), probes.position[recipe].pooling
+        own, others = (
+            embed(network, self.data, self.rows, size, bar, VIEWS[ONE], grid, self.fit).features
+            for network, size in ((self.backbone, self.image_size), (second, second.image_size))
+        )
+        if min(len(own), len(others)) < len(self.rows):
             return None
-        both = self.features.and_of(seen)
-        return self._compared(both, both.taps, "shallow_features", network=second.name)
+        both = own.and_of(others)
+        as_all_depths = replace(self, kernel=probes.kernel[recipe].kernel)
+        return as_all_depths._compared(both, both.taps, recipe, network=second.name)
 
     def _compared(
         self,
@@ -136,7 +141,8 @@ class First:
         loss, right = _judged(self.data, self.rows, seen)
         gain = float(right.mean() - self.right.mean())
         taken = 1 - loss / self.loss if self.loss > 0 else 0.0
-        return Look(views, network, recipe, len(self.rows), gain, taken, seen.width)
+        width = sum(seen.widths[: 2 if features.has_cells(taps) else 1])
+        return Look(views, network, recipe, len(self.rows), gain, taken, width)
 
 
 def _input(features: Features, taps: Sequence[str], kernel: str) -> HeadInput:

@@ -17,6 +17,7 @@ from advisor.advice.settings import RANDOM_INIT_LEARNING_RATE, Settings, epochs_
 from advisor.choices import AUTO, RECIPES
 from advisor.data.dataset import Dataset
 from advisor.errors import InputError
+from advisor.evidence.gaussian import LINEAR
 from advisor.evidence.pooling import AVERAGE
 from advisor.results import Comparison, Row, Run, pair
 from advisor.system import cluster, devices
@@ -221,6 +222,7 @@ def _plain_network(full: Settings, advised: Advised) -> Settings:
         learning_rate=RANDOM_INIT_LEARNING_RATE,
         batch_norm="adapt",
         pooling=AVERAGE,
+        kernel=LINEAR,
     )
 
 

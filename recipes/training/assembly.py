@@ -117,7 +117,7 @@ def _likeness(averages: keras.KerasTensor, gaussian: Gaussian) -> keras.KerasTen
     likeness = layers.Dense(len(gaussian.points), "exponential", name=LIKENESS, trainable=False)
     result = likeness(layers.UnitNormalization(name=f"{COMPONENTS}_of_length_one")(components(averages)))
     set_dense(components, gaussian.directions, gaussian.offset)
-    least = np.full(len(gaussian.points), gaussian.least)
+    least = np.full(len(gaussian.points), gaussian.at_right_angles)
     set_dense(likeness, gaussian.points.T * np.float32(2 / gaussian.width), least)
     return result
 
