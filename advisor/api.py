@@ -82,7 +82,7 @@ def recommend(
             `sklearn:digits` or `tfds:NAME`; see docs/data.md.
         recipe: make the settings for this one, whatever is advised.
         backbone: a name of `advisor backbones`, a model file, two of these with a plus sign between them for
-            both side by side, or "auto" for the best of the pre-trained networks that are ready.
+            both side by side, or "auto" for the best of those that are pre-trained and ready, or two of them.
         weights: a file of weights instead of the published ones.
         image_size: pixels of the square input; the backbone's own if left out.
         fit: how images become squares, "crop", "pad", "squash", or "auto": what probes prefer where most

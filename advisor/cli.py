@@ -95,7 +95,7 @@ def _options(*names: str) -> Callable[[Callable], Callable]:
             default="efficientnet_lite0",
             metavar="NAME|FILE|auto",
             show_default=True,
-            help="See advisor backbones; NAME+NAME: two side by side; auto: the best that is ready.",
+            help="See advisor backbones; NAME+NAME: two side by side; auto: the best, one or two.",
         ),
         "weights": click.option("--weights", metavar="FILE", help="Weights instead of the published ones."),
         "image_size": click.option("--image-size", type=int, metavar="N", help="Pixels of the square input."),

@@ -44,6 +44,7 @@ Line = dict[str, Any]
 Lines = Sequence[Line]
 Rule = Callable[[Line, list[str], float | None], str]  # a network, of those that fit into minutes
 MINUTES = (0.5, 2.0, None)
+TOGETHER = "as advised, one network or two"
 BELIEFS = (0.0, 1.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 ROWS = {row.name: row for row in catalogue()}
 
@@ -128,7 +129,8 @@ def _right(task: Task, settings: Settings) -> np.ndarray:
 def regrets(lines: Lines) -> str:
     """A row for each rule: mean and worst regret in points, within minutes."""
     rows = []
-    for name, rule_of in RULES.items():
+    rules = {} if any("auto" not in line for line in lines) else {TOGETHER: _maybe_two}
+    for name, rule_of in (rules | RULES).items():
         cells = []
         for minutes in MINUTES:
             lost = [_regret(line, rule_of, minutes) for line in lines]
@@ -224,7 +226,6 @@ def _maybe_two(line: Line, fit: list[str], minutes: float | None) -> str:
 
 
 RULES: dict[str, Rule] = {
-    "as advised, one network or two": _maybe_two,
     "by log-loss and ImageNet, as advised of one": _believing(NETWORK_BELIEF),
     "by log-loss alone": _believing(0.0),
     "by the accuracy of the probes": lambda line, fit, minutes: max(

@@ -275,9 +275,9 @@ def choosing_cells() -> str:
     return position.choices(lines_of("position"))
 
 
-def which_network() -> str:
+def which_network(lines: str) -> str:
     """What rules that choose a network lose, within some minutes."""
-    return networks.regrets(lines_of("networks"))
+    return networks.regrets(lines_of(lines))
 
 
 def each_network() -> str:
@@ -421,7 +421,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "choosing-cells": choosing_cells,
     "gain-of-kernel": gain_of_kernel,
     "kernel-and-training": kernel_and_training,
-    "which-network": which_network,
+    "which-network": lambda: which_network("networks"),
+    "one-network-or-two": lambda: which_network("networks-1000"),
     "each-network": each_network,
     "belief-in-imagenet": belief_in_imagenet,
     "gain-of-views": gain_of_views,
