@@ -233,9 +233,15 @@ def test_a_run_may_take_two_networks(finished_run, tmp_path, monkeypatch):
     monkeypatch.setattr(rule, "SATURATED_ERROR", -1.0)
     monkeypatch.setattr(looks, "is_worth", lambda look, evidence, backbone: look.network is not None)
     options = {"recipe": "shallow_features", "backbone": "auto", "image_size": 32}
-    run = api.run(str(finished_run.parent / "images"), output=tmp_path / "run", **options)
-    assert run.metrics.settings.backbone.count("+") == 1
-    told = json.loads((run.folder / "recommendation.json").read_text())
-    assert verdicts(told)[run.metrics.settings.backbone] == "taken"
+    data, folder = str(finished_run.parent / "images"), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        api.run(data, output=folder, **options, display=Stopping())
+    both = json.loads((folder / "recommendation.json").read_text())["settings"]["backbone"]
+    run = api.run(data, output=folder, **options, resume=True)
+    assert run.metrics.settings.backbone == both
+    assert both.count("+") == 1
+    told = json.loads((folder / "recommendation.json").read_text())
+    assert told["recipe"] != "feature_extraction"
+    assert verdicts(told)[both] == "taken"
     said = [one.probabilities for one in api.predict(run.folder, run.test.paths)]
     assert said == pytest.approx(run.test.probabilities, abs=2e-3)
