@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import made_up
 import numpy as np
 import pytest
 
 from advisor import api
 from advisor.advice import by_hand
 from advisor.advice.recommendation import Recommendation
+from advisor.advice.settings import Options
 from advisor.data.images import load_square
+from advisor.errors import InputError
 from advisor.evidence import linear_head, probe
 from advisor.evidence.embedding import Features
 from advisor.evidence.gaussian import Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Products
+from advisor.evidence.measure import Evidence
 from benchmarks import ci
 
 SIZE = 64
@@ -146,3 +151,40 @@ def test_where_there_is_no_kernel_it_is_refused(asked, words, textures, monkeypa
     given = [part for name, value in asked.items() for part in (f"--{name}", value)]
     message = refused("run", str(textures), "--image-size", str(SIZE), "--set", "kernel=gaussian", *given)
     assert words in message
+
+
+def with_kernel() -> Evidence:
+    """Evidence of which the probes took the kernel."""
+    known = made_up.evidence(made_up.summary(400))
+    kernel = {name: replace(one, kernel="gaussian", loss=-9.0) for name, one in known.probes.kernel.items()}
+    return replace(known, probes=replace(known.probes, kernel=kernel))
+
+
+@pytest.mark.parametrize(
+    ("values", "kernel"),
+    [
+        ({}, "gaussian"),
+        ({"views": "one", "pooling": "average"}, "gaussian"),  # as it would have been anyway
+        ({"pooling": "cells:2"}, "linear"),
+        ({"pooling": "cells:2", "kernel": "gaussian"}, "gaussian"),
+        ({"kernel": "linear"}, "linear"),
+        ({"head_start": "random"}, "linear"),
+    ],
+)
+def test_what_is_set_by_hand_keeps_the_kernel_or_not(values, kernel):
+    assert by_hand.choose("shallow_features", Options(settings=values), with_kernel()).kernel == kernel
+
+
+def test_a_head_that_learns_by_steps_has_no_kernel():
+    options = Options(head="mlp:8", settings={"kernel": "gaussian"})
+    with pytest.raises(InputError, match="a head that is solved"):
+        by_hand.choose("shallow_features", options, with_kernel())
+    assert by_hand.choose("full_training", options, with_kernel()).kernel == "gaussian"  # of the frozen one
+
+
+def test_an_advice_from_before_there_were_kernels_can_be_read():
+    told = json.loads(json.dumps(made_up.recommendation(evidence=with_kernel()).to_json()))
+    assert Recommendation.from_json(told).settings.kernel == told["settings"]["kernel"]
+    del told["evidence"]["kernel"], told["settings"]["kernel"]
+    old = Recommendation.from_json(told)
+    assert {one.kernel for one in old.evidence.probes.kernel.values()} == {old.settings.kernel} == {"linear"}
