@@ -90,9 +90,8 @@ def _head(task: Task, told: Line, said: Logits, kernel: str) -> dict[str, float]
     grid_of = pooling if settings.sees_cells else AVERAGE
     features = embed(backbone, data, np.arange(len(data)), told["image_size"], pooling=grid_of).features
     job = Job(data, backbone, features, settings, Path(), task.seed)
-    seen, training = job.head_features(), data.indices("train")
-    fitted = np.sort(np.concatenate([training, data.indices("validation")]))
-    judged, used = solve(job, seen, training), solve(job, seen, fitted)
+    seen, fitted = job.head_features(), job.fitted
+    judged, used = solve(job, seen, data.indices("train")), solve(job, seen, fitted)
     anew = {
         **said,
         "frozen validation": judged.head.logits(job.head_features(data.indices("validation"))),

@@ -113,13 +113,17 @@ class Job:
             seen = HeadInput((*seen.parts, self.features.last()), (*seen.shares, 0.0))
         return seen if at is None else seen.take(at)
 
+    @property
+    def fitted(self) -> np.ndarray:
+        """Positions of the training and the validation images, of which a frozen head learns in the end."""
+        return np.sort(np.concatenate([self.data.indices("train"), self.data.indices("validation")]))
+
     @cached_property
     def _gaussian(self) -> tuple[Gaussian, np.ndarray]:
         """The kernel of the training and validation images; and which of these each image is, int64 [n]."""
-        known = np.sort(np.concatenate([self.data.indices("train"), self.data.indices("validation")]))
         own = np.full(len(self.data), -1)
-        own[known] = np.arange(len(known))
-        return Gaussian.of(self.averages(known)), own
+        own[self.fitted] = np.arange(len(self.fitted))
+        return Gaussian.of(self.averages(self.fitted)), own
 
     def averages(self, at: np.ndarray | None = None) -> np.ndarray:
         """Features over the whole picture alone.

@@ -308,10 +308,10 @@ def _check_kernel(settings: Settings, data: Summary) -> None:
         raise InputError("kernel=gaussian is for frozen features; leave it out with --init random")
     if not (settings.solves_head or settings.starts_from_frozen_head):
         raise InputError("kernel=gaussian is for a head that is solved; leave one of them out")
-    fitted = data.images - data.splits["test"]
-    if fitted > MOST_IMAGES:
+    if data.fitted > MOST_IMAGES:
         raise InputError(
-            f"kernel=gaussian compares each two of {fitted:,} images, at most {MOST_IMAGES:,}; leave it out"
+            f"kernel=gaussian compares each two of {data.fitted:,} images, at most {MOST_IMAGES:,}; "
+            "leave it out"
         )
 
 

@@ -72,7 +72,7 @@ def measure(
 def _fits(look: Look, evidence: Evidence) -> bool:
     """Whether a head on all that is seen is small enough, with cells if they were taken."""
     data, position = evidence.data, evidence.probes.position[look.recipe]
-    of = data.images - data.splits["test"], data.images, [look.width], len(data.class_names)
+    of = data.fitted, data.images, [look.width], len(data.class_names)
     return position.pooling == pooling.AVERAGE or pooling.fits(*of)
 
 

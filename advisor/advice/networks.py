@@ -56,9 +56,9 @@ class Candidate:
             its head where it was not probed.
         top1: per cent of the ImageNet validation set that it classifies correctly, as published; None where
             nothing was.
-        verdict: "taken", "one of two" (that are taken together), "if frozen" (two together, with
-            --recipe shallow_features), "far behind" (on few images), "not better",
-            "too slow", "too large" or "not ready".
+        verdict: "taken", "one of two" (that are taken together), "if frozen" (two together, with --recipe
+            shallow_features), "far behind" (on few images), "not better", "too slow", "too large" or "not
+            ready".
     """
 
     name: str

@@ -50,7 +50,7 @@ def megabytes_of_kernel(settings: Settings, evidence: Evidence) -> float:
     if not settings.sees_likeness:
         return 0.0
     features = sum(evidence.probes.widths[tap] for tap in settings.taps)
-    return 4 * gaussian.size(features, evidence.data.images - evidence.data.splits["test"]) / 1e6
+    return 4 * gaussian.size(features, evidence.data.fitted) / 1e6
 
 
 def _parameters(settings: Settings, evidence: Evidence) -> int | None:
@@ -68,10 +68,9 @@ def _parameters(settings: Settings, evidence: Evidence) -> int | None:
     if settings.base_labels:
         *_, last = probes.widths
         features += probes.widths[last]
-    fitted = 0
     if settings.sees_likeness and not settings.trains_on_images:
-        fitted = evidence.data.splits["train"] + evidence.data.splits["validation"]
-    sizes = (features + fitted, *units, classes)
+        features += evidence.data.fitted
+    sizes = (features, *units, classes)
     head = sum((below + 1) * above for below, above in pairwise(sizes))
     if settings.train_from is None:
         return head

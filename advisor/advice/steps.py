@@ -203,7 +203,7 @@ def _until(target: float, expected: Expected, data: Summary) -> Step:
     elif needed is None:
         what = f"To get {wanted}, no number of images is in sight, under the frozen model"
     else:
-        images = round(needed * data.images / (data.images - data.splits["test"]))
+        images = round(needed * data.images / data.fitted)
         what = f"To get {wanted}, it takes about {float(f'{images:.2g}'):,.0f} images in all, "
         what += "under the frozen model"
     return Step(UNTIL_TARGET, what, gain, None, None, None)
@@ -217,7 +217,7 @@ def _correcting(share: float, accuracy: float, data: Summary) -> Step:
         accuracy: that is expected of the frozen model by the labels as they are, 0..1.
         data: the data set in numbers.
     """
-    count = max(1, round(share * (data.images - data.splits["test"])))
+    count = max(1, round(share * data.fitted))
     labels = "label that is" if count == 1 else f"{count:,} labels that are"
     what = f"correct about {labels} probably wrong, under the same frozen model; advisor audit shows them"
     if accuracy < rule.FORETOLD_FROM:

@@ -190,6 +190,11 @@ class Summary:
     grey: GreyRange | None = None
 
     @property
+    def fitted(self) -> int:
+        """How many images a finished frozen model has learnt from: all but those of the test split."""
+        return self.images - self.splits["test"]
+
+    @property
     def is_unbalanced(self) -> bool:
         """Whether accuracy says little of the smaller classes."""
         return self.largest_class > UNBALANCED * self.smallest_class

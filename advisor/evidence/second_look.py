@@ -64,7 +64,6 @@ class First:
         kernel: of its head, in every look.
         recipe: the better frozen recipe.
         taps: under its head.
-        features: at all taps, of the images.
         loss: log-loss of leave-one-out in nats, the mean over the images.
         right: which of them leave-one-out gets right, bool [n].
     """
@@ -78,7 +77,6 @@ class First:
     kernel: str
     recipe: str
     taps: tuple[str, ...]
-    features: Features
     loss: float
     right: np.ndarray
 
@@ -104,7 +102,7 @@ class First:
         taps = backbone.taps if recipe == "shallow_features" else backbone.taps[-1:]
         loss, right = _judged(data, seen.positions, _input(seen.features, taps, kernel))
         how = backbone, image_size, fit, grid, kernel, recipe, taps
-        return First(data, seen.positions, *how, seen.features, loss, right)
+        return First(data, seen.positions, *how, loss, right)
 
     def in_views(self, views: str, display: Display) -> Look | None:
         """The same network in several views; None where an image has vanished meanwhile."""

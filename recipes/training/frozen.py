@@ -103,8 +103,7 @@ def with_validation_images(job: Job, features: HeadInput) -> LinearHead:
 
 def _solve_with_validation_images(job: Job, features: HeadInput) -> tuple[Fitted, np.ndarray]:
     """The same with what it says by leave-one-out, and of which images: their positions, int64 [n]."""
-    both = np.sort(np.concatenate([job.data.indices("train"), job.data.indices("validation")]))
-    return solve(job, features, both), both
+    return solve(job, features, job.fitted), job.fitted
 
 
 def head_alone(job: Job, said: Callable[[np.ndarray], np.ndarray], began: float) -> Epoch:
