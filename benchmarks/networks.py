@@ -5,26 +5,28 @@
 
 For each data set, size and seed: what `advisor recommend` expects of each pre-trained network that is ready,
 each at its own size, and the test accuracy that the better frozen recipe then reaches with it; and the same
-of what `--backbone auto` takes for a frozen recipe, one network or two together. One JSON line is written as
-each task is done; tasks whose line is there already are skipped.
+of the pairs that `--backbone auto` looks at, and whether they are worth their time. One JSON line is written
+as each task is done; tasks whose line is there already are skipped.
 
 The first table has the regret of rules that choose: mean and worst points of test accuracy lost against the
 best network alone that fits into the minutes; below 0 is better than any network alone. Times are those of
 the machine of `speed.REFERENCE`, by the operations of each network; for who probes, looking at the other
-networks counts, too. The last table has the regret of other beliefs in ImageNet, see `rule.nats_of_network`.
+networks counts, too, but for what a pair need not see again. The last table has the regret of other beliefs
+in ImageNet, see `rule.nats_of_network`.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from advisor import backbones
-from advisor.advice import recommendation, times
+from advisor.advice import looks, recommendation, times
 from advisor.advice.rule import NETWORK_BELIEF, nats_of_network
 from advisor.advice.settings import Options, Settings
 from advisor.backbones import BUNDLED
@@ -44,7 +46,6 @@ Line = dict[str, Any]
 Lines = Sequence[Line]
 Rule = Callable[[Line, list[str], float | None], str]  # a network, of those that fit into minutes
 MINUTES = (0.5, 2.0, None)
-TOGETHER = "as advised, one network or two"
 BELIEFS = (0.0, 1.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 ROWS = {row.name: row for row in catalogue()}
 
@@ -67,7 +68,7 @@ def measure(arguments: argparse.Namespace) -> None:
     sizes = [None if size == "all" else int(size) for size in arguments.sizes]
     for task in not_done(arguments.data, sizes, arguments.seeds, done):
         reached = {row.name: _with(task, row.name) for row in catalogue() if row.is_pretrained}
-        auto = _auto(task)
+        pairs = _pairs(task)
         line = {
             "data": task.name,
             "size": task.size,
@@ -75,25 +76,31 @@ def measure(arguments: argparse.Namespace) -> None:
             "images": len(task.held),
             "tested": len(task.judged.indices("test")),
             "networks": reached,
-            "auto": auto,
+            "pairs": pairs,
         }
         lines.append(line)
         results.write(arguments.output, lines)
-        tests = " ".join(f"{name}={of['test']:.3f}" for name, of in reached.items())
-        print(task.name, task.size, task.seed, tests, f"{auto['backbone']}={auto['test']:.3f}", flush=True)
+        tests = " ".join(f"{name}={of['test']:.3f}" for name, of in (reached | pairs).items())
+        print(task.name, task.size, task.seed, tests, flush=True)
 
 
-def _auto(task: Task) -> dict[str, Any]:
-    """What `--backbone auto` takes for a frozen recipe, and what that reaches."""
+def _pairs(task: Task) -> dict[str, Any]:
+    """What `--backbone auto` sees in a second network beside the one that it takes, and what both reach."""
     advised = recommendation.recommend(task.held, Options(backbone=AUTO), Silent(), seed=task.seed)
-    together = advised.options.second is not None
-    settings = advised.with_recipe("shallow_features" if together else advised.advice.frozen_recipe).settings
-    right = _right(task, settings)
-    return {
-        "backbone": settings.backbone,
-        "test": float(right.mean()),
-        "correct": np.packbits(right).tobytes().hex(),
-    }
+    worth = {step.action for step in advised.advice.steps if step.worth}
+    found = {}
+    for look in advised.advice.evidence.looks:
+        if look.network:
+            second = replace(advised, options=replace(advised.options, second=look.network))
+            settings = second.with_recipe("shallow_features").settings
+            right = _right(task, settings)
+            found[settings.backbone] = {
+                "worth": looks.action(look) in worth,
+                "taken": look.taken,
+                "test": float(right.mean()),
+                "correct": np.packbits(right).tobytes().hex(),
+            }
+    return found
 
 
 def _with(task: Task, name: str) -> dict[str, Any]:
@@ -129,8 +136,7 @@ def _right(task: Task, settings: Settings) -> np.ndarray:
 def regrets(lines: Lines) -> str:
     """A row for each rule: mean and worst regret in points, within minutes."""
     rows = []
-    rules = {} if any("auto" not in line for line in lines) else {TOGETHER: _maybe_two}
-    for name, rule_of in (rules | RULES).items():
+    for name, rule_of in RULES.items():
         cells = []
         for minutes in MINUTES:
             lost = [_regret(line, rule_of, minutes) for line in lines]
@@ -178,7 +184,7 @@ def _regret(line: Line, rule_of: Rule, minutes: float | None) -> float:
     fit = [name for name in reached if minutes is None or _seconds(line, name) <= 60 * minutes]
     fit = fit or [BUNDLED]
     best, taken = max(reached[name] for name in fit), rule_of(line, fit, minutes)
-    return 100 * (best - (line["auto"]["test"] if JOINT in taken else reached[taken]))
+    return 100 * (best - (line["pairs"] if JOINT in taken else line["networks"])[taken]["test"])
 
 
 def _seconds(line: Line, name: str, images: int | None = None) -> float:
@@ -200,14 +206,7 @@ def _believing(belief: float) -> Rule:
     """The advice, with a belief in ImageNet."""
 
     def rule_of(line: Line, fit: list[str], minutes: float | None) -> str:
-        probed, looking = [BUNDLED], 0.0
-        for name in sorted(set(fit) - {BUNDLED}, key=lambda name: ROWS[name].gflop):
-            more = _seconds(line, name, line["networks"][name]["probed"])
-            slowest = max(_seconds(line, name), more + min(_seconds(line, each) for each in probed))
-            if minutes is None or looking + slowest <= 60 * minutes:
-                probed.append(name)
-                looking += more
-        return max(probed, key=lambda name: nats(line, name))
+        return max(_probed(line, fit, minutes), key=lambda name: nats(line, name))
 
     def nats(line: Line, name: str) -> float:
         of, over = line["networks"][name], line["networks"][BUNDLED]
@@ -217,15 +216,41 @@ def _believing(belief: float) -> Rule:
     return rule_of
 
 
+def _probed(line: Line, fit: list[str], minutes: float | None) -> list[str]:
+    """The networks that there is time to look at, the bundled one and then the best on ImageNet first."""
+    probed, looking = [BUNDLED], 0.0
+    for name in sorted(set(fit) - {BUNDLED}, key=lambda name: -(ROWS[name].top1 or 0.0)):
+        more = _looking(line, name)
+        slowest = max(_seconds(line, name), more + min(_seconds(line, each) for each in probed))
+        if minutes is None or looking + slowest <= 60 * minutes:
+            probed.append(name)
+            looking += more
+    return probed
+
+
+def _looking(line: Line, name: str) -> float:
+    return _seconds(line, name, line["networks"][name]["probed"])
+
+
 def _maybe_two(line: Line, fit: list[str], minutes: float | None) -> str:
-    """The advice, which takes two networks together where the second one is worth its time and both fit."""
-    alone, auto = _believing(NETWORK_BELIEF)(line, fit, minutes), str(line["auto"]["backbone"])
-    looking = sum(_seconds(line, name, line["networks"][name]["probed"]) for name in ROWS if name in fit)
-    in_time = minutes is None or looking + _seconds(line, auto) <= 60 * minutes
-    return auto if JOINT in auto and in_time else alone
+    """The advice, which takes two networks together where the second one is worth its time and both fit.
+
+    The one that sees more pixels need not see again what it saw.
+    """
+    alone, probed = _believing(NETWORK_BELIEF)(line, fit, minutes), _probed(line, fit, minutes)
+    looking = sum(_looking(line, name) for name in probed if name != BUNDLED)
+    found = {alone: 0.0}
+    for pair, of in line["pairs"].items():
+        both = pair.split(JOINT)
+        spared = _looking(line, max(both, key=lambda name: ROWS[name].image_size))
+        in_time = minutes is None or looking + _seconds(line, pair) - spared <= 60 * minutes
+        if of["worth"] and both[0] == alone and both[1] in probed and in_time:
+            found[pair] = of["taken"]
+    return max(found, key=lambda name: found[name])
 
 
 RULES: dict[str, Rule] = {
+    "as advised, one network or two": _maybe_two,
     "by log-loss and ImageNet, as advised of one": _believing(NETWORK_BELIEF),
     "by log-loss alone": _believing(0.0),
     "by the accuracy of the probes": lambda line, fit, minutes: max(

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_position import spots
 
 from advisor import api, backbones
 from advisor.backbones.pair import pair
 from advisor.cli import main
+from advisor.data import sources
 from advisor.data.images import load_square
 from advisor.errors import InputError
+from advisor.evidence import embedding
 
 keras = pytest.importorskip("keras")
 
@@ -30,6 +33,33 @@ def test_each_network_sees_the_image_at_its_own_size():
     assert (both.image_size, both.fixed_size, len(both.taps)) == (48, True, len(expected))
     for found, known in zip(seen, expected, strict=True):
         np.testing.assert_allclose(np.asarray(found), np.asarray(known), atol=1e-5)
+
+
+def test_what_one_of_them_saw_alone_is_not_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
+    images, seen = sources.load(str(spots(tmp_path / "spots", images_of_each=2)), 0), []
+    alone = [backbones.load("efficientnet_lite0", None, 32), backbones.load("efficientnet_lite1", None, 48)]
+    runner = embedding.forward.runner
+
+    def counted(build, key, *rest):
+        run, network = runner(build, key, *rest), [each.fingerprint in key for each in alone].index(True)
+        return lambda pixels: seen.extend([network] * len(pixels)) or run(pixels)
+
+    monkeypatch.setattr(embedding.forward, "runner", counted)
+    of_some, everything = np.array([4, 0]), np.arange(len(images.paths))
+    larger = embedding.embed(alone[1], images, of_some, 48, pooling="cells:2").features
+    assert seen == [1, 1]
+    both = pair(*alone)
+    found = embedding.embed(both, images, everything, 48, pooling="cells:2").features
+    assert (seen.count(0), seen.count(1)) == (len(images), len(images))
+    assert found.taps == both.taps
+    np.testing.assert_array_equal(found.take(of_some).values[:, -larger.values.shape[1] :], larger.values)
+    np.testing.assert_array_equal(found.take(of_some).cells[:, -larger.cells.shape[1] :], larger.cells)
+    pixels = np.stack([load_square(path, 48) for path in images.paths]).astype("float32")
+    expected = np.concatenate(both.features(both.taps)(pixels, training=False), axis=1)
+    np.testing.assert_allclose(found.values, expected, atol=1e-3)
+    embedding.embed(both, images, everything, 48, pooling="cells:2")
+    assert len(seen) == 2 * len(images)
 
 
 def small(size: int, file: Path) -> Path:

@@ -73,8 +73,8 @@ def test_the_image_at_half_its_size_stands_beside_it_tap_by_tap(thirds):
 def test_each_image_is_decoded_once_for_all_views_and_nothing_is_computed_twice(tmp_path, monkeypatch):
     thirds, asked = spots(tmp_path / "thirds", images_of_each=3), []
     seen_of(thirds, (PLAIN,))
-    runner = embedding.runner
-    monkeypatch.setattr(embedding, "runner", lambda *of: asked.append(of[1]) or runner(*of))
+    runner = embedding.forward.runner
+    monkeypatch.setattr(embedding.forward, "runner", lambda *of: asked.append(of[2]) or runner(*of))
     first = seen_of(thirds, (PLAIN, HALVED))
     assert asked == [SIZE // 2]
     np.testing.assert_array_equal(seen_of(thirds, (PLAIN, HALVED)).values, first.values)

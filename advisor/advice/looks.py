@@ -41,13 +41,16 @@ def gain(look: Look, evidence: Evidence) -> tuple[float, tuple[float, float]]:
 def seconds(look: Look, evidence: Evidence, backbone: str) -> float:
     """That it takes more for all images than the first look does.
 
-    Two networks see them at the size of one of them, so that what the first one saw is of no use.
+    Of two networks the one that sees fewer pixels gets them from the image of the other one. So what it saw
+    alone is of no use then; what the other one saw is.
     """
     network, images = evidence.network, sum(evidence.data.splits.values())
     if look.network:
         size = asked_size(evidence, backbone)
-        again = evidence.sampled * seconds_each(Path(backbone).name, size)
-        return images * seconds_each(look.network, size) + again
+        own = next(row.image_size for row in catalogue() if row.name == look.network)
+        again = evidence.sampled if network.image_size < (size or own) else 0
+        missing = images - look.images if network.image_size <= (size or own) else images
+        return again * seconds_each(Path(backbone).name, size) + missing * seconds_each(look.network, size)
     more = TIMES[look.views] - 1
     return images * more * speed.seconds("embed", Path(backbone).name, network.image_size)
 

@@ -48,6 +48,8 @@ class Backbone:
         head: kernel and bias of each dense layer of the head, where the network is that of a finished run.
         draw: writes the network for LiteRT, without TensorFlow: from a graph and the images in it to the
             output of each tap; None where only TensorFlow's converter can.
+        parts: the networks that stand side by side in it, each from images of `image_size`, so that their
+            features can be computed and kept one by one; empty where it is one network.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Backbone:
     children: tuple[tuple[str, str], ...] = ()
     head: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     draw: Callable[[Graph, Tensor], Mapping[str, Tensor]] | None = None
+    parts: tuple[Backbone, ...] = ()
 
     @cached_property
     def model(self) -> keras.Model:
@@ -237,7 +240,7 @@ class Backbone:
             taps: those of its taps that are used; whole maps of all of them could fill the memory.
         """
         fingerprint = f"{self.fingerprint} {pooling}"
-        return replace(self, pooling=pooling, taps=taps, fingerprint=fingerprint, draw=None)
+        return replace(self, pooling=pooling, taps=taps, fingerprint=fingerprint, draw=None, parts=())
 
     def cut(self, layer: str | int) -> Backbone:
         """Keep the network up to a layer, which is then the last tap.
@@ -261,6 +264,7 @@ class Backbone:
             taps=(*(tap for tap in self.taps if tap in below), name),
             build_classifier=self.build_classifier if whole else lambda: None,
             draw=None,
+            parts=(),
         )
 
 

@@ -1,11 +1,14 @@
 """Two networks on one image: the features of both lie side by side under one head.
 
 They err differently, so that a head on both is better than on either (benchmarks/views.py). The network that
-wants fewer pixels gets the image made smaller inside the model, by a layer that exports.
+wants fewer pixels gets the image made smaller inside the model, by a layer that exports. The other one sees
+what it sees alone, so that its features are not computed again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from advisor.backbones.backbone import Backbone
@@ -42,13 +45,6 @@ def pair(first: Backbone, second: Backbone) -> Backbone:
         outputs = [_copied(first, image, "").output, _copied(second, image, prefix).output]
         return keras.Model(image, outputs, name=graph_name(f"{first.name}_{second.name}"))
 
-    def draw(graph: Graph, image: Tensor) -> dict[str, Tensor]:
-        assert first.draw
-        assert second.draw
-        maps = dict(first.draw(graph, _sized(graph, image, first.image_size)))
-        of_second = second.draw(graph, _sized(graph, image, second.image_size))
-        return maps | {f"{prefix}{tap}": seen for tap, seen in of_second.items()}
-
     sources = dict.fromkeys((first.source, second.source))
     return Backbone(
         name=f"{first.name}{JOINT}{second.name}",
@@ -59,12 +55,34 @@ def pair(first: Backbone, second: Backbone) -> Backbone:
         source=" and ".join(sources),
         fingerprint=JOINT.join(f"{one.fingerprint} {one.image_size}" for one in (first, second)),
         notes=(*first.notes, *second.notes),
-        draw=draw if first.draw and second.draw else None,
+        parts=(_from_images_of(size, first), _from_images_of(size, second)),
     )
 
 
-def _sized(graph: Graph, image: Tensor, size: int) -> Tensor:
-    return image if image.shape[1] == size else graph.resize(image, size)
+def _from_images_of(size: int, backbone: Backbone) -> Backbone:
+    """A network that makes larger images as small as it wants them."""
+    own, drawn = backbone.image_size, backbone.draw
+    if own == size:
+        return backbone
+
+    def build() -> keras.Model:
+        import keras
+
+        image = keras.Input((size, size, 3), name="image")
+        return keras.Model(image, _copied(backbone, image, "").output, name=graph_name(backbone.name))
+
+    def draw(graph: Graph, image: Tensor) -> Mapping[str, Tensor]:
+        assert drawn
+        return drawn(graph, graph.resize(image, own))
+
+    return replace(
+        backbone,
+        build=build,
+        image_size=size,
+        fixed_size=True,
+        fingerprint=f"{backbone.fingerprint} {own} of {size}",
+        draw=draw if drawn else None,
+    )
 
 
 def _copied(backbone: Backbone, image: keras.KerasTensor, prefix: str) -> keras.Model:

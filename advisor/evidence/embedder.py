@@ -17,7 +17,7 @@ from advisor.evidence.views import View
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network sees of b images in one view.
+    """What one network sees of b images in one view.
 
     Attributes:
         averages: of each tap, float32 [b, width].
@@ -34,7 +34,7 @@ class Batch:
 
     Attributes:
         at: int64 [b], positions of those that could be read; there may be none.
-        seen: in each view; nothing where no image could be read.
+        seen: by each look; nothing where no image could be read.
         thumbnails: uint8 [b, 24, 24], as `near_copies` compares them.
         contents: uint8 [b, 32], the SHA-256 of each file.
         unreadable: positions of those that cannot be read, with the reason.
@@ -52,16 +52,15 @@ class Embedder:
     """Makes the function that goes through files; it can be pickled if its networks can.
 
     Attributes:
-        networks: the views, and for each what gives the frozen network of its size, see `forward.runner`.
-        taps: how many of their outputs are averages over the whole picture; the others are cells.
+        looks: at each image: a view, what gives a frozen network of its size (see `forward.runner`), and how
+            many of its outputs are averages over the whole picture; the others are cells.
         image_size: pixels of the square input.
         fit: one of `advisor.choices.FITS`.
         grey: the values of deep grey that are black and white.
         with_cells: whether the cells are wanted.
     """
 
-    networks: tuple[tuple[View, Callable[[], Forward]], ...]
-    taps: int
+    looks: tuple[tuple[View, Callable[[], Forward], int], ...]
     image_size: int
     fit: str
     grey: GreyRange | None
@@ -69,9 +68,10 @@ class Embedder:
 
     def __call__(self) -> Callable[[Sequence[str]], Iterator[Batch]]:
         """The function from paths to batches, which decodes a few batches ahead of its caller."""
-        return functools.partial(self._batches, [(view, network()) for view, network in self.networks])
+        runs = [(view, network(), averages) for view, network, averages in self.looks]
+        return functools.partial(self._batches, runs)
 
-    def _batches(self, runs: list[tuple[View, Forward]], paths: Sequence[str]) -> Iterator[Batch]:
+    def _batches(self, runs: list[tuple[View, Forward, int]], paths: Sequence[str]) -> Iterator[Batch]:
         contents: dict[str, bytes] = {}
         unreadable: dict[int, str] = {}
         load = _hashing(contents)
@@ -79,7 +79,7 @@ class Embedder:
         for at, pixels in images.stream(paths, self.image_size, BATCH, *how):
             yield Batch(
                 at=at,
-                seen=[self._seen(run(view.of(pixels))) for view, run in runs],
+                seen=[self._seen(run(view.of(pixels)), averages) for view, run, averages in runs],
                 thumbnails=np.stack([near_copies.thumbnail(image) for image in pixels]),
                 contents=np.stack([np.frombuffer(contents[paths[m]], np.uint8) for m in at]),
                 unreadable=unreadable.copy(),
@@ -89,9 +89,9 @@ class Embedder:
             none: np.ndarray = np.empty(0, np.int64)
             yield Batch(none, [], none, none, unreadable)
 
-    def _seen(self, outputs: list[np.ndarray]) -> Seen:
-        cells = [_half(part) for part in outputs[self.taps :]] if self.with_cells else []
-        return Seen(outputs[: self.taps], cells)
+    def _seen(self, outputs: list[np.ndarray], averages: int) -> Seen:
+        cells = [_half(part) for part in outputs[averages:]] if self.with_cells else []
+        return Seen(outputs[:averages], cells)
 
 
 def _half(cells: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -114,14 +114,14 @@ class Features:
         cell_widths, cells = _tap_by_tap(self.cell_widths, self.cells, other.cell_widths, other.cells)
         return Features(self.taps, widths, values, cell_widths, cells)
 
-    def and_of(self, other: Features) -> Features:
-        """What was seen of the same images by another network, whose taps come after these."""
+    def and_of(self, other: Features, taps: tuple[str, ...]) -> Features:
+        """With what another network saw of the same images, right of this; `taps` names those of both."""
         return Features(
-            (*self.taps, *(f"{tap} of the other network" for tap in other.taps)),
+            taps,
             (*self.widths, *other.widths),
-            np.concatenate([self.values, other.values], axis=1),
+            large_array.side_by_side(self.values, other.values),
             (*self.cell_widths, *other.cell_widths),
-            np.concatenate([self.cells, other.cells], axis=1),
+            large_array.side_by_side(self.cells, other.cells),
         )
 
     def averaged_with_mirrored(self, mirrored: Features) -> Features:
@@ -200,7 +200,8 @@ def embed(
     """Features of some images of a data set, from the cache where it has them.
 
     Args:
-        backbone: run in inference mode; its model is not even built if the cache has everything.
+        backbone: run in inference mode; its model is not even built if the cache has everything. Of two side
+            by side each has features of its own there.
         data: where the images are.
         positions: int64 [n], which of them.
         image_size: pixels of the square input.
@@ -218,28 +219,39 @@ def embed(
     """
     data = data.with_identities(positions)
 
-    def opened(view: View) -> list[_Table]:
+    def opened(network: Backbone, view: View) -> list[_Table]:
         grey = f"grey {data.grey[0]!r} {data.grey[1]!r}" if data.grey else ""
         parts = str(image_size), view.name, fit if fit != CROP else "", grey
-        key = "\0".join((backbone.fingerprint, *backbone.taps, " ".join(filter(None, parts)), str(data.root)))
+        key = "\0".join((network.fingerprint, *network.taps, " ".join(filter(None, parts)), str(data.root)))
         caches = [FeatureCache(key, data.paths, data.identities)]
         if pooling != AVERAGE:
             caches.append(FeatureCache(f"{key}\0{pooling}", data.paths, data.identities, np.float16))
         return [_Table(cache, positions) for cache in caches]
 
-    tables = {view: opened(view) for view in views}
+    networks = backbone.parts or (backbone,)
+    looks = [_Look(network, view, opened(network, view)) for network in networks for view in views]
+    known = np.stack([look.known for look in looks])
     unreadable: tuple[Skipped, ...] = ()
-    known = np.logical_and.reduce([table.rows.known for own in tables.values() for table in own])
     if not known.all():
-        unreadable = _fill(tables, known, backbone, data, image_size, pooling, fit, progress)
-    known = np.logical_and.reduce([table.rows.known for own in tables.values() for table in own])
-    features = _features(backbone.taps, tables[views[0]])
-    for view in views[1:] if known.any() else ():
-        seen = _features(backbone.taps, tables[view])
-        features = features.averaged_with_mirrored(seen) if view.mirrored else features.beside(seen)
-    rows = tables[views[0]][0].rows
+        unreadable = _fill(backbone, looks, known, data, image_size, pooling, fit, progress)
+        known = np.stack([look.known for look in looks])
+    of_networks = [looks[start : start + len(views)] for start in range(0, len(looks), len(views))]
+    features, *others = [_together(of_network) for of_network in of_networks]
+    for other in others:
+        features = features.and_of(other, backbone.taps)
+    rows, everywhere = looks[0].tables[0].rows, known.all(axis=0)
     embedded = Embedded(positions, features, rows.thumbnails, rows.contents, unreadable)
-    return embedded if known.all() else embedded.take(np.flatnonzero(known))
+    return embedded if everywhere.all() else embedded.take(np.flatnonzero(everywhere))
+
+
+def _together(looks: Sequence[_Look]) -> Features:
+    """What one network sees in all views; arbitrary where a row is not known."""
+    first, *others = looks
+    features = _features(first.network.taps, first.tables)
+    for look in others if first.known.any() else ():
+        seen = _features(look.network.taps, look.tables)
+        features = features.averaged_with_mirrored(seen) if look.view.mirrored else features.beside(seen)
+    return features
 
 
 def _features(taps: tuple[str, ...], tables: Sequence[_Table]) -> Features:
@@ -284,10 +296,30 @@ class _Table:
             self.unsaved = []
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What one network sees of the images in one view.
+
+    Attributes:
+        network: of those that stand side by side, or the only one.
+        view: of each image.
+        tables: of averages and, where they are wanted, of cells.
+    """
+
+    network: Backbone
+    view: View
+    tables: Sequence[_Table]
+
+    @property
+    def known(self) -> np.ndarray:
+        """Of which images everything is known, bool [n]."""
+        return np.logical_and.reduce([table.rows.known for table in self.tables])
+
+
 def _fill(
-    tables: Mapping[View, Sequence[_Table]],
-    known: np.ndarray,
     backbone: Backbone,
+    looks: Sequence[_Look],
+    known: np.ndarray,
     data: Dataset,
     image_size: int,
     pooling: str,
@@ -296,54 +328,88 @@ def _fill(
 ) -> tuple[Skipped, ...]:
     """Compute the rows that are missing and add them to the cache; what was computed is kept on Ctrl-C, too.
 
-    Each image is decoded once, for all views of which anything is missing.
+    Each image is decoded once, for all looks that lack it.
+
+    Args:
+        backbone: see `embed`, as the others.
+        looks: all of them.
+        known: bool [looks, n], what each of them knows of the images.
 
     Returns:
         The images that cannot be read.
     """
-    missing = np.flatnonzero(~known)
-    lacking = {view: own for view, own in tables.items() if not all(table.rows.known.all() for table in own)}
-    rows = next(iter(tables.values()))[0].rows
-    paths = [data.paths[i] for i in rows.positions[missing]]
+    seen_by, of_which = np.unique(known, axis=1, return_inverse=True)
+    todo, done = int((~known.all(axis=0)).sum()), 0
+    unreadable: list[Skipped] = []
+    for number, has in enumerate(seen_by.T):
+        if has.all():
+            continue
+        missing = np.flatnonzero(of_which.ravel() == number)
+        lacking = [look for look, does in zip(looks, has, strict=True) if not does]
+
+        def told(count: int, before: int = done) -> None:
+            if progress:
+                progress(before + count, todo)
+
+        views = {look.view for look in lacking}
+        is_one_look = len(lacking) == max(1, len(backbone.parts)) and len(views) == 1
+        timed = backbone.name if is_one_look and not views.pop().halved else None
+        unreadable += _look(lacking, missing, data, image_size, pooling, fit, told, timed)
+        done += len(missing)
+    return tuple(unreadable)
+
+
+def _look(
+    looks: Sequence[_Look],
+    missing: np.ndarray,
+    data: Dataset,
+    image_size: int,
+    pooling: str,
+    fit: str,
+    told: Callable[[int], None],
+    timed: str | None,
+) -> list[Skipped]:
+    """Compute rows that all of some looks lack, int64 [m] of the n; `told` gets the number of those done, and
+    `timed` names the network whose speed this shows."""
+    paths = [data.paths[i] for i in looks[0].tables[0].rows.positions[missing]]
     where, with_cells = cluster.current(), pooling != AVERAGE
 
-    def network(view: View) -> Callable[[], forward.Forward]:
-        of = backbone, view.size(image_size), pooling
+    def network(look: _Look) -> Callable[[], forward.Forward]:
+        of = _network(look.network, look.view.size(image_size), pooling)
         if not where.is_here:
-            return forward.packed(*_network(*of), on_gpus=where.has_gpus())
-        run = runner(*of)
+            return forward.packed(*of, on_gpus=where.has_gpus())
+        run = forward.runner(*of)
         return lambda: run
 
-    networks = tuple((view, network(view)) for view in lacking)
-    work = Embedder(networks, len(backbone.taps), image_size, fit, data.grey, with_cells)
+    networks = tuple((look.view, network(look), len(look.network.taps)) for look in looks)
+    work = Embedder(networks, image_size, fit, data.grey, with_cells)
     reasons: dict[int, str] = {}
     watch, saved, done = Stopwatch(), time.monotonic(), 0
     try:
         for results in where.blocks(work, paths, BLOCK):
             for start, batch in results:
-                for own, seen in zip(lacking.values(), batch.seen, strict=False):
-                    for table, parts in zip(own, (seen.averages, seen.cells), strict=False):
+                for look, seen in zip(looks, batch.seen, strict=False):
+                    for table, parts in zip(look.tables, (seen.averages, seen.cells), strict=False):
                         table.put(missing[start + batch.at], parts, batch.thumbnails, batch.contents)
                 for at, reason in batch.unreadable.items():
                     _check_that_all_see_it(paths[start + at], reason)
                     reasons[start + at] = reason
                 done += len(batch.at) + len(batch.unreadable)
             if not where.is_here or time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                _save(lacking)
+                _save(looks)
                 saved = time.monotonic()
-            if progress:
-                progress(done, len(paths))
+            told(done)
     finally:
-        if where.is_here and [view.halved for view in lacking] == [False]:  # one look at whole images
-            speed.learn("embed", backbone.name, image_size, done, watch.seconds())
-        _save(lacking)
-    return tuple(Skipped(paths[m], reasons[m]) for m in sorted(reasons))
+        if where.is_here and timed:
+            speed.learn("embed", timed, image_size, done, watch.seconds())
+        _save(looks)
+    return [Skipped(paths[m], reasons[m]) for m in sorted(reasons)]
 
 
-def _save(tables: Mapping[View, Sequence[_Table]]) -> None:
-    """Keep what is new of all views on disk."""
-    for own in tables.values():
-        for table in own:
+def _save(looks: Sequence[_Look]) -> None:
+    """Keep what is new on disk."""
+    for look in looks:
+        for table in look.tables:
             table.save()
 
 
@@ -361,7 +427,8 @@ def _check_that_all_see_it(path: str, reason: str) -> None:
 
 
 def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forward.Forward:
-    """The frozen network as a fast function: uint8 [b, size, size, 3], to [b, width] a tap.
+    """The frozen network as a fast function: uint8 [b, size, size, 3], to [b, width] a tap; of two networks
+    first what the first one gives.
 
     The cells of each tap that is a map come after them. They cost next to nothing, so that with "average" the
     finest come, too: one network to convert for who wants them and for who does not.
@@ -371,7 +438,8 @@ def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forwa
         image_size: pixels of the square input.
         pooling: one of `advisor.evidence.pooling.POOLINGS`.
     """
-    return forward.runner(*_network(backbone, image_size, pooling))
+    runs = [forward.runner(*_network(part, image_size, pooling)) for part in backbone.parts or (backbone,)]
+    return lambda pixels: [output for run in runs for output in run(pixels)]
 
 
 def _network(

@@ -121,7 +121,8 @@ class First:
         )
         if min(len(own), len(others)) < len(self.rows):
             return None
-        both = own.and_of(others)
+        taps = (*own.taps, *(f"{tap} of {second.name}" for tap in others.taps))
+        both = own.and_of(others, taps)
         as_all_depths = replace(self, kernel=probes.kernel[recipe].kernel)
         return as_all_depths._compared(both, both.taps, recipe, network=second.name)
 

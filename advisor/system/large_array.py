@@ -46,3 +46,15 @@ def take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     for start in range(0, len(rows), ROWS):
         taken[start : start + ROWS] = values[rows[start : start + ROWS]]
     return taken
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two arrays [n, a] and [n, b] as one [n, a + b], where `empty` puts so much.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    both = empty((len(left), left.shape[1] + right.shape[1]), left.dtype)
+    both[:, : left.shape[1]] = left
+    both[:, left.shape[1] :] = right
+    return both
