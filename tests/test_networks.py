@@ -11,7 +11,7 @@ import made_up
 import pytest
 
 from advisor import api, backbones
-from advisor.advice import looking, looks, networks, rule
+from advisor.advice import looking, looks, networks, rule, times
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options, choose
 from advisor.backbones.backbone import Backbone, fingerprint
@@ -226,6 +226,29 @@ def test_networks_that_were_compared_may_look_beside_each_other():
     assert looking.second_networks(lite2, Options(), compared) == FAMILY[:2]
     assert looking.second_networks(lite2, Options(max_megabytes=35), compared) == [LITE0.name]
     assert looking.second_networks(lite2, Options()) == [LITE1.name]
+
+
+def test_of_two_networks_the_one_with_more_pixels_need_not_see_again_what_it_saw():
+    known = with_look(0.2)
+    images, sampled = sum(known.data.splits.values()), known.sampled
+    of = {name: looks.seconds_each(name) for name in FAMILY}
+    large, small = (replace(known, network=replace(known.network, image_size=size)) for size in (260, 224))
+    (beside,) = known.looks
+    assert looks.seconds(beside, large, LITE2.name) == pytest.approx(images * of[LITE0.name])
+    beside = replace(beside, network=LITE2.name)
+    more = sampled * of[LITE0.name] + (images - beside.images) * of[LITE2.name]
+    assert looks.seconds(beside, small, LITE0.name) == pytest.approx(more)
+    both = choose("shallow_features", Options(backbone=LITE2.name, second=LITE0.name), large)
+    fresh, rest = (times.run(both, known.data.splits, done) for done in (0, times.known(both, large)))
+    assert fresh - rest == pytest.approx(sampled * of[LITE2.name])
+
+
+def test_the_best_on_imagenet_is_looked_at_first(monkeypatch):
+    seen = []
+    monkeypatch.setattr(networks, "probe_network", lambda data, one, *rest: seen.append(one.name) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        api.recommend("sklearn:digits", image_size=32, sample=90, backbone="auto")
+    assert seen == [LITE2.name]
 
 
 @pytest.mark.slow
