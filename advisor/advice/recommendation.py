@@ -219,18 +219,16 @@ def recommend(
     Raises:
         InputError: options or data that nothing can be done with.
     """
-    began = time.monotonic()
+    began, asked = time.monotonic(), options
     options.check(recipe)
     if sample < SMALLEST_SAMPLE:
         raise InputError(f"--sample is {sample}; give {SMALLEST_SAMPLE} or more")
-    asked = {name: getattr(options, name) for name in ("backbone", "weights", "image_size")}
-    limits = {name: getattr(options, name) for name in ("max_megabytes", "minutes")}
     if options.backbone == AUTO:
         chosen = networks.measure(data, options, sample, source, seed, display, began)
     else:
         chosen = _named(data, options, recipe, sample, source, seed, display)
-    backbone, within = chosen.backbone, replace(chosen.options, max_megabytes=limits["max_megabytes"])
-    measured = _looked_again(chosen, within, recipe, _left(options, began), seed, display)
+    backbone, within = chosen.backbone, replace(chosen.options, max_megabytes=asked.max_megabytes)
+    measured = _looked_again(chosen, within, recipe, _left(asked, began), seed, display)
     evidence, options = measured.evidence, chosen.options
     place = rule.place(evidence.data.images, evidence.similarity)
     left = _left(options, began)
@@ -258,11 +256,6 @@ def recommend(
         settings = fitted or settings
     if options.train_from and settings.train_from:
         settings = replace(settings, frozen=backbone.below(settings.train_from))
-    named = source.source if source else None
-    asked |= {name: None if value is None else f"{value:g}" for name, value in limits.items()}
-    asked["fit"] = None if options.fit == "auto" else options.fit
-    told = {"corrections": data.corrected_by, "sample": sample, "source": named, "seed": seed}
-    command = reproduction.command("recommend", measured.data.source, **asked, **told, **asdict(data.reading))
     advice = Recommendation(
         evidence=evidence,
         quadrant=place,
@@ -281,12 +274,31 @@ def recommend(
         ),
         device=devices.describe(),
         seconds=time.monotonic() - began,
-        reproduction=reproduction.Record(command, seed, evidence.data.fingerprint, reproduction.versions()),
+        reproduction=_reproduction(measured, asked, sample, source, seed),
         networks=networks.with_pairs(chosen.networks, evidence, settings, worth),
         findings=faults.findings(measured, judged),
         seen_as=measured.sights.classes,
     )
     return Advised(advice, measured.data, options, measured.sights)
+
+
+def _reproduction(
+    measured: Measured, asked: Options, sample: int, source: Dataset | None, seed: int
+) -> reproduction.Record:
+    """The command that gives the same advice, and on what; other arguments as for `recommend`."""
+    data, fingerprint = measured.data, measured.evidence.data.fingerprint
+    limits = {name: getattr(asked, name) for name in ("max_megabytes", "minutes")}
+    options = {
+        **{name: getattr(asked, name) for name in ("backbone", "weights", "image_size")},
+        **{name: None if value is None else f"{value:g}" for name, value in limits.items()},
+        "fit": None if asked.fit == "auto" else asked.fit,
+        "corrections": data.corrected_by,
+        "sample": sample,
+        "source": source.source if source else None,
+        "seed": seed,
+    }
+    command = reproduction.command("recommend", data.source, **options, **asdict(data.reading))
+    return reproduction.Record(command, seed, fingerprint, reproduction.versions())
 
 
 def _looked_again(
