@@ -165,6 +165,7 @@ def with_kernel() -> Evidence:
     [
         ({}, "gaussian"),
         ({"views": "one", "pooling": "average"}, "gaussian"),  # as it would have been anyway
+        ({"views": "mirror"}, "gaussian"),
         ({"pooling": "cells:2"}, "linear"),
         ({"pooling": "cells:2", "kernel": "gaussian"}, "gaussian"),
         ({"kernel": "linear"}, "linear"),

@@ -30,8 +30,9 @@ NAMES = tuple(name for name in SHAPES if name not in (*WITH_OPTION, "recipe", *_
 # What means something in one network alone.
 _OF_NETWORK = ("weights", "taps", "train_from", "cut_layer", "base_labels")
 _ASKED = ("head", "epochs", "batch_size", "keep")  # of the options, what changes how a recipe trains
-# The probes judge the kernel with these as we would have taken them.
-_JUDGED_WITH_KERNEL = ("pooling", "roots", "taps", "views")
+# The probes judge the kernel with these as we would have taken them. With views it was judged elsewhere, see
+# benchmarks/views.py.
+_JUDGED_WITH_KERNEL = ("pooling", "roots", "taps")
 # Without gradient steps these say nothing.
 _OF_STEPS = (
     "training_size",
