@@ -29,7 +29,8 @@ from advisor.audit import labels as wrong_labels
 from advisor.data import sources
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
-from advisor.evidence.embedding import Features, embed
+from advisor.evidence.embedding import embed
+from advisor.evidence.features import Features
 from advisor.evidence.signed_root import signed_root
 from advisor.system.solvers import SMALL_FOR_TWO, solvers
 from benchmarks.results import markdown, read, write

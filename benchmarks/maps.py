@@ -19,7 +19,8 @@ import numpy as np
 from advisor import backbones
 from advisor.data import sources
 from advisor.data.sampling import sample
-from advisor.evidence.embedding import Features, embed
+from advisor.evidence.embedding import embed
+from advisor.evidence.features import Features
 from advisor.evidence.outliers import unit
 from advisor.evidence.sights import principal_components
 from advisor.evidence.signed_root import signed_root

@@ -28,7 +28,7 @@ import numpy as np
 
 from advisor import backbones
 from advisor.evidence import embedding, linear_head, pooling
-from advisor.evidence.embedding import Features
+from advisor.evidence.features import Features
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.probe import BELIEF_IN_THE_WHOLE
 from benchmarks import results

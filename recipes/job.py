@@ -13,7 +13,7 @@ import numpy as np
 from advisor.advice.settings import Settings
 from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
-from advisor.evidence.embedding import Features
+from advisor.evidence.features import Features
 from advisor.evidence.gaussian import Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import LinearHead

@@ -18,7 +18,7 @@ from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options, choose
 from advisor.cli import main
 from advisor.evidence import linear_head, probe, similarity
-from advisor.evidence.embedding import Features
+from advisor.evidence.features import Features
 from advisor.evidence.probe import CurvePoint, DepthProbe, Expected, Kernel, Position, Probes
 from advisor.evidence.signed_root import signed_root
 from advisor.report import words

@@ -17,7 +17,7 @@ from advisor.advice.settings import Options
 from advisor.data.images import load_square
 from advisor.errors import InputError
 from advisor.evidence import linear_head, probe
-from advisor.evidence.embedding import Features
+from advisor.evidence.features import Features
 from advisor.evidence.gaussian import Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Products

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 
 from advisor.evidence import head_input, linear_head
-from advisor.evidence.embedding import Features
+from advisor.evidence.features import Features
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.signed_root import signed_root
 from advisor.evidence.spread import spread

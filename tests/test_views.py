@@ -22,6 +22,7 @@ from advisor.backbones.efficientnet_lite import LITE2
 from advisor.data import sources
 from advisor.errors import InputError
 from advisor.evidence import embedding
+from advisor.evidence.features import Features
 from advisor.evidence.second_look import Look
 from advisor.evidence.views import HALVED, MIRRORED, PLAIN
 
@@ -37,7 +38,7 @@ def pixels_of(thirds: Path, count: int) -> np.ndarray:
     return np.stack([np.asarray(Image.open(path)) for path in sources.load(str(thirds)).paths[:count]])
 
 
-def seen_of(thirds: Path, views: tuple, grid: str = "average") -> embedding.Features:
+def seen_of(thirds: Path, views: tuple, grid: str = "average") -> Features:
     data, rows = sources.load(str(thirds)), np.arange(4)
     return embedding.embed(backbones.load(backbones.BUNDLED), data, rows, SIZE, None, views, grid).features
 

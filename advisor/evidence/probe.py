@@ -14,7 +14,7 @@ import numpy as np
 
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
-from advisor.evidence.embedding import Features
+from advisor.evidence.features import Features
 from advisor.evidence.gaussian import GAUSSIAN, LINEAR, SHARE, Gaussian
 from advisor.evidence.head_input import HeadInput, Likeness
 from advisor.evidence.linear_head import Products

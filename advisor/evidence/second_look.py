@@ -14,7 +14,8 @@ from advisor.backbones import Backbone
 from advisor.data.dataset import Dataset
 from advisor.data.sampling import sample
 from advisor.evidence import linear_head
-from advisor.evidence.embedding import Features, embed
+from advisor.evidence.embedding import embed
+from advisor.evidence.features import Features
 from advisor.evidence.gaussian import LINEAR, Gaussian
 from advisor.evidence.head_input import HeadInput
 from advisor.evidence.linear_head import Products

@@ -25,7 +25,8 @@ from advisor.data.names import SPLITS
 from advisor.data.sampling import sample
 from advisor.errors import InputError
 from advisor.evidence import embedding, outliers
-from advisor.evidence.embedding import Embedded, Features
+from advisor.evidence.embedding import Embedded
+from advisor.evidence.features import Features
 from advisor.evidence.forward import BATCH
 from advisor.evidence.pooling import AVERAGE, FLATTEN, MAXIMUM
 from advisor.evidence.prediction_sets import usually_covered
