@@ -13,7 +13,7 @@ import numpy as np
 
 from advisor.data import near_copies
 from advisor.data.dataset import Dataset
-from advisor.data.sampling import sample
+from advisor.data.sampling import sample, sample_of_groups
 from advisor.evidence import probe
 from advisor.evidence.embedding import Embedded
 from advisor.evidence.linear_head import Products
@@ -95,7 +95,7 @@ def curves(
         products = Products.of(features[rows])
 
         def look(share: float, repeat: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-            part = _part(known, own_groups, share, seed + 1 + repeat)
+            part = sample_of_groups(known, own_groups, int(share * len(known)), seed + 1 + repeat)
             rest = np.setdiff1d(np.arange(len(known)), part)
             if len(np.unique(known[part])) < 2 or not len(rest):
                 return None
@@ -121,14 +121,6 @@ def curves(
         if (own := labels == label).any():
             points.append(CurvePoint(int(own.sum()), float(right[own].mean())))
     return Curves(tuple(whole), tuple(map(tuple, by_class)))
-
-
-def _part(labels: np.ndarray, groups: np.ndarray | None, share: float, seed: int) -> np.ndarray:
-    """A stratified sample of positions; whole groups, where there are some."""
-    if groups is None:
-        return sample(labels, int(share * len(labels)), seed)
-    numbers = np.random.default_rng(seed).permutation(np.unique(groups))
-    return np.flatnonzero(np.isin(groups, numbers[: max(1, round(share * len(numbers)))]))
 
 
 def _point(looks: list[tuple[int, np.ndarray]]) -> CurvePoint:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from advisor.data.sampling import sample
+from advisor.data.sampling import sample, sample_of_groups
 from advisor.evidence import linear_head
 from advisor.evidence.features import Features
 from advisor.evidence.gaussian import GAUSSIAN, LINEAR, SHARE, Gaussian
@@ -234,17 +234,6 @@ class _Truth:
     classes: int
     groups: np.ndarray | None
 
-    def part(self, share: float, seed: int) -> np.ndarray:
-        """Positions of a stratified sample, of whole groups where there are some."""
-        size = int(share * len(self.labels))
-        if self.groups is None:
-            return sample(self.labels, size, seed)
-        order = np.random.default_rng(seed).permutation(np.unique(self.groups))
-        rank = np.empty(self.groups.max() + 1, np.int64)
-        rank[order] = np.arange(len(order))
-        inside = np.argsort(rank[self.groups], kind="stable")[:size]
-        return np.flatnonzero(np.isin(self.groups, self.groups[inside]))
-
 
 def _leave_one_out(averages: np.ndarray, truth: _Truth) -> float:
     """Accuracy of a probe on averages [n, d] at one tap."""
@@ -333,7 +322,7 @@ def _curve(view: _View, truth: _Truth, seed: int) -> tuple[CurvePoint, ...]:
             continue
         accuracies = []
         for repeat in range(CURVE_REPEATS):
-            part = truth.part(share, seed + 1 + repeat)
+            part = sample_of_groups(labels, truth.groups, size, seed + 1 + repeat)
             rest = np.setdiff1d(np.arange(len(labels)), part)
             if len(np.unique(labels[part])) > 1 and len(rest):
                 own = None if truth.groups is None else truth.groups[part]
