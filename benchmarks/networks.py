@@ -205,25 +205,27 @@ def _best_on_imagenet(line: Line, fit: list[str], minutes: float | None) -> str:
 def _believing(belief: float) -> Rule:
     """The advice, with a belief in ImageNet."""
 
-    def rule_of(line: Line, fit: list[str], minutes: float | None) -> str:
-        return max(_probed(line, fit, minutes), key=lambda name: nats(line, name))
+    return lambda line, fit, minutes: _probed(line, fit, minutes, belief)[0]
 
-    def nats(line: Line, name: str) -> float:
+
+def _probed(line: Line, fit: list[str], minutes: float | None, belief: float) -> list[str]:
+    """The networks that there is time to look at: the bundled one, and then the best on ImageNet first.
+
+    Returns:
+        Them, the one first that is taken.
+    """
+
+    def nats(name: str) -> float:
         of, over = line["networks"][name], line["networks"][BUNDLED]
         top1 = (ROWS[name].top1 or 0.0) - (ROWS[BUNDLED].top1 or 0.0)
         return nats_of_network(top1, of["log_loss"], over["log_loss"], over["probed"], belief)[0]
 
-    return rule_of
-
-
-def _probed(line: Line, fit: list[str], minutes: float | None) -> list[str]:
-    """The networks that there is time to look at, the bundled one and then the best on ImageNet first."""
     probed, looking = [BUNDLED], 0.0
     for name in sorted(set(fit) - {BUNDLED}, key=lambda name: -(ROWS[name].top1 or 0.0)):
         more = _looking(line, name)
-        slowest = max(_seconds(line, name), more + min(_seconds(line, each) for each in probed))
+        slowest = max(_seconds(line, name), more + _seconds(line, probed[0]))
         if minutes is None or looking + slowest <= 60 * minutes:
-            probed.append(name)
+            probed = sorted([*probed, name], key=nats, reverse=True)
             looking += more
     return probed
 
@@ -237,7 +239,8 @@ def _maybe_two(line: Line, fit: list[str], minutes: float | None) -> str:
 
     The one that sees more pixels need not see again what it saw.
     """
-    alone, probed = _believing(NETWORK_BELIEF)(line, fit, minutes), _probed(line, fit, minutes)
+    probed = _probed(line, fit, minutes, NETWORK_BELIEF)
+    alone = probed[0]
     looking = sum(_looking(line, name) for name in probed if name != BUNDLED)
     found = {alone: 0.0}
     for pair, of in line["pairs"].items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import made_up
+import numpy as np
 import pytest
 
 from advisor import api, backbones
@@ -249,6 +250,26 @@ def test_the_best_on_imagenet_is_looked_at_first(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         api.recommend("sklearn:digits", image_size=32, sample=90, backbone="auto")
     assert seen == [LITE2.name]
+
+
+def test_looking_at_others_leaves_time_for_the_best_one(monkeypatch):
+    known, taken = made_up.evidence(made_up.summary(4000)), []
+    each = dict(zip(FAMILY, (0.006, 0.010, 0.014), strict=True))
+    monkeypatch.setattr(looks, "seconds_each", lambda name, size=None: each[name])
+    for minutes in np.arange(0.5, 3.0, 0.05):
+        clock, seen = [0.0], []
+
+        def probe(name, images, clock=clock, seen=seen):
+            clock[0] += images * each[name]
+            seen.append(name)
+            return known
+
+        monkeypatch.setattr(networks, "time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
+        race = networks._Race(Options(backbone="auto", minutes=minutes), known, 0.0)
+        race.run(probe, known.sampled)
+        taken.append(race.best())
+        assert (LITE2.name in race.probed) == (taken[-1] == LITE2.name)
+    assert set(taken) == set(FAMILY)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from advisor.advice.by_hand import choose
 from advisor.advice.recommendation import Recommendation
 from advisor.advice.settings import Options
 from advisor.backbones.efficientnet_lite import LITE2
-from advisor.data import sources
+from advisor.data import images, sources
 from advisor.errors import InputError
 from advisor.evidence import embedding
 from advisor.evidence.features import Features
@@ -80,6 +80,18 @@ def test_each_image_is_decoded_once_for_all_views_and_nothing_is_computed_twice(
     assert asked == [SIZE // 2]
     np.testing.assert_array_equal(seen_of(thirds, (PLAIN, HALVED)).values, first.values)
     assert len(asked) == 1
+
+
+def test_images_that_cannot_be_read_any_more_are_left_out(tmp_path, monkeypatch):
+    thirds = spots(tmp_path / "thirds", images_of_each=2)
+    seen_of(thirds, (PLAIN,))
+
+    def gone(*_):
+        raise images.UnreadableImage("it is gone")
+
+    monkeypatch.setattr(images, "load_square", gone)
+    assert len(seen_of(thirds, (PLAIN,))) == 4
+    assert len(seen_of(thirds, (PLAIN, MIRRORED))) == 0
 
 
 @pytest.mark.parametrize(

@@ -233,13 +233,20 @@ class _Race:
         Raises:
             InputError: none is small enough.
         """
-        small = [name for name in self.probed if not self._is_large(self.megabytes(name))]
-        if not small:
+        taken = self._best()
+        if taken is None:
             needed = min(self.megabytes(name) for name in self.probed)
             raise InputError(
                 f"no network that is ready fits into --max-megabytes {self.options.max_megabytes:g}; "
                 f"give {math.ceil(needed)} or more"
             )
+        return taken
+
+    def _best(self) -> str | None:
+        """Of those that were probed; None where all are too large."""
+        small = [name for name in self.probed if not self._is_large(self.megabytes(name))]
+        if not small:
+            return None
         fast = [name for name in small if self._is_in_time(self.seconds(name))]
         if not fast:
             return min(small, key=self.seconds)
@@ -326,9 +333,9 @@ class _Race:
         """Whether a network is small and fast enough, and time is left to look at so many images with it."""
         if self._is_large(self.megabytes(name)):
             self.dropped[name] = LARGE
-        looking = min(images, self.bundled.sampled) * looks.seconds_each(name, self.size)
-        fastest = min(self.seconds(known) for known in self.probed)
-        if not self._is_in_time(max(self.seconds(name), looking + fastest)):
+        looking, best = min(images, self.bundled.sampled) * looks.seconds_each(name, self.size), self._best()
+        otherwise = looking + (self.seconds(best) if best else 0.0)  # where another one is taken in the end
+        if not self._is_in_time(max(self.seconds(name), otherwise)):
             self.dropped.setdefault(name, SLOW)
         return name not in self.dropped
 

@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -133,7 +133,7 @@ def _together(looks: Sequence[_Look]) -> Features:
     """What one network sees in all views; arbitrary where a row is not known."""
     first, *others = looks
     features = _features(first.network.taps, first.tables)
-    for look in others if first.known.any() else ():
+    for look in others if all(one.known.any() for one in looks) else ():
         seen = _features(look.network.taps, look.tables)
         features = features.averaged_with_mirrored(seen) if look.view.mirrored else features.beside(seen)
     return features
@@ -181,7 +181,7 @@ class _Table:
             self.unsaved = []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Look:
     """What one network sees of the images in one view.
 
@@ -223,6 +223,16 @@ def _fill(
     Returns:
         The images that cannot be read.
     """
+    where = cluster.current()
+
+    def network(look: _Look) -> Callable[[], forward.Forward]:
+        of = _network(look.network, look.view.size(image_size), pooling)
+        if not where.is_here:
+            return forward.packed(*of, on_gpus=where.has_gpus())
+        run = forward.runner(*of)
+        return lambda: run
+
+    networks = {look: network(look) for look, knows in zip(looks, known, strict=True) if not knows.all()}
     seen_by, of_which = np.unique(known, axis=1, return_inverse=True)
     todo, done = int((~known.all(axis=0)).sum()), 0
     unreadable: list[Skipped] = []
@@ -230,7 +240,7 @@ def _fill(
         if has.all():
             continue
         missing = np.flatnonzero(of_which.ravel() == number)
-        lacking = [look for look, does in zip(looks, has, strict=True) if not does]
+        lacking = {look: networks[look] for look, does in zip(looks, has, strict=True) if not does}
 
         def told(count: int, before: int = done) -> None:
             if progress:
@@ -245,7 +255,7 @@ def _fill(
 
 
 def _look(
-    looks: Sequence[_Look],
+    looks: Mapping[_Look, Callable[[], forward.Forward]],
     missing: np.ndarray,
     data: Dataset,
     image_size: int,
@@ -254,20 +264,22 @@ def _look(
     told: Callable[[int], None],
     timed: str | None,
 ) -> list[Skipped]:
-    """Compute rows that all of some looks lack, int64 [m] of the n; `told` gets the number of those done, and
-    `timed` names the network whose speed this shows."""
-    paths = [data.paths[i] for i in looks[0].tables[0].rows.positions[missing]]
-    where, with_cells = cluster.current(), pooling != AVERAGE
+    """Compute rows that all of some looks lack, int64 [m] of the n.
 
-    def network(look: _Look) -> Callable[[], forward.Forward]:
-        of = _network(look.network, look.view.size(image_size), pooling)
-        if not where.is_here:
-            return forward.packed(*of, on_gpus=where.has_gpus())
-        run = forward.runner(*of)
-        return lambda: run
+    Args:
+        looks: with what gives the network of each, see `Embedder`.
+        missing: the rows.
+        data: see `embed`, as the others.
+        told: gets the number of rows that are done.
+        timed: the network whose speed this shows; None for none.
 
-    networks = tuple((look.view, network(look), len(look.network.taps)) for look in looks)
-    work = Embedder(networks, image_size, fit, data.grey, with_cells)
+    Returns:
+        The images that cannot be read.
+    """
+    positions = next(iter(looks)).tables[0].rows.positions[missing]
+    paths, where = [data.paths[i] for i in positions], cluster.current()
+    networks = tuple((look.view, network, len(look.network.taps)) for look, network in looks.items())
+    work = Embedder(networks, image_size, fit, data.grey, pooling != AVERAGE)
     reasons: dict[int, str] = {}
     watch, saved, done = Stopwatch(), time.monotonic(), 0
     try:
@@ -291,7 +303,7 @@ def _look(
     return [Skipped(paths[m], reasons[m]) for m in sorted(reasons)]
 
 
-def _save(looks: Sequence[_Look]) -> None:
+def _save(looks: Iterable[_Look]) -> None:
     """Keep what is new on disk."""
     for look in looks:
         for table in look.tables:

@@ -88,7 +88,16 @@ class Features:
         return Features(self.taps, widths, values, cell_widths, cells)
 
     def and_of(self, other: Features, taps: tuple[str, ...]) -> Features:
-        """With what another network saw of the same images, right of this; `taps` names those of both."""
+        """With what another network saw of the same images, right of this.
+
+        Where a tap has no cells, those that come after it have none, as in `Backbone.features`.
+
+        Args:
+            other: what it saw.
+            taps: names of the taps of both.
+        """
+        if not all(self.cell_widths):
+            other = other.without_cells()
         return Features(
             taps,
             (*self.widths, *other.widths),

@@ -55,6 +55,7 @@ def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         OSError: the disk has no room for it.
     """
     both = empty((len(left), left.shape[1] + right.shape[1]), left.dtype)
-    both[:, : left.shape[1]] = left
-    both[:, left.shape[1] :] = right
+    for start in range(0, len(both), ROWS):
+        rows = slice(start, start + ROWS)
+        both[rows] = np.concatenate([left[rows], right[rows]], axis=1)
     return both
