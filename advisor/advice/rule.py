@@ -39,7 +39,7 @@ GAIN_OF_CORRECTING, CORRECTING_INTERVAL, FORETOLD_FROM = 0.12, (0.0, 0.2), 0.8
 # mirrored or at another size, this one where a second network looks, which errs differently, and this much of
 # the share that it takes away of the log-loss of leave-one-out, which tells more than its errors; nine of ten
 # gains were so near (benchmarks/views.py).
-VIEW_ANYWAY, NETWORK_ANYWAY, LOOK_TOO, LOOK_INTERVAL = 0.007, 0.042, 0.35, 0.018
+VIEW_ANYWAY, NETWORK_ANYWAY, LOOK_TOO, LOOK_INTERVAL = 0.005, 0.036, 0.38, 0.017
 # Expected error from which on views of one network are tried: below it one has to take away 6 % of the
 # log-loss or more to be worth it, which it did in one of 32 tasks in which anything was wrong, and was worse.
 VIEWS_FROM_ERROR = 0.17
