@@ -4,7 +4,7 @@
     python -m benchmarks.views --table FILE...
 
 For each data set, size and seed: the test accuracy of a solved head on all depths, with cells and with a
-Gaussian kernel where leave-one-out says so, for one view of an image and for several. Each way takes one
+Gaussian kernel where leave-one-out says so, for one view of an image and for several; and without a kernel. Each way takes one
 square image and makes the others by layers that export: Keras' `Resizing` (bilinear), `AveragePooling2D` and
 a flip. Time is counted in operations of the network, as times those of one view of the bundled one. One JSON
 line is written as each task is done; ways that are in its line already are not tried again.
@@ -89,6 +89,7 @@ HALF = View(BUNDLED, 112, 224)
 SECOND = View(LITE2, 260, 260)
 WAYS: dict[str, tuple[str, tuple[View, ...]]] = {  # name: how views are joined, and which
     "one view": ("mean", (ONE,)),
+    "one view, without a kernel": ("straight", (ONE,)),
     "with the mirror image": ("mean", (ONE, MIRROR)),
     "224 and 112 px, side by side": ("beside", (ONE, HALF)),
     "224 and 112 px, two heads": ("heads", (ONE, HALF)),
@@ -191,7 +192,8 @@ def _judged(task: Task, join: str, looked: Sequence[Looked]) -> dict[str, Any]:
     if join == "beside":
         averages = np.concatenate([each.averages for each in looked], axis=1)
         looked = [Looked(averages, np.concatenate([each.cells for each in looked], axis=1))]
-    heads = [_head(each, data.labels, fitted, len(data.class_names)) for each in looked]
+    curved = join != "straight"
+    heads = [_head(each, data.labels, fitted, len(data.class_names), curved) for each in looked]
     logits = np.mean([head.head.logits(seen.take(test)) for head, seen in heads], axis=0)
     held_out = np.mean([np.log(np.maximum(head.held_out, 1e-12)) for head, _ in heads], axis=0)
     told = linear_head.judge(linear_head.softmax(held_out), data.labels[fitted])
@@ -204,8 +206,11 @@ def _judged(task: Task, join: str, looked: Sequence[Looked]) -> dict[str, Any]:
     }
 
 
-def _head(looked: Looked, labels: np.ndarray, fitted: np.ndarray, classes: int) -> tuple[Fitted, HeadInput]:
-    """The head on one look, with cells and a kernel where leave-one-out says so, and what it sees."""
+def _head(
+    looked: Looked, labels: np.ndarray, fitted: np.ndarray, classes: int, curved: bool
+) -> tuple[Fitted, HeadInput]:
+    """The head on one look, with cells and, if `curved`, a kernel where leave-one-out says so; with what it
+    sees."""
 
     def with_loss(seen: HeadInput) -> tuple[float, Fitted, HeadInput]:
         head = linear_head.fit(seen.take(fitted), labels[fitted], classes)
@@ -215,10 +220,10 @@ def _head(looked: Looked, labels: np.ndarray, fitted: np.ndarray, classes: int) 
     own[fitted] = np.arange(len(fitted))
     cells = HeadInput((roots, signed_root(looked.cells).astype(np.float16)), SHARES)
     best = with_loss(HeadInput((roots,)))
-    for belief, more in (
-        (BELIEF_IN_THE_WHOLE, lambda _: cells),
-        (BELIEF_IN_STRAIGHT, lambda seen: seen.and_likeness(Gaussian.of(roots[fitted]), own)),
-    ):
+    ways: list[tuple[float, Callable[[HeadInput], HeadInput]]] = [(BELIEF_IN_THE_WHOLE, lambda _: cells)]
+    if curved:
+        ways.append((BELIEF_IN_STRAIGHT, lambda seen: seen.and_likeness(Gaussian.of(roots[fitted]), own)))
+    for belief, more in ways:
         tried = with_loss(more(best[2]))
         best = tried if tried[0] - best[0] < -belief else best
     return best[1:]
@@ -227,7 +232,8 @@ def _head(looked: Looked, labels: np.ndarray, fitted: np.ndarray, classes: int) 
 def table(lines: Sequence[Line]) -> str:
     """A row for each way: its time, its accuracy, and what it has over one view."""
     rows = []
-    named: dict[str, list[str]] = {name: [name] * len(lines) for name in WAYS}
+    tried = [name for name in WAYS if all(name in line["ways"] for line in lines)]
+    named: dict[str, list[str]] = {name: [name] * len(lines) for name in tried}
     known = rule.VIEW_ANYWAY, rule.NETWORK_ANYWAY, rule.LOOK_TOO
     one_network = TRIED[:-1]
     named["what is worth it, as advised"] = [_worth(line, TRIED, known) for line in lines]
