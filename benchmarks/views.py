@@ -4,10 +4,11 @@
     python -m benchmarks.views --table FILE...
 
 For each data set, size and seed: the test accuracy of a solved head on all depths, with cells and with a
-Gaussian kernel where leave-one-out says so, for one view of an image and for several; and without a kernel. Each way takes one
-square image and makes the others by layers that export: Keras' `Resizing` (bilinear), `AveragePooling2D` and
-a flip. Time is counted in operations of the network, as times those of one view of the bundled one. One JSON
-line is written as each task is done; ways that are in its line already are not tried again.
+Gaussian kernel where leave-one-out says so, for one view of an image and for several; for one view also
+without the kernel. Each way takes one square image and makes the others by layers that export: Keras'
+`Resizing` (bilinear), `AveragePooling2D` and a flip. Time is counted in operations of the network, as times
+those of one view of the bundled one. One JSON line is written as each task is done; ways that are in its line
+already are not tried again.
 
 The last rows are what `advisor recommend` takes, of the ways that it tries the one that should gain most by
 `rule.gain_of_look`, where that is worth it; the same with one network; and with what the gains on all other
