@@ -88,9 +88,10 @@ ONE = View(BUNDLED, 224, 224)
 MIRROR = View(BUNDLED, 224, 224, mirrored=True)
 HALF = View(BUNDLED, 112, 224)
 SECOND = View(LITE2, 260, 260)
+STRAIGHT = "one view, without a kernel"
 WAYS: dict[str, tuple[str, tuple[View, ...]]] = {  # name: how views are joined, and which
     "one view": ("mean", (ONE,)),
-    "one view, without a kernel": ("straight", (ONE,)),
+    STRAIGHT: ("straight", (ONE,)),
     "with the mirror image": ("mean", (ONE, MIRROR)),
     "224 and 112 px, side by side": ("beside", (ONE, HALF)),
     "224 and 112 px, two heads": ("heads", (ONE, HALF)),
@@ -252,9 +253,12 @@ def table(lines: Sequence[Line]) -> str:
         times = np.mean([sum(view.times for view in WAYS[way][1]) for way in chosen])
         cells = [f"{times:.1f}", f"{tests.mean():.1f}"]
         cells += [f"{gains.mean():+.2f} ± {error:.2f}", f"{gains.min():+.1f}", f"{loss:.3f}"]
+        if STRAIGHT in tried:
+            more = tests - 100 * np.array([line["ways"][STRAIGHT]["test"] for line in lines])
+            cells.append(f"{more.mean():+.2f} ± {more.std() / np.sqrt(len(more)):.2f}")
         rows.append([name, *cells])
     heads = ["way", "times the operations", "test accuracy", "over one view", "worst", "log-loss, left out"]
-    return results.markdown(heads, rows)
+    return results.markdown([*heads, *(["over one without a kernel"] if STRAIGHT in tried else [])], rows)
 
 
 def _worth(line: Line, tried: Sequence[str], known: Sequence[float] | np.ndarray) -> str:
