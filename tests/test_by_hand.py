@@ -172,7 +172,7 @@ def test_a_training_by_hand_is_followed_and_goes_on_after_an_interruption(
         assert float(one["validation_loss"]) == pytest.approx(float(other["validation_loss"]), rel=1e-3)
 
 
-@pytest.mark.parametrize("pooling", ["maximum", "flatten"])
+@pytest.mark.parametrize("pooling", ["maximum", pytest.param("flatten", marks=pytest.mark.slow)])
 def test_heads_see_maxima_or_whole_maps(finished_run, tmp_path, pooling):
     values = {"pooling": pooling, "roots": False, "dropout": 0.5, "learning_rate": 1e-3}
     how = {"recipe": "feature_extraction", "image_size": SIZE, "epochs": 4, "head": "mlp:8,4"}

@@ -18,7 +18,7 @@ def leave(*arguments: object) -> int:
     return left.value.code
 
 
-@pytest.mark.parametrize("format", ["tflite", "saved_model"])
+@pytest.mark.parametrize("format", [pytest.param("tflite", marks=pytest.mark.slow), "saved_model"])
 def test_exported_models_give_the_same_answers(finished_run, tmp_path, format, capsys):
     target = tmp_path / export.NAMES[format]
     assert leave("export", finished_run, "--format", format, "--output", target, "--json") == 0

@@ -38,7 +38,7 @@ def test_it_looks_at_what_was_pasted(real_data: Path, tmp_path: Path) -> None:
         ("shallow_features", {"settings": {"pooling": "cells:2"}}),
         ("shallow_features", {"settings": {"pooling": "average"}}),
         ("feature_extraction", {"head": "mlp:8", "epochs": 2}),
-        ("feature_extraction", {"settings": {"pooling": "maximum"}}),
+        pytest.param("feature_extraction", {"settings": {"pooling": "maximum"}}, marks=pytest.mark.slow),
         pytest.param("feature_extraction", {"settings": {"pooling": "flatten"}}, marks=pytest.mark.slow),
         ("feature_extraction", {"settings": {"views": "mirror"}}),
         pytest.param(

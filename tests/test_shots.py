@@ -157,7 +157,7 @@ def test_times_that_are_none(time, tmp_path):
     assert images.origin(tmp_path / "a.jpg").taken is None
 
 
-@pytest.mark.parametrize("name", ["flowers", "hymenoptera", "neu"])
+@pytest.mark.parametrize("name", ["flowers", "hymenoptera", pytest.param("neu", marks=pytest.mark.slow)])
 def test_nothing_is_said_where_images_are_single(name, real_data):
     advice = advisor.recommend(str(real_data / name), sample=400, image_size=128)
     assert not any("shots of one thing" in text or "--group" in text for text in advice.warnings)
