@@ -123,6 +123,7 @@ def test_seven_emotions_three_wanted(here):
     np.testing.assert_allclose(column(tuned[1:], "learning_rate"), 1e-4, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_vgg16(here):
     save_weights("vgg16", "vgg16")
     steps = commands("vgg16.md")

@@ -57,7 +57,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     ("recipe", "extra"),
     [
         ("feature_extraction", ()),
-        ("feature_extraction", ("--head", "mlp:32")),
+        pytest.param("feature_extraction", ("--head", "mlp:32"), marks=pytest.mark.slow),
         pytest.param("feature_extraction", ("--augment", "--epochs", "2"), marks=pytest.mark.slow),
         ("fine_tuning", ("--epochs", "2")),
         pytest.param(
