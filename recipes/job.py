@@ -113,7 +113,7 @@ class Job:
             seen = HeadInput((*seen.parts, self.features.last()), (*seen.shares, 0.0))
         return seen if at is None else seen.take(at)
 
-    @property
+    @cached_property
     def fitted(self) -> np.ndarray:
         """Positions of the training and the validation images, of which a frozen head learns in the end."""
         return np.sort(np.concatenate([self.data.indices("train"), self.data.indices("validation")]))

@@ -47,9 +47,9 @@ def seconds(look: Look, evidence: Evidence, backbone: str) -> float:
     network, images = evidence.network, sum(evidence.data.splits.values())
     if look.network:
         size = asked_size(evidence, backbone)
-        own = next(row.image_size for row in catalogue() if row.name == look.network)
-        again = evidence.sampled if network.image_size < (size or own) else 0
-        missing = images - look.images if network.image_size <= (size or own) else images
+        second = size or next(row.image_size for row in catalogue() if row.name == look.network)
+        again = evidence.sampled if network.image_size < second else 0
+        missing = images - look.images if network.image_size <= second else images
         return again * seconds_each(Path(backbone).name, size) + missing * seconds_each(look.network, size)
     more = TIMES[look.views] - 1
     return images * more * speed.seconds("embed", Path(backbone).name, network.image_size)

@@ -68,6 +68,11 @@ class Backbone:
     draw: Callable[[Graph, Tensor], Mapping[str, Tensor]] | None = None
     parts: tuple[Backbone, ...] = ()
 
+    @property
+    def networks(self) -> tuple[Backbone, ...]:
+        """Those that stand side by side in it, or itself."""
+        return self.parts or (self,)
+
     @cached_property
     def model(self) -> keras.Model:
         """The Keras model from [n, height, width, 3] RGB in 0..255 to the last features. The names in `taps`

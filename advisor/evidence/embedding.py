@@ -113,8 +113,7 @@ def embed(
             caches.append(FeatureCache(f"{key}\0{pooling}", data.paths, data.identities, np.float16))
         return [_Table(cache, positions) for cache in caches]
 
-    networks = backbone.parts or (backbone,)
-    looks = [_Look(network, view, opened(network, view)) for network in networks for view in views]
+    looks = [_Look(network, view, opened(network, view)) for network in backbone.networks for view in views]
     known = np.stack([look.known for look in looks])
     unreadable: tuple[Skipped, ...] = ()
     if not known.all():
@@ -247,14 +246,14 @@ def _fill(
                 progress(before + count, todo)
 
         views = {look.view for look in lacking}
-        is_one_look = len(lacking) == max(1, len(backbone.parts)) and len(views) == 1
+        is_one_look = len(lacking) == len(backbone.networks) and len(views) == 1
         timed = backbone.name if is_one_look and not views.pop().halved else None
-        unreadable += _look(lacking, missing, data, image_size, pooling, fit, told, timed)
+        unreadable += _compute(lacking, missing, data, image_size, pooling, fit, told, timed)
         done += len(missing)
     return tuple(unreadable)
 
 
-def _look(
+def _compute(
     looks: Mapping[_Look, Callable[[], forward.Forward]],
     missing: np.ndarray,
     data: Dataset,
@@ -335,7 +334,7 @@ def runner(backbone: Backbone, image_size: int, pooling: str = AVERAGE) -> forwa
         image_size: pixels of the square input.
         pooling: one of `advisor.evidence.pooling.POOLINGS`.
     """
-    runs = [forward.runner(*_network(part, image_size, pooling)) for part in backbone.parts or (backbone,)]
+    runs = [forward.runner(*_network(part, image_size, pooling)) for part in backbone.networks]
     return lambda pixels: [output for run in runs for output in run(pixels)]
 
 
